@@ -1,0 +1,1 @@
+//! Account server: system of record for users, devices, applications and bindings.

@@ -1,0 +1,1 @@
+//! Application server: uploads, pushes, presence and receipts over HTTP.

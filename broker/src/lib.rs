@@ -1,0 +1,1 @@
+//! Message server: MQTT edge, directory, presence, pushes.

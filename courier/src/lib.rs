@@ -1,0 +1,10 @@
+//! The courier: durable outbox, retry, expiry, dedupe, receipts and ledger, used by every server.
+//!
+//! Whoever sends an envelope keeps it on disk until the receiver's status comes back; whoever receives one drops
+//! repeats in the transaction that stores the effect. So the bus may lose, repeat or reorder anything and any
+//! process may be killed at any moment, and nothing accepted is lost or done twice.
+
+pub mod bus;
+mod role;
+
+pub use role::{Accepted, AcceptSink, Ended, Hop, Received, Role};

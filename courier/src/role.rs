@@ -1,0 +1,81 @@
+//! What a server tells its courier, and what the courier asks of it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::receipt::Answer;
+use irsp_protocol::{Envelope, MessageId, Principal, Server, Status, Timestamp};
+
+use crate::store::{StoreError, Tx};
+
+/// Where an envelope goes next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hop {
+    /// Another server of this domain, over the bus.
+    Server(Server),
+    /// A principal whose sessions this server holds.
+    Principal(Principal),
+}
+
+/// What a server does with an envelope that came over the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The effect, or the refusal, stands in this transaction; this is the answer.
+    Ended(Status),
+    /// This server takes custody and sends it on. The sender hears 202 now and the end later.
+    Forward(Hop),
+    /// Not now: nothing is stored or answered, and the sender repeats it.
+    Later,
+}
+
+/// A message has been accepted: it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub id: MessageId,
+    /// The sender had given the same sender id before; `id` is that first message's, and nothing was stored again.
+    pub duplicate: bool,
+}
+
+/// A message that this courier held has ended, on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Without its data.
+    pub envelope: Arc<Envelope>,
+    pub hop: Hop,
+    /// The server that handed it to us; `None` if we accepted it from the sender itself.
+    pub origin: Option<Server>,
+    pub status: Status,
+    pub answer: Option<Answer>,
+    pub at: Timestamp,
+}
+
+/// Hears of acceptance and of answers stored. Called on the writer's thread: it must not block.
+pub trait AcceptSink: Send + Sync {
+    /// `token` is what the caller gave with its request. An error is the status to refuse it with.
+    fn settled(&self, token: u64, result: Result<Accepted, Status>);
+}
+
+/// A boxed future, as [`Role::answer`] gives it.
+pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
+/// The server a courier works for. Calls come from the courier's own tasks; none may block for long.
+pub trait Role: Send + Sync + 'static {
+    /// Decides on and stores the effect of an envelope that came over the bus from `from`. Runs inside the
+    /// transaction that also remembers the envelope as seen, at most once per envelope that commits; it may run again
+    /// when a transaction failed, so it changes nothing but the database.
+    fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError>;
+
+    /// The transaction of `receive` has committed.
+    fn received(&self, envelope: Envelope, outcome: &Received);
+
+    /// Hands envelopes to a principal that is present, in order. Only the message server has such hops.
+    fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>);
+
+    /// A message this courier held has ended.
+    fn ended(&self, ended: Ended);
+
+    /// Replies to another server's question.
+    fn answer(&self, question: Question) -> ReplyFuture<'_>;
+}

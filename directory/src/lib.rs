@@ -1,0 +1,1 @@
+//! A server's own copy of principals, credentials, bindings and grants.

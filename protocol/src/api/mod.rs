@@ -1,0 +1,5 @@
+//! Bodies of the HTTP API (`/v1`), shared by the servers, the command line and the simulator.
+
+mod problem;
+
+pub use problem::Problem;

@@ -1,0 +1,184 @@
+//! 8.2 messages: what the account server tells the other servers about principals, and what they keep of it.
+//!
+//! Changes are numbered without gaps. Each carries the whole new state of one entity, so applying it twice, or after
+//! a snapshot that already held it, changes nothing: of two states of one entity the greater number is the newer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::{Id, Principal};
+use crate::secret::SecretHash;
+use crate::time::Timestamp;
+
+/// The clause of a change: what was done to the entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// Clause 8.2.1.
+    Register,
+    /// Clause 8.2.2.
+    Modify,
+    /// Clause 8.2.3.
+    Delete,
+    /// Clause 8.2.4: the verification code was reset.
+    Reset,
+}
+
+/// One numbered change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Position in the account server's log, from 1, without gaps.
+    pub n: u64,
+    pub cause: Cause,
+    pub key: EntityKey,
+    /// The new state; `None` means the entity is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<Entity>,
+}
+
+/// Body of a `Directory` envelope: consecutive changes, oldest first, never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeBatch {
+    pub changes: Vec<Change>,
+}
+
+/// Names one entity: `dev/lamp-1`, `bind/lamp-1/ann`, `key/token`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntityKey {
+    Principal(Principal),
+    Binding {
+        device: Id,
+        user: Id,
+    },
+    /// A key that verifies user tokens, by its key id.
+    TokenKey(String),
+}
+
+/// The state of one entity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Entity {
+    User(User),
+    Device(Device),
+    Application(Application),
+    Binding(Binding),
+    TokenKey(TokenKey),
+}
+
+/// A person, or the operator whose admin token made the domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub id: Id,
+    pub role: Role,
+    pub disabled: bool,
+    /// Tokens issued before this are refused.
+    pub tokens_from: Timestamp,
+    /// Machine-made tokens, checked by their hash; the admin token is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<SecretHash>,
+}
+
+/// What a user may do through the HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    User,
+    /// Reads everything, no secrets.
+    Operator,
+    Admin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub id: Id,
+    /// Hashes of the codes that are valid now.
+    pub codes: Vec<SecretHash>,
+    pub answers: Answers,
+    pub disabled: bool,
+    /// Rises with every reset; sessions begun under a smaller one are ended.
+    pub generation: u64,
+}
+
+/// How a device answers a push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answers {
+    /// By publishing on its `ack` topic.
+    #[default]
+    Ack,
+    /// By PUBACK (or PUBCOMP) alone.
+    Mqtt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    pub id: Id,
+    /// Hashes of the keys that are valid now.
+    pub keys: Vec<SecretHash>,
+    /// Whose uploads, live topics and presence it may hear.
+    pub hears: Scope,
+    /// To whom it may push.
+    pub pushes: Scope,
+    pub disabled: bool,
+    pub generation: u64,
+}
+
+/// A set of principals of this domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    Everyone,
+    Only(Vec<Principal>),
+}
+
+impl Scope {
+    pub fn includes(&self, principal: &Principal) -> bool {
+        match self {
+            Scope::Everyone => true,
+            Scope::Only(list) => list.contains(principal),
+        }
+    }
+}
+
+/// A user owns a device, or it was shared with them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub device: Id,
+    pub user: Id,
+    pub owner: bool,
+}
+
+/// The public half of a key that signs user tokens (Ed25519).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenKey {
+    pub id: String,
+    /// 32 bytes, base64url without padding.
+    pub public: String,
+}
+
+impl Entity {
+    pub fn key(&self) -> EntityKey {
+        match self {
+            Entity::User(user) => EntityKey::Principal(Principal::user(user.id.clone())),
+            Entity::Device(device) => EntityKey::Principal(Principal::device(device.id.clone())),
+            Entity::Application(app) => EntityKey::Principal(Principal::application(app.id.clone())),
+            Entity::Binding(b) => EntityKey::Binding {
+                device: b.device.clone(),
+                user: b.user.clone(),
+            },
+            Entity::TokenKey(key) => EntityKey::TokenKey(key.id.clone()),
+        }
+    }
+}
+
+/// A page of the account server's present state, for a server that comes late or was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryPage {
+    /// The number of the last change when this page was read.
+    pub at: u64,
+    /// Entities with the number of the change that last touched them.
+    pub entities: Vec<(u64, Entity)>,
+    /// Where the next page starts; `None` after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

@@ -1,0 +1,157 @@
+//! The envelope: one message with its attributes, as it travels between servers and to third parties.
+//!
+//! Attributes carry CloudEvents 1.0 names. Where the transport has room for headers (the bus, the database, HTTP
+//! binary mode), the head is this JSON object and the data stands beside it untouched.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::address::Address;
+use crate::time::Timestamp;
+use crate::topic::Channel;
+
+/// Longest id a sender may give its own message, in bytes.
+pub const SENDER_ID_LEN_MAX: usize = 128;
+
+/// A message's id, made by the server that accepts it: UUID version 7, so that ids sort by time of acceptance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(Uuid);
+
+impl MessageId {
+    pub const fn from_uuid(uuid: Uuid) -> MessageId {
+        MessageId(uuid)
+    }
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+    pub const fn from_bytes(bytes: [u8; 16]) -> MessageId {
+        MessageId(Uuid::from_bytes(bytes))
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<MessageId, uuid::Error> {
+        // Only the hyphenated form: one message has one spelling of its id in topics and URLs.
+        let uuid = Uuid::try_parse(text)?;
+        if text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase()) {
+            Ok(MessageId(uuid))
+        } else {
+            Uuid::try_parse("").map(MessageId)
+        }
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What an envelope is for; CloudEvents `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MessageKind {
+    /// Device or user to application (clause 8.3.1).
+    #[serde(rename = "irsp.upload")]
+    Upload,
+    /// Application or user to device or user (clause 8.3.3).
+    #[serde(rename = "irsp.push")]
+    Push,
+    /// Application to application (clause 8.4).
+    #[serde(rename = "irsp.message")]
+    Message,
+    /// How a message whose custody was taken over has ended (clauses 8.3.4, 8.4.2).
+    #[serde(rename = "irsp.status")]
+    Status,
+    /// Online and offline (clause 8.3.2).
+    #[serde(rename = "irsp.presence")]
+    Presence,
+    /// Account changes (clause 8.2).
+    #[serde(rename = "irsp.directory")]
+    Directory,
+}
+
+impl MessageKind {
+    pub const ALL: [MessageKind; 6] = [
+        MessageKind::Upload,
+        MessageKind::Push,
+        MessageKind::Message,
+        MessageKind::Status,
+        MessageKind::Presence,
+        MessageKind::Directory,
+    ];
+
+    /// The word used in the ledger, metrics and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MessageKind::Upload => "upload",
+            MessageKind::Push => "push",
+            MessageKind::Message => "message",
+            MessageKind::Status => "status",
+            MessageKind::Presence => "presence",
+            MessageKind::Directory => "directory",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<MessageKind> {
+        MessageKind::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// One message: attributes and data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    pub id: MessageId,
+    #[serde(rename = "type")]
+    pub kind: MessageKind,
+    /// Who sent it. A server replaces whatever a client claims.
+    pub source: Address,
+    pub destination: Address,
+    #[serde(rename = "subject", default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    /// When it happened: the sender's own time if it gave one, else the time of acceptance.
+    pub time: Timestamp,
+    /// After this the message ends with 408 wherever it is.
+    #[serde(rename = "expirytime")]
+    pub expires: Timestamp,
+    /// The id the sender gave it; repeats of (source, sender id) are accepted once.
+    #[serde(rename = "senderid", default, skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<String>,
+    #[serde(rename = "datacontenttype", default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Further attributes given by the sender (MQTT user properties), in order.
+    #[serde(rename = "attributes", default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<(String, String)>,
+    #[serde(skip)]
+    pub data: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_id_has_one_spelling() {
+        let text = "0190163d-8694-739b-aea5-966c26f8ad91";
+        assert_eq!(text.parse::<MessageId>().unwrap().to_string(), text);
+        for other in [
+            "",
+            "17",
+            "0190163D-8694-739B-AEA5-966C26F8AD91",
+            "0190163d8694739baea5966c26f8ad91",
+        ] {
+            assert!(other.parse::<MessageId>().is_err(), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What travels on the bus between the servers of a domain: frames of items.
+//!
+//! ```text
+//! frame = item*
+//! item  = head length (u32, big endian) | head (JSON) | data length (u32, big endian) | data
+//! ```
+//!
+//! A frame may be lost, repeated or reordered; nothing in it is believed to arrive. A batch is one frame, so
+//! the cost of the bus is paid once for all that one disk write made durable.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::address::{Principal, Server};
+use crate::change::DirectoryPage;
+use crate::envelope::{Envelope, MessageId};
+use crate::presence::Presence;
+use crate::receipt::{Answer, Receipt};
+use crate::status::Status;
+
+/// One thing said on the bus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Item {
+    /// The sender has started, or has found the bus again: what waits for it may be sent at once.
+    Hello { from: Server },
+    /// An envelope from the sender's outbox; it is repeated until answered.
+    Deliver { from: Server, envelope: Envelope },
+    /// The receiver's word on a delivered envelope. 202 means that the receiver has taken custody
+    /// and will tell the end in a `Status` envelope; everything else is the end.
+    Answer {
+        from: Server,
+        id: MessageId,
+        status: Status,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<Answer>,
+    },
+    /// A question that may go unanswered; whoever asks has a deadline.
+    Ask {
+        from: Server,
+        token: u64,
+        question: Question,
+    },
+    /// The reply to the question with this token.
+    Reply { token: u64, reply: Reply },
+}
+
+/// What one server may ask another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Question {
+    /// What do you know of this message?
+    Receipt { id: MessageId },
+    /// A page of the directory, from the account server (clause 8.2).
+    Directory { after: Option<String> },
+    /// A page of presence, from the message server (clause 8.3.2).
+    Presence { after: Option<Principal> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    Receipt(Option<Receipt>),
+    Directory(DirectoryPage),
+    Presence {
+        page: Vec<Presence>,
+        next: Option<Principal>,
+    },
+    /// The server that was asked does not answer such questions, or cannot now.
+    Unanswered(Status),
+}
+
+/// Why bytes are not a frame.
+#[derive(Debug, Error)]
+pub enum FrameError {
+    #[error("the frame ends in the middle of an item")]
+    Truncated,
+    #[error("an item's head is not understood: {0}")]
+    Head(#[from] serde_json::Error),
+}
+
+/// Appends one item to a frame.
+pub fn write(item: &Item, frame: &mut BytesMut) {
+    let start = frame.len();
+    frame.put_u32(0);
+    // A head holds only strings, numbers and maps with text keys: writing it into memory cannot fail.
+    let written = serde_json::to_writer((&mut *frame).writer(), item);
+    debug_assert!(written.is_ok());
+    let head_len = frame.len() - start - 4;
+    frame[start..start + 4].copy_from_slice(&(head_len as u32).to_be_bytes());
+    let data: &[u8] = match item {
+        Item::Deliver { envelope, .. } => &envelope.data,
+        Item::Hello { .. } | Item::Answer { .. } | Item::Ask { .. } | Item::Reply { .. } => &[],
+    };
+    frame.reserve(4 + data.len());
+    frame.put_u32(data.len() as u32);
+    frame.put_slice(data);
+}
+
+/// Takes the next item off a frame; `None` at its end. Data is shared with the frame, not copied.
+pub fn read(frame: &mut Bytes) -> Result<Option<Item>, FrameError> {
+    if frame.is_empty() {
+        return Ok(None);
+    }
+    let head = part(frame)?;
+    let mut item: Item = serde_json::from_slice(&head)?;
+    let data = part(frame)?;
+    if let Item::Deliver { envelope, .. } = &mut item {
+        envelope.data = data;
+    }
+    Ok(Some(item))
+}
+
+fn part(frame: &mut Bytes) -> Result<Bytes, FrameError> {
+    if frame.len() < 4 {
+        return Err(FrameError::Truncated);
+    }
+    let len = frame.get_u32() as usize;
+    if frame.len() < len {
+        return Err(FrameError::Truncated);
+    }
+    Ok(frame.split_to(len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+    use crate::envelope::MessageKind;
+    use crate::time::Timestamp;
+    use proptest::prelude::*;
+
+    fn envelope(data: &[u8]) -> Envelope {
+        let address: Address = "dev/lamp-1".parse().unwrap();
+        Envelope {
+            id: MessageId::from_bytes([7; 16]),
+            kind: MessageKind::Upload,
+            source: address,
+            destination: "app/climate@home.example".parse().unwrap(),
+            channel: Some("temp".to_owned().try_into().unwrap()),
+            time: Timestamp::from_millis(1_000),
+            expires: Timestamp::from_millis(2_000),
+            sender_id: None,
+            content_type: Some("text/plain".into()),
+            attributes: vec![("unit".into(), "°C".into())],
+            data: Bytes::copy_from_slice(data),
+        }
+    }
+
+    #[test]
+    fn a_batch_reads_as_it_is_written() {
+        let items = [
+            Item::Hello { from: Server::App },
+            Item::Deliver {
+                from: Server::Message,
+                envelope: envelope(b"21.5"),
+            },
+            Item::Deliver {
+                from: Server::Message,
+                envelope: envelope(b""),
+            },
+            Item::Answer {
+                from: Server::App,
+                id: MessageId::from_bytes([7; 16]),
+                status: Status::DONE,
+                answer: None,
+            },
+            Item::Ask {
+                from: Server::App,
+                token: 3,
+                question: Question::Presence { after: None },
+            },
+            Item::Reply {
+                token: 3,
+                reply: Reply::Unanswered(Status::UNAVAILABLE),
+            },
+        ];
+        let mut frame = BytesMut::new();
+        for item in &items {
+            write(item, &mut frame);
+        }
+        let mut frame = frame.freeze();
+        for item in items {
+            assert_eq!(read(&mut frame).unwrap(), Some(item));
+        }
+        assert_eq!(read(&mut frame).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut frame = Bytes::from(bytes);
+            while let Ok(Some(_)) = read(&mut frame) {}
+        }
+
+        #[test]
+        fn a_frame_cut_anywhere_is_refused_without_panic(cut in 0usize..300) {
+            let mut frame = BytesMut::new();
+            write(&Item::Deliver { from: Server::Message, envelope: envelope(b"21.5") }, &mut frame);
+            let mut frame = frame.freeze();
+            frame.truncate(cut);
+            while let Ok(Some(_)) = read(&mut frame) {}
+        }
+    }
+}

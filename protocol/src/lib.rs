@@ -1,0 +1,24 @@
+//! The contract of the platform: what stands on the wire between clients, servers and third parties.
+//!
+//! Everything here is a value. There is no clock, no socket and no runtime in this crate, so every role,
+//! the simulator and the tests can share it. The wire profile is our own binding of ISO/IEC 14543-5-9 to
+//! MQTT and HTTP; the clause texts are not public (see `docs/profile.md`).
+
+pub mod address;
+pub mod api;
+pub mod change;
+pub mod envelope;
+pub mod frame;
+pub mod presence;
+pub mod receipt;
+pub mod secret;
+pub mod status;
+pub mod time;
+pub mod topic;
+
+pub use address::{Address, AddressError, Domain, Id, Kind, Principal, Server};
+pub use envelope::{Envelope, MessageId, MessageKind};
+pub use secret::Secret;
+pub use status::Status;
+pub use time::Timestamp;
+pub use topic::{Channel, Topic, TopicError};

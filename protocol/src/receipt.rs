@@ -1,0 +1,107 @@
+//! The receipt: the stored history of one message, joined from what each server on its way knows.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::envelope::{MessageId, MessageKind};
+use crate::status::Status;
+use crate::time::Timestamp;
+use crate::topic::Channel;
+
+/// A point on a message's way, in the order in which a server passes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// On this server's disk.
+    Accepted,
+    /// Allowed, and its next hop known.
+    Routed,
+    /// Given to the next hop for the first time.
+    Sent,
+    /// The next hop has answered.
+    Answered,
+    /// Ended with its one final code.
+    Ended,
+}
+
+/// One stage with its time and who reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    pub stage: Stage,
+    pub time: Timestamp,
+    /// The reporting server, for example `srv/message@home.example`.
+    pub reporter: Address,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Status>,
+}
+
+/// How the receiver of a push answered: its own code and body, never mixed with the platform's codes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The receiver's own code; 200 means done.
+    pub code: u16,
+    /// The receiver's body, JSON or any bytes.
+    #[serde(with = "base64_bytes", default, skip_serializing_if = "Bytes::is_empty")]
+    pub body: Bytes,
+}
+
+/// What one server, or all of them together, know of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub id: MessageId,
+    pub kind: MessageKind,
+    pub source: Address,
+    pub destination: Address,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<String>,
+    pub expires: Timestamp,
+    /// 202 until the message has ended, then its final code.
+    pub status: Status,
+    pub stages: Vec<StageReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+impl Receipt {
+    /// Joins what another server knows of the same message: stages in order of time, and the end if either has it.
+    pub fn join(mut self, other: Receipt) -> Receipt {
+        self.stages.extend(other.stages);
+        self.stages.sort_by_key(|report| (report.time, report.stage));
+        self.stages.dedup();
+        // The end is told by the server that reached it; one that handed the message on still says 202.
+        if self.status == Status::QUEUED {
+            self.status = other.status;
+        }
+        self.answer = self.answer.or(other.answer);
+        self
+    }
+}
+
+/// Body of a `Status` envelope: tells the server that handed a message over how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    pub message: MessageId,
+    pub status: Status,
+    pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+mod base64_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Bytes::from).map_err(D::Error::custom)
+    }
+}

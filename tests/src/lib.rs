@@ -1,0 +1,1 @@
+//! Whole-platform tests: real sockets, real files, real clients.
