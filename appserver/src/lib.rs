@@ -1,1 +1,19 @@
-//! Application server: uploads, pushes, presence and receipts over HTTP.
+//! Application server (clause 7.3): stores the uploads of hosted applications once, pushes on behalf of applications
+//! and users, keeps a copy of presence, and tells receipts, all over HTTP.
+//!
+//! - [`AppServer`] starts and stops it; the binary binds the socket for its router.
+//! - `role` takes what comes over the bus, `http` what comes from clients; they meet in the store.
+//! - Clients may wait for the message server, and never the other way round.
+
+mod catch_up;
+mod http;
+mod live;
+mod push;
+mod retention;
+mod role;
+mod server;
+mod settings;
+mod store;
+
+pub use server::{AppServer, StartError};
+pub use settings::{PushLimits, Retention, Settings};

@@ -1,1 +1,24 @@
-//! Message server: MQTT edge, directory, presence, pushes.
+//! The message server (clause 7.2): devices and users connect to its MQTT edge, it knows who is online, keeps pushes
+//! until they are answered, and hands uploads to the application server.
+//!
+//! - `edge`: listeners, login, sessions and what a client's packets do
+//! - `topics`: subscriptions and retained messages
+//! - `access`: who may do what, as pure functions
+//! - `presence`: who is online, ordered and stored
+//! - `directory`: following the account server, and ending what a change ends
+//! - `bus`: the embedded rumqttd router that joins the servers of the domain
+
+mod access;
+mod bus;
+mod directory;
+mod edge;
+mod presence;
+mod role;
+mod server;
+mod settings;
+mod store;
+mod topics;
+
+pub use edge::{ListenError, TlsError};
+pub use server::{MessageServer, StartError};
+pub use settings::{Limits, Listeners, Settings};

@@ -34,5 +34,11 @@ pub enum Incoming {
 pub fn link() -> (Link, Attachment) {
     let (outgoing, from_link) = mpsc::channel(FRAMES_MAX);
     let (to_link, incoming) = mpsc::channel(FRAMES_MAX);
-    (Link { outgoing, incoming }, Attachment { outgoing: from_link, incoming: to_link })
+    (
+        Link { outgoing, incoming },
+        Attachment {
+            outgoing: from_link,
+            incoming: to_link,
+        },
+    )
 }

@@ -5,6 +5,12 @@
 //! process may be killed at any moment, and nothing accepted is lost or done twice.
 
 pub mod bus;
+mod core;
+mod ledger;
 mod role;
+mod service;
+pub mod store;
 
-pub use role::{Accepted, AcceptSink, Ended, Hop, Received, Role};
+pub use ledger::{KindLedger, Ledger};
+pub use role::{AcceptSink, Accepted, Ended, Hop, Received, ReplyFuture, Role};
+pub use service::{Courier, Settings, Until};

@@ -1,5 +1,6 @@
 //! What a server tells its courier, and what the courier asks of it.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +18,15 @@ pub enum Hop {
     Server(Server),
     /// A principal whose sessions this server holds.
     Principal(Principal),
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hop::Server(server) => write!(f, "srv/{server}"),
+            Hop::Principal(principal) => principal.fmt(f),
+        }
+    }
 }
 
 /// What a server does with an envelope that came over the bus.

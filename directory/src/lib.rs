@@ -1,1 +1,24 @@
-//! A server's own copy of principals, credentials, bindings and grants.
+//! A server's own copy of principals, credentials, bindings and grants (clause 8.2), so that it answers who somebody
+//! is and what they may do without asking the account server, and goes on doing so while that server is down.
+//!
+//! - [`Directory`] is the copy in memory; lookups are cheap and never touch the disk.
+//! - [`follow`] decides which changes are new, and what a snapshot replaces.
+//! - [`store`] keeps the copy on disk, in the transaction that also answers the account server.
+//! - [`token`] signs and checks user tokens.
+
+mod consequence;
+mod directory;
+pub mod follow;
+mod key;
+mod login;
+mod push;
+pub mod store;
+pub mod token;
+
+pub use consequence::{Consequence, removed};
+pub use directory::Directory;
+pub use key::HashKey;
+pub use login::Login;
+
+#[cfg(test)]
+mod sample;

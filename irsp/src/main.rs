@@ -1,1 +1,56 @@
-fn main() {}
+//! `irsp`: the platform in one binary. Reads the command line and the settings, hands over to the command, and
+//! turns what comes back into an exit code: 0 done, 1 refused or failed (one line on standard error says why), 2 the
+//! command line is wrong.
+
+mod apart;
+mod attach;
+mod check;
+mod cli;
+mod console;
+mod datadir;
+mod failure;
+mod firststart;
+mod http;
+mod logs;
+mod pki;
+mod ports;
+mod provision;
+mod stop;
+mod up;
+mod welcome;
+mod wiring;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console::complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let settings = cli.common.settings()?;
+    logs::start(&settings.log)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::Runtime)?;
+    let outcome = match cli.command.unwrap_or(Command::Up) {
+        Command::Up => runtime.block_on(up::run(settings)),
+        Command::Broker => runtime.block_on(apart::broker(settings)),
+        Command::Account => runtime.block_on(apart::account(settings)),
+        Command::Appserver => runtime.block_on(apart::appserver(settings)),
+        Command::Check => check::run(&settings),
+        Command::Provision(order) => runtime.block_on(provision::run(&settings, order)),
+    };
+    // What is past its deadline does not hold up the end of the process.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,5 +1,7 @@
 //! Bodies of the HTTP API (`/v1`), shared by the servers, the command line and the simulator.
 
+pub mod account;
+pub mod app;
 mod problem;
 
 pub use problem::Problem;

@@ -1,0 +1,179 @@
+//! Applications.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use irsp_protocol::api::account::{
+    ApplicationPatch, ApplicationView, ApplicationWithKey, Changed, Gone, NewApplication, Page, RotateKey,
+};
+use irsp_protocol::change::Scope;
+use irsp_protocol::{Id, Kind, Principal};
+
+use super::body::{Asked, Body, IdPath, MaybeBody};
+use super::caller::{Admin, Caller, Reader};
+use super::doc::Problems;
+use super::page::{Paging, changed, page};
+use crate::account::Account;
+use crate::refusal::Refusal;
+use crate::store::application::{self, GRANTED_MAX};
+
+type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
+
+/// The applications, in order of their ids.
+#[utoipa::path(get, path = "/v1/apps", tag = "applications", params(Paging),
+    responses((status = 200, body = Page<ApplicationView>), Problems))]
+pub(super) async fn list(
+    State(account): State<Arc<Account>>,
+    _: Reader,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<Page<ApplicationView>>, Refusal> {
+    let limit = paging.limit()?;
+    let after = paging.after();
+    let apps = account
+        .courier
+        .store()
+        .read(move |sql| application::list(sql, &after, limit + 1))
+        .await?;
+    Ok(page(apps, limit, |app| app.id.to_string()))
+}
+
+/// Registers an application and makes its key, shown this once.
+#[utoipa::path(post, path = "/v1/apps", tag = "applications", request_body = NewApplication,
+    responses((status = 201, body = Changed<ApplicationWithKey>), (status = 202, body = Changed<ApplicationWithKey>), Problems))]
+pub(super) async fn create(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    Body(new): Body<NewApplication>,
+) -> Answer<ApplicationWithKey> {
+    let NewApplication { id, hears, pushes } = new;
+    check_grants([hears.as_ref(), pushes.as_ref()])?;
+    let (hears, pushes) = (
+        hears.unwrap_or(Scope::Everyone),
+        pushes.unwrap_or(Scope::Everyone),
+    );
+    let (key, hash) = account.secret()?;
+    let what = name(&id);
+    let (application, committed) = account
+        .change(caller.author(), "app.register", what, move |draft| {
+            application::register(draft, &id, hash, &hears, &pushes)
+        })
+        .await?;
+    let made = ApplicationWithKey { application, key };
+    Ok(changed(
+        StatusCode::CREATED,
+        made,
+        account.effect(&committed).await,
+    ))
+}
+
+/// One application; an application may look at itself.
+#[utoipa::path(get, path = "/v1/apps/{id}", tag = "applications", params(("id" = String, Path)),
+    responses((status = 200, body = ApplicationView), Problems))]
+pub(super) async fn show(
+    State(account): State<Arc<Account>>,
+    caller: Caller,
+    IdPath(id): IdPath,
+) -> Result<Json<ApplicationView>, Refusal> {
+    if !caller.reads_everything() && caller.principal != Principal::application(id.clone()) {
+        return Err(Refusal::NotGranted(
+            "only for administrators, operators and the application",
+        ));
+    }
+    Ok(Json(
+        account
+            .courier
+            .store()
+            .read(move |sql| application::view(sql, &id))
+            .await?,
+    ))
+}
+
+/// Changes what an application is granted, disables or enables it.
+#[utoipa::path(patch, path = "/v1/apps/{id}", tag = "applications", params(("id" = String, Path)),
+    request_body = ApplicationPatch,
+    responses((status = 200, body = Changed<ApplicationView>), (status = 202, body = Changed<ApplicationView>), Problems))]
+pub(super) async fn modify(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+    Body(patch): Body<ApplicationPatch>,
+) -> Answer<ApplicationView> {
+    check_grants([patch.hears.as_ref(), patch.pushes.as_ref()])?;
+    let what = name(&id);
+    let (application, committed) = account
+        .change(caller.author(), "app.modify", what, move |draft| {
+            application::modify(draft, &id, &patch)
+        })
+        .await?;
+    Ok(changed(
+        StatusCode::OK,
+        application,
+        account.effect(&committed).await,
+    ))
+}
+
+/// Deletes an application. The id is not used again.
+#[utoipa::path(delete, path = "/v1/apps/{id}", tag = "applications", params(("id" = String, Path)),
+    responses((status = 200, body = Changed<Gone>), (status = 202, body = Changed<Gone>), Problems))]
+pub(super) async fn delete(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+) -> Answer<Gone> {
+    let gone = Gone { id: id.clone() };
+    let what = name(&id);
+    let ((), committed) = account
+        .change(caller.author(), "app.delete", what, move |draft| {
+            application::delete(draft, &id)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+}
+
+/// Makes a new key, shown this once. The old one and its sessions end, unless `overlap` keeps it for a while.
+#[utoipa::path(post, path = "/v1/apps/{id}/keys/rotate", tag = "applications", params(("id" = String, Path)),
+    request_body = Option<RotateKey>,
+    responses((status = 200, body = Changed<ApplicationWithKey>), (status = 202, body = Changed<ApplicationWithKey>), Problems))]
+pub(super) async fn rotate(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+    MaybeBody(RotateKey { overlap }): MaybeBody<RotateKey>,
+) -> Answer<ApplicationWithKey> {
+    let (key, hash) = account.secret()?;
+    let what = name(&id);
+    let (application, committed) = account
+        .change(caller.author(), "app.rotate", what, move |draft| {
+            application::rotate(draft, &id, hash, overlap)
+        })
+        .await?;
+    let made = ApplicationWithKey { application, key };
+    Ok(changed(StatusCode::OK, made, account.effect(&committed).await))
+}
+
+/// Grants name devices, users and applications of this domain.
+fn check_grants(scopes: [Option<&Scope>; 2]) -> Result<(), Refusal> {
+    for scope in scopes.into_iter().flatten() {
+        let Scope::Only(list) = scope else { continue };
+        if list.len() > GRANTED_MAX {
+            return Err(Refusal::TooMany {
+                what: "principals in a grant",
+                max: GRANTED_MAX,
+            });
+        }
+        let foreign =
+            |principal: &&Principal| !matches!(principal.kind, Kind::Device | Kind::User | Kind::Application);
+        if let Some(foreign) = list.iter().find(foreign) {
+            return Err(Refusal::Malformed(format!(
+                "{foreign} is no device, user or application"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn name(id: &Id) -> String {
+    Principal::application(id.clone()).to_string()
+}

@@ -1,0 +1,120 @@
+//! Bindings: a user becomes a device's owner by presenting its verification code.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use irsp_protocol::Id;
+use irsp_protocol::api::account::{BindingView, Changed, Effect, Gone, NewBinding, Page};
+use serde::Deserialize;
+
+use super::body::{Asked, Body, IdPath};
+use super::caller::Person;
+use super::doc::Problems;
+use super::page::{Paging, changed, page};
+use crate::account::Account;
+use crate::refusal::Refusal;
+use crate::store::binding::{self, Bound};
+
+type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
+
+/// Whose binding is meant.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Whose {
+    /// The user whose binding it is; oneself unless given. Another one's is for administrators.
+    #[param(value_type = Option<String>)]
+    user: Option<Id>,
+}
+
+/// The caller's bindings; every binding for administrators and operators.
+#[utoipa::path(get, path = "/v1/bindings", tag = "bindings", params(Paging),
+    responses((status = 200, body = Page<BindingView>), Problems))]
+pub(super) async fn list(
+    State(account): State<Arc<Account>>,
+    Person { id, caller }: Person,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<Page<BindingView>>, Refusal> {
+    let limit = paging.limit()?;
+    let after = paging.after();
+    let user = (!caller.reads_everything()).then_some(id);
+    let bindings = account
+        .courier
+        .store()
+        .read(move |sql| {
+            let after = after.split_once('/').unwrap_or((&after, ""));
+            binding::list(sql, user.as_ref(), after, limit + 1)
+        })
+        .await?;
+    Ok(page(bindings, limit, |binding| {
+        format!("{}/{}", binding.device, binding.user)
+    }))
+}
+
+/// Binds a device to the caller, who presents its verification code.
+///
+/// Repeated by the same user it changes nothing (200). An unknown device and a wrong code are one answer (403); that
+/// another user owns the device (409) is told only to who has the code. Guessing leads to 429.
+#[utoipa::path(post, path = "/v1/bindings", tag = "bindings", request_body = NewBinding,
+    responses((status = 200, body = Changed<BindingView>), (status = 201, body = Changed<BindingView>),
+        (status = 202, body = Changed<BindingView>), Problems))]
+pub(super) async fn create(
+    State(account): State<Arc<Account>>,
+    Person { id: user, caller }: Person,
+    Body(NewBinding { device, code }): Body<NewBinding>,
+) -> Answer<BindingView> {
+    let device = Id::new(&device).ok();
+    let door = (
+        device.as_ref().map(Id::to_string).unwrap_or_default(),
+        user.clone(),
+    );
+    account.bindings.admit(&door, account.courier.now())?;
+    let device = device.ok_or(Refusal::WrongCode)?;
+    let code = account.directory.hash_key().hash(code.expose().as_bytes());
+    let what = format!("dev/{device} to usr/{user}");
+    let result = account
+        .change(caller.author(), "binding.register", what, move |draft| {
+            binding::bind(draft, &device, &user, code)
+        })
+        .await;
+    let was_right = match &result {
+        Ok(_) => true,
+        Err(refusal) => refusal.status() == Refusal::OwnedByAnother.status(),
+    };
+    if was_right {
+        account.bindings.succeeded(&door);
+    }
+    let (bound, committed) = result?;
+    let (status, binding, effect): (_, _, Effect) = match bound {
+        Bound::New(binding) => (StatusCode::CREATED, binding, account.effect(&committed).await),
+        Bound::Already { binding, operation } => {
+            (StatusCode::OK, binding, account.effect_of(operation).await?)
+        }
+    };
+    Ok(changed(status, binding, effect))
+}
+
+/// Ends a binding: one's own, or anybody's as an administrator.
+#[utoipa::path(delete, path = "/v1/bindings/{device}", tag = "bindings", params(("device" = String, Path), Whose),
+    responses((status = 200, body = Changed<Gone>), (status = 202, body = Changed<Gone>), Problems))]
+pub(super) async fn delete(
+    State(account): State<Arc<Account>>,
+    Person { id: own, caller }: Person,
+    IdPath(device): IdPath,
+    Asked(Whose { user }): Asked<Whose>,
+) -> Answer<Gone> {
+    let user = user.unwrap_or_else(|| own.clone());
+    if user != own && !caller.is_admin() {
+        return Err(Refusal::NotGranted("only for administrators"));
+    }
+    let gone = Gone { id: device.clone() };
+    let what = format!("dev/{device} from usr/{user}");
+    let ((), committed) = account
+        .change(caller.author(), "binding.delete", what, move |draft| {
+            binding::unbind(draft, &device, &user)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+}

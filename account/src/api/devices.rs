@@ -1,0 +1,207 @@
+//! Devices.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use irsp_protocol::api::account::{
+    Changed, DevicePatch, DeviceView, DeviceWithCode, Gone, NewDevice, Page, Reset,
+};
+use irsp_protocol::{Id, Principal};
+
+use super::body::{Asked, Body, IdPath, MaybeBody};
+use super::caller::{Admin, Caller, Person};
+use super::doc::Problems;
+use super::page::{Paging, changed, page};
+use crate::account::Account;
+use crate::refusal::Refusal;
+use crate::store::device::ATTRIBUTES_MAX;
+use crate::store::{binding, device};
+
+type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
+
+/// Longest name of an attribute, in bytes.
+const NAME_LEN_MAX: usize = 64;
+/// Longest value of an attribute, in bytes.
+const VALUE_LEN_MAX: usize = 1024;
+
+/// The devices in order of their ids: all of them for administrators and operators, one's own for users.
+#[utoipa::path(get, path = "/v1/devices", tag = "devices", params(Paging),
+    responses((status = 200, body = Page<DeviceView>), Problems))]
+pub(super) async fn list(
+    State(account): State<Arc<Account>>,
+    Person { id, caller }: Person,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<Page<DeviceView>>, Refusal> {
+    let limit = paging.limit()?;
+    let after = paging.after();
+    let all = caller.reads_everything();
+    let devices = account
+        .courier
+        .store()
+        .read(move |sql| match all {
+            true => device::list(sql, &after, limit + 1),
+            false => device::list_of_user(sql, &id, &after, limit + 1),
+        })
+        .await?;
+    Ok(page(devices, limit, |device| device.id.to_string()))
+}
+
+/// Registers a device and makes its verification code, shown this once.
+#[utoipa::path(post, path = "/v1/devices", tag = "devices", request_body = NewDevice,
+    responses((status = 201, body = Changed<DeviceWithCode>), (status = 202, body = Changed<DeviceWithCode>), Problems))]
+pub(super) async fn create(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    Body(new): Body<NewDevice>,
+) -> Answer<DeviceWithCode> {
+    let NewDevice {
+        id,
+        answers,
+        attributes,
+    } = new;
+    check_attributes(attributes.iter().map(|(name, value)| (name, Some(value))))?;
+    let (code, hash) = account.secret()?;
+    let what = name(&id);
+    let (device, committed) = account
+        .change(caller.author(), "device.register", what, move |draft| {
+            device::register(draft, &id, hash, answers, &attributes)?;
+            device::view(draft.sql(), &id)
+        })
+        .await?;
+    Ok(changed(
+        StatusCode::CREATED,
+        DeviceWithCode { device, code },
+        account.effect(&committed).await,
+    ))
+}
+
+/// One device; a user may look at those bound to them.
+#[utoipa::path(get, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = DeviceView), Problems))]
+pub(super) async fn show(
+    State(account): State<Arc<Account>>,
+    Person { id: user, caller }: Person,
+    IdPath(id): IdPath,
+) -> Result<Json<DeviceView>, Refusal> {
+    let all = caller.reads_everything();
+    let device = account
+        .courier
+        .store()
+        .read(move |sql| {
+            // To a user, a device that does not exist and one that is not theirs are the same.
+            if !all && !binding::is_bound(sql, &id, &user)? {
+                return Err(NOT_THEIRS.into());
+            }
+            device::view(sql, &id)
+        })
+        .await?;
+    Ok(Json(device))
+}
+
+/// Changes how a device answers, disables or enables it, sets attributes.
+#[utoipa::path(patch, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    request_body = DevicePatch,
+    responses((status = 200, body = Changed<DeviceView>), (status = 202, body = Changed<DeviceView>), Problems))]
+pub(super) async fn modify(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+    Body(patch): Body<DevicePatch>,
+) -> Answer<DeviceView> {
+    check_attributes(
+        patch
+            .attributes
+            .iter()
+            .map(|(name, value)| (name, value.as_ref())),
+    )?;
+    let what = name(&id);
+    let (device, committed) = account
+        .change(caller.author(), "device.modify", what, move |draft| {
+            device::modify(draft, &id, &patch)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, device, account.effect(&committed).await))
+}
+
+/// Deletes a device with its bindings. Its sessions end, what waits for it ends with 410; the id is not used again.
+#[utoipa::path(delete, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = Changed<Gone>), (status = 202, body = Changed<Gone>), Problems))]
+pub(super) async fn delete(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+) -> Answer<Gone> {
+    let gone = Gone { id: id.clone() };
+    let what = name(&id);
+    let ((), committed) = account
+        .change(caller.author(), "device.delete", what, move |draft| {
+            device::delete(draft, &id)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+}
+
+/// Makes a new verification code, shown this once; the old one and its sessions end. For administrators and the owner.
+#[utoipa::path(post, path = "/v1/devices/{id}/reset", tag = "devices", params(("id" = String, Path)),
+    request_body = Option<Reset>,
+    responses((status = 200, body = Changed<DeviceWithCode>), (status = 202, body = Changed<DeviceWithCode>), Problems))]
+pub(super) async fn reset(
+    State(account): State<Arc<Account>>,
+    caller: Caller,
+    IdPath(id): IdPath,
+    MaybeBody(Reset { unbind }): MaybeBody<Reset>,
+) -> Answer<DeviceWithCode> {
+    let (code, hash) = account.secret()?;
+    let what = name(&id);
+    let owner = if caller.is_admin() {
+        None
+    } else {
+        Some(caller.person().ok_or(NOT_THEIRS)?.clone())
+    };
+    let (device, committed) = account
+        .change(caller.author(), "device.reset", what, move |draft| {
+            if let Some(owner) = &owner
+                && !binding::is_owner(draft.sql(), &id, owner)?
+            {
+                return Err(NOT_THEIRS.into());
+            }
+            device::reset(draft, &id, hash, unbind)
+        })
+        .await?;
+    Ok(changed(
+        StatusCode::OK,
+        DeviceWithCode { device, code },
+        account.effect(&committed).await,
+    ))
+}
+
+const NOT_THEIRS: Refusal = Refusal::NotGranted("the device is not the caller's");
+
+fn check_attributes<'a>(
+    attributes: impl ExactSizeIterator<Item = (&'a String, Option<&'a String>)>,
+) -> Result<(), Refusal> {
+    if attributes.len() > ATTRIBUTES_MAX {
+        return Err(Refusal::TooMany {
+            what: "attributes",
+            max: ATTRIBUTES_MAX,
+        });
+    }
+    for (name, value) in attributes {
+        if name.is_empty() || name.len() > NAME_LEN_MAX {
+            let detail = format!("the name of an attribute has 1 to {NAME_LEN_MAX} bytes");
+            return Err(Refusal::Malformed(detail));
+        }
+        if value.is_some_and(|value| value.len() > VALUE_LEN_MAX) {
+            return Err(Refusal::Malformed(format!(
+                "the value of {name:?} is longer than {VALUE_LEN_MAX} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn name(id: &Id) -> String {
+    Principal::device(id.clone()).to_string()
+}

@@ -1,0 +1,78 @@
+//! The HTTP API of the account server (clause 7.1). The OpenAPI description is made from the handlers.
+
+mod applications;
+mod audit;
+mod bindings;
+mod body;
+mod bulk;
+mod caller;
+mod devices;
+mod doc;
+mod login;
+mod me;
+mod operations;
+mod page;
+mod problem;
+mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::account::Account;
+
+/// Longest body that is read: 20,000 ids of 64 characters, with room.
+const BODY_LEN_MAX: usize = 2 << 20;
+
+pub(crate) fn router(account: Arc<Account>) -> Router {
+    let (router, _) = described().split_for_parts();
+    router
+        .fallback(problem::no_path)
+        .method_not_allowed_fallback(problem::no_method)
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(map_response(not_cached))
+        .with_state(account)
+}
+
+pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
+    described().into_openapi()
+}
+
+fn described() -> OpenApiRouter<Arc<Account>> {
+    OpenApiRouter::with_openapi(doc::Doc::openapi())
+        .routes(routes!(login::login))
+        .routes(routes!(me::me))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::modify, users::delete))
+        .routes(routes!(users::set_password))
+        .routes(routes!(devices::list, devices::create))
+        .routes(routes!(bulk::create_many))
+        .routes(routes!(devices::show, devices::modify, devices::delete))
+        .routes(routes!(devices::reset))
+        .routes(routes!(applications::list, applications::create))
+        .routes(routes!(
+            applications::show,
+            applications::modify,
+            applications::delete
+        ))
+        .routes(routes!(applications::rotate))
+        .routes(routes!(bindings::list, bindings::create))
+        .routes(routes!(bindings::delete))
+        .routes(routes!(operations::show))
+        .routes(routes!(audit::list))
+}
+
+/// Answers may hold secrets, and are true only now.
+async fn not_cached(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,194 @@
+//! Users.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use irsp_protocol::api::account::{Changed, Gone, NewPassword, NewUser, Page, UserPatch, UserView};
+use irsp_protocol::change::Role;
+use irsp_protocol::{Id, Principal, Secret};
+
+use super::body::{Asked, Body, IdPath};
+use super::caller::{Admin, Caller, Reader};
+use super::doc::Problems;
+use super::page::{Paging, changed, page};
+use crate::account::Account;
+use crate::password::{self, StoredPassword};
+use crate::refusal::Refusal;
+use crate::server::ADMIN;
+use crate::store::user;
+
+type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
+
+/// The users, in order of their ids.
+#[utoipa::path(get, path = "/v1/users", tag = "users", params(Paging),
+    responses((status = 200, body = Page<UserView>), Problems))]
+pub(super) async fn list(
+    State(account): State<Arc<Account>>,
+    _: Reader,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<Page<UserView>>, Refusal> {
+    let limit = paging.limit()?;
+    let after = paging.after();
+    let users = account
+        .courier
+        .store()
+        .read(move |sql| user::list(sql, &after, limit + 1))
+        .await?;
+    Ok(page(users, limit, |user| user.id.to_string()))
+}
+
+/// Registers a user.
+#[utoipa::path(post, path = "/v1/users", tag = "users", request_body = NewUser,
+    responses((status = 201, body = Changed<UserView>), (status = 202, body = Changed<UserView>), Problems))]
+pub(super) async fn create(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    Body(new): Body<NewUser>,
+) -> Answer<UserView> {
+    let NewUser { id, password, role } = new;
+    let password = hashed(&account, password).await?;
+    let role = role.unwrap_or(Role::User);
+    let what = name(&id);
+    let (user, committed) = account
+        .change(caller.author(), "user.register", what, move |draft| {
+            user::register(draft, &id, role, Some(&password), &[])
+        })
+        .await?;
+    Ok(changed(
+        StatusCode::CREATED,
+        user,
+        account.effect(&committed).await,
+    ))
+}
+
+/// One user; a user may look at themselves.
+#[utoipa::path(get, path = "/v1/users/{id}", tag = "users", params(("id" = String, Path)),
+    responses((status = 200, body = UserView), Problems))]
+pub(super) async fn show(
+    State(account): State<Arc<Account>>,
+    caller: Caller,
+    IdPath(id): IdPath,
+) -> Result<Json<UserView>, Refusal> {
+    if !caller.reads_everything() && caller.person() != Some(&id) {
+        return Err(Refusal::NotGranted(
+            "only for administrators, operators and the user",
+        ));
+    }
+    Ok(Json(
+        account
+            .courier
+            .store()
+            .read(move |sql| user::view(sql, &id))
+            .await?,
+    ))
+}
+
+/// Changes a user's role, disables or enables the user.
+#[utoipa::path(patch, path = "/v1/users/{id}", tag = "users", params(("id" = String, Path)),
+    request_body = UserPatch,
+    responses((status = 200, body = Changed<UserView>), (status = 202, body = Changed<UserView>), Problems))]
+pub(super) async fn modify(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+    Body(patch): Body<UserPatch>,
+) -> Answer<UserView> {
+    let lowers = patch.role.is_some_and(|role| role != Role::Admin) || patch.disabled == Some(true);
+    if lowers && id.as_str() == ADMIN {
+        return Err(Refusal::AdminStays);
+    }
+    let what = name(&id);
+    let (user, committed) = account
+        .change(caller.author(), "user.modify", what, move |draft| {
+            user::modify(draft, &id, &patch)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, user, account.effect(&committed).await))
+}
+
+/// Deletes a user with the user's bindings. The id is not used again.
+#[utoipa::path(delete, path = "/v1/users/{id}", tag = "users", params(("id" = String, Path)),
+    responses((status = 200, body = Changed<Gone>), (status = 202, body = Changed<Gone>), Problems))]
+pub(super) async fn delete(
+    State(account): State<Arc<Account>>,
+    Admin(caller): Admin,
+    IdPath(id): IdPath,
+) -> Answer<Gone> {
+    if id.as_str() == ADMIN {
+        return Err(Refusal::AdminStays);
+    }
+    let gone = Gone { id: id.clone() };
+    let what = name(&id);
+    let ((), committed) = account
+        .change(caller.author(), "user.delete", what, move |draft| {
+            user::delete(draft, &id)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+}
+
+/// Sets a password: one's own by showing the old one, anybody's as an administrator. Older tokens end.
+#[utoipa::path(put, path = "/v1/users/{id}/password", tag = "users", params(("id" = String, Path)),
+    request_body = NewPassword,
+    responses((status = 200, body = Changed<UserView>), (status = 202, body = Changed<UserView>), Problems))]
+pub(super) async fn set_password(
+    State(account): State<Arc<Account>>,
+    caller: Caller,
+    IdPath(id): IdPath,
+    Body(new): Body<NewPassword>,
+) -> Answer<UserView> {
+    let replaced = if caller.is_admin() {
+        None
+    } else if caller.person() == Some(&id) {
+        Some(shown(&account, &caller, &id, new.old).await?)
+    } else {
+        return Err(Refusal::NotGranted("only for administrators and the user"));
+    };
+    let password = hashed(&account, new.password).await?;
+    let what = name(&id);
+    let (user, committed) = account
+        .change(caller.author(), "user.password", what, move |draft| {
+            user::set_password(draft, &id, replaced.as_ref(), &password)
+        })
+        .await?;
+    Ok(changed(StatusCode::OK, user, account.effect(&committed).await))
+}
+
+/// The stored password, if the caller has shown to know it. Guessing is slowed down as at the login.
+async fn shown(
+    account: &Account,
+    caller: &Caller,
+    id: &Id,
+    old: Option<Secret>,
+) -> Result<StoredPassword, Refusal> {
+    let old = old
+        .filter(|old| old.expose().len() <= password::LEN_MAX)
+        .ok_or(Refusal::WrongOldPassword)?;
+    let door = (id.to_string(), caller.from());
+    account.logins.admit(&door, account.courier.now())?;
+    let looked_up = id.clone();
+    let stored = account
+        .courier
+        .store()
+        .read(move |sql| user::password(sql, &looked_up))
+        .await?;
+    if !account.passwords.is_right(old, stored.clone()).await? {
+        return Err(Refusal::WrongOldPassword);
+    }
+    account.logins.succeeded(&door);
+    stored.ok_or(Refusal::WrongOldPassword)
+}
+
+async fn hashed(account: &Account, password: Secret) -> Result<StoredPassword, Refusal> {
+    let (min, max) = (password::LEN_MIN, password::LEN_MAX);
+    if !(min..=max).contains(&password.expose().len()) {
+        return Err(Refusal::Malformed(format!("a password has {min} to {max} bytes")));
+    }
+    Ok(account.passwords.hash(password).await?)
+}
+
+fn name(id: &Id) -> String {
+    Principal::user(id.clone()).to_string()
+}

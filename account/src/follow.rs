@@ -1,0 +1,91 @@
+//! This server towards its followers (clause 8.2): it tells them changes, shows late ones the present state page by
+//! page, and notes what they answered. It takes no envelopes itself.
+
+use std::sync::Arc;
+
+use irsp_courier::store::{Store, StoreError, Tx};
+use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
+use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::{Envelope, MessageKind, Principal, Server, Status};
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
+
+use crate::store::entity;
+use crate::store::operation::End;
+
+/// The servers that keep a copy of the directory.
+pub(crate) const FOLLOWERS: [Server; 2] = [Server::Message, Server::App];
+
+/// The account server as its courier sees it.
+pub(crate) struct Lead {
+    store: Store,
+    ends: mpsc::UnboundedSender<End>,
+}
+
+impl Lead {
+    /// What the courier works for, and where the ends of its envelopes come out. They are at most as many as there are
+    /// envelopes on disk, and each comes once, so the channel needs no bound of its own.
+    pub(crate) fn new(store: Store) -> (Arc<Lead>, mpsc::UnboundedReceiver<End>) {
+        let (ends, ended) = mpsc::unbounded_channel();
+        (Arc::new(Lead { store, ends }), ended)
+    }
+
+    async fn page(&self, after: Option<String>) -> Reply {
+        match self
+            .store
+            .read(move |sql| entity::page(sql, after.as_deref()))
+            .await
+        {
+            Ok(page) => Reply::Directory(page),
+            Err(error) => {
+                error!(%error, "a page of the directory cannot be read");
+                Reply::Unanswered(error.status())
+            }
+        }
+    }
+}
+
+impl Role for Lead {
+    fn receive(&self, _tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
+        warn!(%from, id = %envelope.id, kind = envelope.kind.as_str(), "the account server takes no envelopes");
+        Ok(Received::Ended(Status::FORBIDDEN))
+    }
+
+    fn received(&self, _envelope: Envelope, _outcome: &Received) {}
+
+    fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
+        error!(%to, count = envelopes.len(), "the account server holds no sessions to deliver to");
+    }
+
+    fn ended(&self, ended: Ended) {
+        let Hop::Server(follower) = ended.hop else {
+            return;
+        };
+        if ended.envelope.kind != MessageKind::Directory {
+            return;
+        }
+        if ended.status.is_error() {
+            warn!(%follower, id = %ended.envelope.id, status = %ended.status, "a change was not taken over");
+        } else {
+            debug!(%follower, id = %ended.envelope.id, "a change is in force");
+        }
+        let end = End {
+            message: ended.envelope.id,
+            status: ended.status,
+            at: ended.at,
+        };
+        if self.ends.send(end).is_err() {
+            // The server stops; the courier's receipt still tells.
+            debug!(id = %end.message, "the end of a change is not noted any more");
+        }
+    }
+
+    fn answer(&self, question: Question) -> ReplyFuture<'_> {
+        Box::pin(async move {
+            match question {
+                Question::Directory { after } => self.page(after).await,
+                Question::Receipt { .. } | Question::Presence { .. } => Reply::Unanswered(Status::NOT_FOUND),
+            }
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Every "no" of this server: its name, its words and, beside it, its status.
+//!
+//! Words that could tell a stranger what exists are the same for every reason behind them.
+
+use std::time::Duration;
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::{Principal, Status};
+use thiserror::Error;
+
+use crate::password::PasswordError;
+
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error("no or wrong credentials: send `Authorization: Bearer <token>`")]
+    Unauthenticated,
+    #[error("the caller is disabled")]
+    Disabled,
+    #[error("the user or the password is wrong")]
+    WrongPassword,
+    #[error("the old password is wrong")]
+    WrongOldPassword,
+    #[error("the password was changed meanwhile")]
+    PasswordChanged,
+    #[error("{0}")]
+    NotGranted(&'static str),
+    #[error("the device or the code is wrong")]
+    WrongCode,
+    #[error("another user owns the device; it must be unbound first")]
+    OwnedByAnother,
+    #[error("there is no such binding")]
+    NotBound,
+    #[error("{0}")]
+    Malformed(String),
+    #[error("the body is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("at most {max} {what}")]
+    TooMany { what: &'static str, max: usize },
+    #[error("there is no {0}")]
+    Unknown(Principal),
+    #[error("{0} was deleted")]
+    Deleted(Principal),
+    #[error("{0} exists")]
+    Exists(Principal),
+    #[error("{0} was deleted, and its id is not used again")]
+    Used(Principal),
+    #[error("usr/admin belongs to the admin token: it stays an enabled administrator")]
+    AdminStays,
+    #[error("there is no operation {0}")]
+    NoOperation(u64),
+    #[error("there is no such path")]
+    NoPath,
+    #[error("too many failed attempts; try again in {} seconds", .0.as_secs().max(1))]
+    TooManyAttempts(Duration),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("the system gives no randomness")]
+    NoRandomness,
+    #[error("the token cannot be signed")]
+    NotSigned,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Refusal::Unauthenticated | Refusal::WrongPassword => Status::UNAUTHENTICATED,
+            Refusal::Disabled | Refusal::WrongOldPassword | Refusal::NotGranted(_) | Refusal::WrongCode => {
+                Status::FORBIDDEN
+            }
+            Refusal::Malformed(_) | Refusal::TooMany { .. } => Status::MALFORMED,
+            Refusal::TooLong(_) => Status::TOO_LARGE,
+            Refusal::Unknown(_) | Refusal::NotBound | Refusal::NoOperation(_) | Refusal::NoPath => {
+                Status::NOT_FOUND
+            }
+            Refusal::Deleted(_) => Status::DELETED,
+            Refusal::Exists(_)
+            | Refusal::Used(_)
+            | Refusal::OwnedByAnother
+            | Refusal::PasswordChanged
+            | Refusal::AdminStays => Status::CONFLICT,
+            Refusal::TooManyAttempts(_) => Status::OVER_QUOTA,
+            Refusal::Password(PasswordError::Busy) => Status::UNAVAILABLE,
+            Refusal::Password(PasswordError::Broken(_)) | Refusal::NoRandomness | Refusal::NotSigned => {
+                Status::FAILED
+            }
+            Refusal::Store(error) => error.status(),
+        }
+    }
+
+    /// What the caller is told. The store's own troubles are the operator's to read, in the log.
+    pub(crate) fn detail(&self) -> String {
+        if let Refusal::Store(StoreError::Refused { detail, .. }) = self {
+            return detail.clone();
+        }
+        if let Refusal::Store(StoreError::Full | StoreError::QueueFull) = self {
+            return "the account server has no room for it now".to_owned();
+        }
+        if let Refusal::Store(_) = self {
+            return "the account server cannot do this now".to_owned();
+        }
+        if let Refusal::Password(PasswordError::Broken(_)) = self {
+            return "the password cannot be checked".to_owned();
+        }
+        self.to_string()
+    }
+}
+
+/// Inside a transaction a refusal rolls it back.
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> StoreError {
+        if let Refusal::Store(error) = refusal {
+            return error;
+        }
+        StoreError::refused(refusal.status(), refusal.detail())
+    }
+}

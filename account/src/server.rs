@@ -1,0 +1,187 @@
+//! The account server's life: start, router, stop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use irsp_courier::store::{Store, StoreError};
+use irsp_courier::{Courier, bus};
+use irsp_directory::token::TokenSigner;
+use irsp_directory::{Directory, HashKey};
+use irsp_protocol::change::{Cause, Entity, EntityKey, Role};
+use irsp_protocol::secret::SecretHash;
+use irsp_protocol::{Id, Principal, Server};
+use ring::rand::SystemRandom;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::account::{Account, Door};
+use crate::api;
+use crate::follow::Lead;
+use crate::keys;
+use crate::password::{PasswordError, Passwords};
+use crate::refusal::Refusal;
+use crate::settings::Settings;
+use crate::store::entity::Found;
+use crate::store::{Author, Draft, MIGRATIONS, entity, user};
+
+/// The user that the admin token logs in.
+pub(crate) const ADMIN: &str = "admin";
+
+/// Why an account server cannot start. Each names the file.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Password(String),
+    #[error("the admin token and the token key cannot be registered: {0}")]
+    Register(String),
+}
+
+/// A running account server. It has no sockets of its own: the bus is a link, HTTP is a router to be served.
+pub struct AccountServer {
+    account: Arc<Account>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl AccountServer {
+    /// Opens the store, makes what is missing of the keys and the admin token, and tells the followers of them.
+    pub async fn start(settings: Settings, link: bus::Link) -> Result<AccountServer, StartError> {
+        let Settings {
+            data_dir,
+            domain,
+            token_lifetime,
+            effect_wait,
+            courier,
+        } = settings;
+        in_file(&data_dir, |path| std::fs::create_dir_all(path))?;
+        let random = SystemRandom::new();
+        let hash_key = in_file(&data_dir.join("hash.key"), HashKey::read_or_make)?;
+        let signer = in_file(&data_dir.join("token.key"), TokenSigner::read_or_make)?;
+        let admin_token = in_file(&data_dir.join("admin.token"), |path| {
+            keys::admin_token(path, &random)
+        })?;
+        let admin_token = hash_key.hash(admin_token.expose().as_bytes());
+        let passwords =
+            Passwords::new().map_err(|error: PasswordError| StartError::Password(error.to_string()))?;
+
+        let store = Store::open(&data_dir.join("account.db"), MIGRATIONS)?;
+        let directory = Directory::new(hash_key);
+        store.read_now(|sql| entity::load(sql, &directory))?;
+
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (lead, ended) = Lead::new(store.clone());
+        let courier = Courier::start(
+            Server::Account,
+            domain.clone(),
+            store,
+            link,
+            lead,
+            courier,
+            stop.clone(),
+            &tasks,
+        )?;
+        let account = Arc::new(Account {
+            courier,
+            directory,
+            domain,
+            passwords,
+            signer,
+            token_lifetime,
+            effect_wait,
+            random,
+            logins: Door::new(),
+            bindings: Door::new(),
+        });
+        let server = AccountServer { account, stop, tasks };
+        server.note_ends(ended);
+        if let Err(refusal) = register_keys(&server.account, admin_token).await {
+            let reason = refusal.to_string();
+            server.stop().await;
+            return Err(StartError::Register(reason));
+        }
+        Ok(server)
+    }
+
+    /// The API. For the callers' addresses in the audit log, and for the limits on logins, it is to be served with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`.
+    pub fn router(&self) -> axum::Router {
+        api::router(self.account.clone())
+    }
+
+    /// The description of the API, made from its handlers.
+    pub fn openapi(&self) -> utoipa::openapi::OpenApi {
+        api::openapi()
+    }
+
+    /// Stops accepting, flushes, and waits for every task. What is on its way stays on disk.
+    pub async fn stop(self) {
+        self.account.courier.close().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn note_ends(&self, ended: tokio::sync::mpsc::UnboundedReceiver<crate::store::operation::End>) {
+        let (account, stop) = (self.account.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = account.note_ends(ended) => {}
+            }
+        });
+    }
+}
+
+/// Makes the admin user with the admin token's hash, and puts the token key into the directory, where either is not as
+/// the files say.
+async fn register_keys(account: &Account, admin_token: SecretHash) -> Result<(), Refusal> {
+    let admin = Id::new(ADMIN).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let token_key = account.signer.token_key().clone();
+    let known = account
+        .directory
+        .user(&admin)
+        .is_some_and(|user| user.tokens == [admin_token]);
+    if known && account.directory.token_key(&token_key.id).is_some() {
+        return Ok(());
+    }
+    let author = Author {
+        who: Principal::server(Server::Account),
+        from: None,
+    };
+    let register = move |draft: &mut Draft<'_, '_>| {
+        let key = EntityKey::Principal(Principal::user(admin.clone()));
+        match entity::find(draft.sql(), &key)? {
+            Found::Live { .. } => user::set_tokens(draft, &admin, &[admin_token])?,
+            Found::Deleted | Found::Never => {
+                user::register(draft, &admin, Role::Admin, None, &[admin_token])?;
+            }
+        }
+        let key = EntityKey::TokenKey(token_key.id.clone());
+        match entity::find(draft.sql(), &key)? {
+            Found::Live { .. } => Ok(()),
+            Found::Deleted | Found::Never => draft.put(Cause::Register, Entity::TokenKey(token_key.clone())),
+        }
+    };
+    account
+        .change(
+            author,
+            "keys.register",
+            "usr/admin, token.key".to_owned(),
+            register,
+        )
+        .await?;
+    Ok(())
+}
+
+fn in_file<R>(path: &Path, f: impl FnOnce(&Path) -> io::Result<R>) -> Result<R, StartError> {
+    f(path).map_err(|source| StartError::File {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,31 @@
+//! What may be set of an account server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use irsp_protocol::Domain;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Holds `account.db`, `hash.key`, `token.key` and `admin.token`.
+    pub data_dir: PathBuf,
+    pub domain: Domain,
+    /// How long a user's token is valid. Short, because other servers check it without asking.
+    pub token_lifetime: Duration,
+    /// How long the answer to a change waits for the followers before it is 202.
+    pub effect_wait: Duration,
+    pub courier: irsp_courier::Settings,
+}
+
+impl Settings {
+    /// The defaults, for a domain whose data lie in `data_dir`.
+    pub fn new(data_dir: PathBuf, domain: Domain) -> Settings {
+        Settings {
+            data_dir,
+            domain,
+            token_lifetime: Duration::from_secs(3600),
+            effect_wait: Duration::from_secs(5),
+            courier: irsp_courier::Settings::default(),
+        }
+    }
+}

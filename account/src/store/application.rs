@@ -1,0 +1,147 @@
+//! Applications: keys and grants.
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::api::account::{ApplicationPatch, ApplicationView};
+use irsp_protocol::change::{Application, Cause, Entity, EntityKey, Scope};
+use irsp_protocol::secret::SecretHash;
+use irsp_protocol::{Id, Principal};
+use rusqlite::{Connection, Row};
+
+use super::{Draft, corrupt, entity, time};
+use crate::refusal::Refusal;
+
+/// Principals that one grant lists, so that an application fits into one envelope on the bus (1 MiB). Whoever is to
+/// hear more is granted everyone.
+pub(crate) const GRANTED_MAX: usize = 5_000;
+
+const SELECT: &str = "SELECT a.created, a.modified, e.state FROM account_application a JOIN entity e ON e.key = 'app/' || a.id";
+
+pub(crate) fn view(sql: &Connection, id: &Id) -> Result<ApplicationView, StoreError> {
+    entity::application(sql, id)?;
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE a.id = ?1"))?
+        .query_row([id.as_str()], read)?)
+}
+
+pub(crate) fn list(sql: &Connection, after: &str, limit: u32) -> Result<Vec<ApplicationView>, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE a.id > ?1 ORDER BY a.id LIMIT ?2"))?
+        .query_map((after, limit), read)?
+        .collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn register(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    key: SecretHash,
+    hears: &Scope,
+    pushes: &Scope,
+) -> Result<ApplicationView, StoreError> {
+    entity::must_be_new(draft.sql(), Principal::application(id.clone()))?;
+    draft
+        .sql()
+        .prepare_cached("INSERT INTO account_application (id, created, modified) VALUES (?1, ?2, ?2)")?
+        .execute((id.as_str(), draft.now().as_millis()))?;
+    let application = Application {
+        id: id.clone(),
+        keys: vec![key],
+        hears: hears.clone(),
+        pushes: pushes.clone(),
+        disabled: false,
+        generation: 1,
+    };
+    draft.put(Cause::Register, Entity::Application(application))?;
+    view(draft.sql(), id)
+}
+
+pub(crate) fn modify(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    patch: &ApplicationPatch,
+) -> Result<ApplicationView, StoreError> {
+    let before = entity::application(draft.sql(), id)?;
+    let mut application = before.clone();
+    application.hears = patch.hears.clone().unwrap_or(application.hears);
+    application.pushes = patch.pushes.clone().unwrap_or(application.pushes);
+    application.disabled = patch.disabled.unwrap_or(application.disabled);
+    if application != before {
+        put(draft, Cause::Modify, application)?;
+    }
+    view(draft.sql(), id)
+}
+
+/// Puts devices on the grants that are lists.
+pub(crate) fn grant(draft: &mut Draft<'_, '_>, id: &Id, devices: &[Id]) -> Result<(), StoreError> {
+    let before = entity::application(draft.sql(), id)?;
+    let mut application = before.clone();
+    for scope in [&mut application.hears, &mut application.pushes] {
+        if let Scope::Only(list) = scope {
+            list.extend(devices.iter().cloned().map(Principal::device));
+            if list.len() > GRANTED_MAX {
+                return Err(Refusal::TooMany {
+                    what: "principals in a grant",
+                    max: GRANTED_MAX,
+                }
+                .into());
+            }
+        }
+    }
+    if application != before {
+        put(draft, Cause::Modify, application)?;
+    }
+    Ok(())
+}
+
+/// Gives a new key. With `overlap` the newest old one stays valid, and so do the sessions begun with it.
+pub(crate) fn rotate(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    key: SecretHash,
+    overlap: bool,
+) -> Result<ApplicationView, StoreError> {
+    let mut application = entity::application(draft.sql(), id)?;
+    let kept = application.keys.pop().filter(|_| overlap);
+    application.keys = kept.into_iter().chain([key]).collect();
+    if overlap {
+        put(draft, Cause::Modify, application)?;
+    } else {
+        application.generation += 1;
+        put(draft, Cause::Reset, application)?;
+    }
+    view(draft.sql(), id)
+}
+
+pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
+    entity::application(draft.sql(), id)?;
+    draft
+        .sql()
+        .prepare_cached("DELETE FROM account_application WHERE id = ?1")?
+        .execute([id.as_str()])?;
+    draft.remove(EntityKey::Principal(Principal::application(id.clone())))
+}
+
+fn put(draft: &mut Draft<'_, '_>, cause: Cause, application: Application) -> Result<(), StoreError> {
+    draft
+        .sql()
+        .prepare_cached("UPDATE account_application SET modified = ?2 WHERE id = ?1")?
+        .execute((application.id.as_str(), draft.now().as_millis()))?;
+    draft.put(cause, Entity::Application(application))
+}
+
+fn read(row: &Row<'_>) -> Result<ApplicationView, rusqlite::Error> {
+    match entity::state(row, 2)? {
+        Some(Entity::Application(application)) => Ok(ApplicationView {
+            id: application.id,
+            hears: application.hears,
+            pushes: application.pushes,
+            disabled: application.disabled,
+            generation: application.generation,
+            created: time(row, 0)?,
+            modified: time(row, 1)?,
+        }),
+        _ => Err(corrupt(
+            2,
+            std::io::Error::other("not the state of an application"),
+        )),
+    }
+}

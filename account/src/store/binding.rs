@@ -1,0 +1,174 @@
+//! Bindings: who owns a device.
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::Id;
+use irsp_protocol::api::account::BindingView;
+use irsp_protocol::change::{Binding, Cause, Device, Entity, EntityKey};
+use irsp_protocol::secret::SecretHash;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::entity::{Found, find, mixed};
+use super::{Draft, id, operation, time};
+use crate::refusal::Refusal;
+
+const SELECT: &str = "SELECT device, user, owner, since FROM account_binding";
+
+/// What came of presenting a device's code.
+pub(crate) enum Bound {
+    New(BindingView),
+    /// The same user had bound it before, by this operation.
+    Already {
+        binding: BindingView,
+        operation: Option<u64>,
+    },
+}
+
+/// Binds a device to a user who presents its code. An unknown, deleted or disabled device and a wrong code are one
+/// refusal; that somebody else owns the device is told only to whoever has the code.
+pub(crate) fn bind(
+    draft: &mut Draft<'_, '_>,
+    device: &Id,
+    user: &Id,
+    code: SecretHash,
+) -> Result<Bound, StoreError> {
+    let right =
+        presented(draft.sql(), device)?.is_some_and(|held| !held.disabled && held.codes.contains(&code));
+    if !right {
+        return Err(Refusal::WrongCode.into());
+    }
+    let bound = of_device(draft.sql(), device)?;
+    if let Some(binding) = bound.iter().find(|binding| binding.user == *user) {
+        let operation = match find(draft.sql(), &key(device, user))? {
+            Found::Live { n, .. } => operation::of_change(draft.sql(), n)?,
+            Found::Deleted | Found::Never => None,
+        };
+        return Ok(Bound::Already {
+            binding: binding.clone(),
+            operation,
+        });
+    }
+    if bound.iter().any(|binding| binding.owner) {
+        return Err(Refusal::OwnedByAnother.into());
+    }
+    let binding = BindingView {
+        device: device.clone(),
+        user: user.clone(),
+        owner: true,
+        since: draft.now(),
+    };
+    draft
+        .sql()
+        .prepare_cached("INSERT INTO account_binding (device, user, owner, since) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((
+            device.as_str(),
+            user.as_str(),
+            binding.owner,
+            binding.since.as_millis(),
+        ))?;
+    let state = Binding {
+        device: device.clone(),
+        user: user.clone(),
+        owner: binding.owner,
+    };
+    draft.put(Cause::Register, Entity::Binding(state))?;
+    Ok(Bound::New(binding))
+}
+
+/// Ends a binding; 404 if there is none.
+pub(crate) fn unbind(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
+    if of_device(draft.sql(), device)?
+        .iter()
+        .any(|binding| binding.user == *user)
+    {
+        remove(draft, device, user)
+    } else {
+        Err(Refusal::NotBound.into())
+    }
+}
+
+pub(super) fn remove(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
+    draft
+        .sql()
+        .prepare_cached("DELETE FROM account_binding WHERE device = ?1 AND user = ?2")?
+        .execute((device.as_str(), user.as_str()))?;
+    draft.remove(key(device, user))
+}
+
+pub(super) fn remove_of_device(draft: &mut Draft<'_, '_>, device: &Id) -> Result<(), StoreError> {
+    for binding in of_device(draft.sql(), device)? {
+        remove(draft, device, &binding.user)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn of_device(sql: &Connection, device: &Id) -> Result<Vec<BindingView>, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE device = ?1 ORDER BY user"))?
+        .query_map([device.as_str()], read)?
+        .collect::<Result<_, _>>()?)
+}
+
+pub(super) fn of_user(sql: &Connection, user: &Id) -> Result<Vec<BindingView>, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE user = ?1 ORDER BY device"))?
+        .query_map([user.as_str()], read)?
+        .collect::<Result<_, _>>()?)
+}
+
+/// Bindings after (device, user), of one user or of all.
+pub(crate) fn list(
+    sql: &Connection,
+    user: Option<&Id>,
+    after: (&str, &str),
+    limit: u32,
+) -> Result<Vec<BindingView>, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!(
+            "{SELECT} WHERE (?1 IS NULL OR user = ?1) AND (device, user) > (?2, ?3) ORDER BY device, user LIMIT ?4"
+        ))?
+        .query_map((user.map(Id::as_str), after.0, after.1, limit), read)?
+        .collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn is_owner(sql: &Connection, device: &Id, user: &Id) -> Result<bool, StoreError> {
+    let owner: Option<bool> = sql
+        .prepare_cached("SELECT owner FROM account_binding WHERE device = ?1 AND user = ?2")?
+        .query_row((device.as_str(), user.as_str()), |row| row.get(0))
+        .optional()?;
+    Ok(owner == Some(true))
+}
+
+pub(crate) fn is_bound(sql: &Connection, device: &Id, user: &Id) -> Result<bool, StoreError> {
+    Ok(of_device(sql, device)?
+        .iter()
+        .any(|binding| binding.user == *user))
+}
+
+/// The device as a stranger with a code sees it: there or not.
+fn presented(sql: &Connection, device: &Id) -> Result<Option<Device>, StoreError> {
+    let key = EntityKey::Principal(irsp_protocol::Principal::device(device.clone()));
+    match find(sql, &key)? {
+        Found::Live {
+            state: Entity::Device(state),
+            ..
+        } => Ok(Some(state)),
+        Found::Live { .. } => Err(mixed(device)),
+        Found::Deleted | Found::Never => Ok(None),
+    }
+}
+
+fn key(device: &Id, user: &Id) -> EntityKey {
+    EntityKey::Binding {
+        device: device.clone(),
+        user: user.clone(),
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<BindingView, rusqlite::Error> {
+    Ok(BindingView {
+        device: id(row, 0)?,
+        user: id(row, 1)?,
+        owner: row.get(2)?,
+        since: time(row, 3)?,
+    })
+}

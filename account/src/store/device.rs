@@ -1,0 +1,172 @@
+//! Devices: their part of the entity table, and their attributes.
+
+use std::collections::BTreeMap;
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::api::account::{Attributes, DevicePatch, DeviceView};
+use irsp_protocol::change::{Answers, Cause, Device, Entity, EntityKey};
+use irsp_protocol::secret::SecretHash;
+use irsp_protocol::{Id, Principal};
+use rusqlite::{Connection, Row};
+
+use super::{Draft, binding, corrupt, entity, time};
+use crate::refusal::Refusal;
+
+/// Attributes of one device.
+pub(crate) const ATTRIBUTES_MAX: usize = 64;
+
+const SELECT: &str = "SELECT d.attributes, d.created, d.modified, e.state,
+    (SELECT b.user FROM account_binding b WHERE b.device = d.id AND b.owner LIMIT 1)
+    FROM account_device d JOIN entity e ON e.key = 'dev/' || d.id";
+
+pub(crate) fn view(sql: &Connection, id: &Id) -> Result<DeviceView, StoreError> {
+    entity::device(sql, id)?;
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE d.id = ?1"))?
+        .query_row([id.as_str()], read)?)
+}
+
+pub(crate) fn list(sql: &Connection, after: &str, limit: u32) -> Result<Vec<DeviceView>, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE d.id > ?1 ORDER BY d.id LIMIT ?2"))?
+        .query_map((after, limit), read)?
+        .collect::<Result<_, _>>()?)
+}
+
+/// The devices bound to a user.
+pub(crate) fn list_of_user(
+    sql: &Connection,
+    user: &Id,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<DeviceView>, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!(
+            "{SELECT} JOIN account_binding mine ON mine.device = d.id AND mine.user = ?1
+             WHERE d.id > ?2 ORDER BY d.id LIMIT ?3"
+        ))?
+        .query_map((user.as_str(), after, limit), read)?
+        .collect::<Result<_, _>>()?)
+}
+
+/// Clause 8.2.1.
+pub(crate) fn register(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    code: SecretHash,
+    answers: Answers,
+    attributes: &Attributes,
+) -> Result<(), StoreError> {
+    entity::must_be_new(draft.sql(), Principal::device(id.clone()))?;
+    let attributes = serde_json::to_string(attributes)?;
+    draft
+        .sql()
+        .prepare_cached(
+            "INSERT INTO account_device (id, attributes, created, modified) VALUES (?1, ?2, ?3, ?3)",
+        )?
+        .execute((id.as_str(), attributes, draft.now().as_millis()))?;
+    let device = Device {
+        id: id.clone(),
+        codes: vec![code],
+        answers,
+        disabled: false,
+        generation: 1,
+    };
+    draft.put(Cause::Register, Entity::Device(device))
+}
+
+/// Clause 8.2.2. Followers hear only of what they keep: attributes are the account server's alone.
+pub(crate) fn modify(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    patch: &DevicePatch,
+) -> Result<DeviceView, StoreError> {
+    let before = entity::device(draft.sql(), id)?;
+    let attributes = patched(view(draft.sql(), id)?.attributes, &patch.attributes)?;
+    draft
+        .sql()
+        .prepare_cached("UPDATE account_device SET attributes = ?2, modified = ?3 WHERE id = ?1")?
+        .execute((
+            id.as_str(),
+            serde_json::to_string(&attributes)?,
+            draft.now().as_millis(),
+        ))?;
+    let mut device = before.clone();
+    device.answers = patch.answers.unwrap_or(device.answers);
+    device.disabled = patch.disabled.unwrap_or(device.disabled);
+    if device != before {
+        draft.put(Cause::Modify, Entity::Device(device))?;
+    }
+    view(draft.sql(), id)
+}
+
+/// Clause 8.2.4: the new code is the only one, and sessions begun with an old one end.
+pub(crate) fn reset(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    code: SecretHash,
+    unbind: bool,
+) -> Result<DeviceView, StoreError> {
+    let mut device = entity::device(draft.sql(), id)?;
+    if unbind {
+        binding::remove_of_device(draft, id)?;
+    }
+    device.codes = vec![code];
+    device.generation += 1;
+    draft
+        .sql()
+        .prepare_cached("UPDATE account_device SET modified = ?2 WHERE id = ?1")?
+        .execute((id.as_str(), draft.now().as_millis()))?;
+    draft.put(Cause::Reset, Entity::Device(device))?;
+    view(draft.sql(), id)
+}
+
+/// Clause 8.2.3: the device, its attributes and bindings go; the id is not used again.
+pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
+    entity::device(draft.sql(), id)?;
+    binding::remove_of_device(draft, id)?;
+    draft
+        .sql()
+        .prepare_cached("DELETE FROM account_device WHERE id = ?1")?
+        .execute([id.as_str()])?;
+    draft.remove(EntityKey::Principal(Principal::device(id.clone())))
+}
+
+fn patched(
+    mut attributes: Attributes,
+    patch: &BTreeMap<String, Option<String>>,
+) -> Result<Attributes, StoreError> {
+    for (name, value) in patch {
+        match value {
+            Some(value) => attributes.insert(name.clone(), value.clone()),
+            None => attributes.remove(name),
+        };
+    }
+    if attributes.len() > ATTRIBUTES_MAX {
+        return Err(Refusal::TooMany {
+            what: "attributes",
+            max: ATTRIBUTES_MAX,
+        }
+        .into());
+    }
+    Ok(attributes)
+}
+
+fn read(row: &Row<'_>) -> Result<DeviceView, rusqlite::Error> {
+    let Some(Entity::Device(device)) = entity::state(row, 3)? else {
+        return Err(corrupt(3, std::io::Error::other("not the state of a device")));
+    };
+    let attributes: String = row.get(0)?;
+    let owner: Option<String> = row.get(4)?;
+    let owner = owner.map(|text| Id::new(&text)).transpose();
+    Ok(DeviceView {
+        id: device.id,
+        answers: device.answers,
+        disabled: device.disabled,
+        generation: device.generation,
+        attributes: serde_json::from_str(&attributes).map_err(|error| corrupt(0, error))?,
+        owner: owner.map_err(|error| corrupt(4, error))?,
+        created: time(row, 1)?,
+        modified: time(row, 2)?,
+    })
+}

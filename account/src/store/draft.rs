@@ -1,0 +1,140 @@
+//! A transaction in the making: changes with their numbers, and at its end the audit line and the envelopes that tell
+//! the followers. All of it commits together or not at all.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use irsp_courier::Hop;
+use irsp_courier::store::{StoreError, Tx};
+use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
+use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
+use rusqlite::Connection;
+
+use super::{audit, entity, operation};
+use crate::follow::FOLLOWERS;
+
+/// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
+const BATCH: usize = 500;
+/// How long a follower may stay away and still be told by envelopes. One that comes later finds a gap and asks for
+/// the present state.
+const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Who asks for a change, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Author {
+    pub(crate) who: Principal,
+    /// `None` is the server itself, or a caller whose address the HTTP server did not tell.
+    pub(crate) from: Option<IpAddr>,
+}
+
+/// What a committed transaction leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) changes: Vec<Change>,
+    /// The envelopes under way, of all followers.
+    pub(crate) envelopes: Vec<MessageId>,
+}
+
+impl Committed {
+    /// The operation's number: that of its last change.
+    pub(crate) fn operation(&self) -> Option<u64> {
+        self.changes.last().map(|change| change.n)
+    }
+}
+
+pub(crate) struct Draft<'a, 't> {
+    tx: &'a mut Tx<'t>,
+    last: u64,
+    changes: Vec<Change>,
+}
+
+impl<'a, 't> Draft<'a, 't> {
+    pub(crate) fn begin(tx: &'a mut Tx<'t>) -> Result<Draft<'a, 't>, StoreError> {
+        let last = entity::last(tx.sql())?;
+        Ok(Draft {
+            tx,
+            last,
+            changes: Vec::new(),
+        })
+    }
+
+    pub(crate) fn sql(&self) -> &Connection {
+        self.tx.sql()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.tx.now()
+    }
+
+    /// Gives an entity a new state.
+    pub(crate) fn put(&mut self, cause: Cause, state: Entity) -> Result<(), StoreError> {
+        self.push(cause, state.key(), Some(state))
+    }
+
+    /// Deletes an entity.
+    pub(crate) fn remove(&mut self, key: EntityKey) -> Result<(), StoreError> {
+        self.push(Cause::Delete, key, None)
+    }
+
+    fn push(&mut self, cause: Cause, key: EntityKey, state: Option<Entity>) -> Result<(), StoreError> {
+        self.last += 1;
+        let change = Change {
+            n: self.last,
+            cause,
+            key,
+            entity: state,
+        };
+        entity::put(self.tx.sql(), &change)?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Writes the audit line and puts the envelopes into the outbox.
+    pub(crate) fn finish(
+        self,
+        author: &Author,
+        action: &str,
+        what: &str,
+        new_id: impl Fn() -> MessageId,
+    ) -> Result<Committed, StoreError> {
+        let Draft { tx, changes, .. } = self;
+        let now = tx.now();
+        audit::append(tx.sql(), now, author, action, what)?;
+        let mut committed = Committed {
+            changes,
+            envelopes: Vec::new(),
+        };
+        let Some(number) = committed.operation() else {
+            return Ok(committed);
+        };
+        operation::append(tx.sql(), number, now)?;
+        for changes in committed.changes.chunks(BATCH) {
+            let data = serde_json::to_vec(&ChangeBatch {
+                changes: changes.to_vec(),
+            })?;
+            for follower in FOLLOWERS {
+                let envelope = envelope(new_id(), follower, now, data.clone().into());
+                operation::dispatch(tx.sql(), number, follower, envelope.id)?;
+                committed.envelopes.push(envelope.id);
+                tx.accept(envelope, Hop::Server(follower))?;
+            }
+        }
+        Ok(committed)
+    }
+}
+
+fn envelope(id: MessageId, follower: Server, now: Timestamp, data: bytes::Bytes) -> Envelope {
+    Envelope {
+        id,
+        kind: MessageKind::Directory,
+        source: Address::local(Principal::server(Server::Account)),
+        destination: Address::local(Principal::server(follower)),
+        channel: None,
+        time: now,
+        expires: now.plus(EXPIRY),
+        sender_id: None,
+        content_type: Some("application/json".to_owned()),
+        attributes: Vec::new(),
+        data,
+    }
+}

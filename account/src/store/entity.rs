@@ -1,0 +1,212 @@
+//! The present state of every entity and the number of the change that last touched it: what followers are told,
+//! what a late one is shown page by page, and what this server's own directory is filled with.
+
+use irsp_courier::store::StoreError;
+use irsp_directory::Directory;
+use irsp_protocol::change::{Application, Cause, Change, Device, DirectoryPage, Entity, EntityKey, User};
+use irsp_protocol::{Id, Kind, Principal};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{corrupt, number, stored};
+use crate::refusal::Refusal;
+
+/// Entities on one page of a snapshot.
+const PAGE: usize = 500;
+/// A page ends after the entity that reaches this, so that it fits on the bus.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// What the table knows of a key.
+pub(crate) enum Found {
+    Live { n: u64, state: Entity },
+    Deleted,
+    Never,
+}
+
+pub(crate) fn find(sql: &Connection, key: &EntityKey) -> Result<Found, StoreError> {
+    let row = sql
+        .prepare_cached("SELECT n, state FROM entity WHERE key = ?1")?
+        .query_row([text(key)], |row| Ok((number(row, 0)?, state(row, 1)?)))
+        .optional()?;
+    Ok(match row {
+        Some((n, Some(state))) => Found::Live { n, state },
+        Some((_, None)) => Found::Deleted,
+        None => Found::Never,
+    })
+}
+
+/// The state of a principal that exists; else 404, or 410 for one that was deleted.
+fn principal(sql: &Connection, principal: Principal) -> Result<Entity, StoreError> {
+    match find(sql, &EntityKey::Principal(principal.clone()))? {
+        Found::Live { state, .. } => Ok(state),
+        Found::Deleted => Err(Refusal::Deleted(principal).into()),
+        Found::Never => Err(Refusal::Unknown(principal).into()),
+    }
+}
+
+pub(crate) fn user(sql: &Connection, id: &Id) -> Result<User, StoreError> {
+    match principal(sql, Principal::user(id.clone()))? {
+        Entity::User(user) => Ok(user),
+        Entity::Device(_) | Entity::Application(_) | Entity::Binding(_) | Entity::TokenKey(_) => {
+            Err(mixed(id))
+        }
+    }
+}
+
+pub(crate) fn device(sql: &Connection, id: &Id) -> Result<Device, StoreError> {
+    match principal(sql, Principal::device(id.clone()))? {
+        Entity::Device(device) => Ok(device),
+        Entity::User(_) | Entity::Application(_) | Entity::Binding(_) | Entity::TokenKey(_) => Err(mixed(id)),
+    }
+}
+
+pub(crate) fn application(sql: &Connection, id: &Id) -> Result<Application, StoreError> {
+    match principal(sql, Principal::application(id.clone()))? {
+        Entity::Application(application) => Ok(application),
+        Entity::User(_) | Entity::Device(_) | Entity::Binding(_) | Entity::TokenKey(_) => Err(mixed(id)),
+    }
+}
+
+/// A row holds the state of another kind than its key says.
+pub(super) fn mixed(id: &Id) -> StoreError {
+    StoreError::Corrupt(format!("the state stored for {id} is of another kind"))
+}
+
+/// Refuses an id that is in use or was.
+pub(crate) fn must_be_new(sql: &Connection, principal: Principal) -> Result<(), StoreError> {
+    match find(sql, &EntityKey::Principal(principal.clone()))? {
+        Found::Never => Ok(()),
+        Found::Live { .. } => Err(Refusal::Exists(principal).into()),
+        Found::Deleted => Err(Refusal::Used(principal).into()),
+    }
+}
+
+/// The number of the last change; 0 before the first.
+pub(super) fn last(sql: &Connection) -> Result<u64, StoreError> {
+    Ok(sql
+        .prepare_cached("SELECT coalesce(max(n), 0) FROM entity")?
+        .query_row([], |row| number(row, 0))?)
+}
+
+pub(super) fn put(sql: &Connection, change: &Change) -> Result<(), StoreError> {
+    let state = change.entity.as_ref().map(serde_json::to_string).transpose()?;
+    sql.prepare_cached(
+        "INSERT INTO entity (key, n, state) VALUES (?1, ?2, ?3)
+         ON CONFLICT (key) DO UPDATE SET n = excluded.n, state = excluded.state",
+    )?
+    .execute((text(&change.key), stored(change.n)?, state))?;
+    Ok(())
+}
+
+/// A page of the present state after a key (clause 8.2). The number and the rows are read in one transaction.
+pub(crate) fn page(sql: &Connection, after: Option<&str>) -> Result<DirectoryPage, StoreError> {
+    let tx = sql.unchecked_transaction()?;
+    let at = last(&tx)?;
+    let mut page = DirectoryPage {
+        at,
+        entities: Vec::new(),
+        next: None,
+    };
+    {
+        let mut statement = tx.prepare_cached(
+            "SELECT key, n, state FROM entity WHERE key > ?1 AND state IS NOT NULL ORDER BY key",
+        )?;
+        let mut rows = statement.query([after.unwrap_or_default()])?;
+        let (mut last_key, mut bytes) = (None, 0);
+        while let Some(row) = rows.next()? {
+            if page.entities.len() == PAGE || bytes >= PAGE_BYTES {
+                page.next = last_key;
+                break;
+            }
+            let text: String = row.get(2)?;
+            bytes += text.len();
+            page.entities
+                .push((number(row, 1)?, serde_json::from_str(&text)?));
+            last_key = Some(row.get(0)?);
+        }
+    }
+    tx.commit()?;
+    Ok(page)
+}
+
+/// Fills this server's own directory at start, traces of the deleted included.
+pub(crate) fn load(sql: &Connection, directory: &Directory) -> Result<(), StoreError> {
+    let mut statement = sql.prepare("SELECT key, n, state FROM entity ORDER BY n")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (n, state) = (number(row, 1)?, state(row, 2)?);
+        match state {
+            Some(state) => directory.merge(n, state),
+            None => {
+                let key = key(&row.get::<_, String>(0)?)?;
+                directory.apply(&Change {
+                    n,
+                    cause: Cause::Delete,
+                    key,
+                    entity: None,
+                })
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Reads the state that stands in column `column`.
+pub(super) fn state(row: &Row<'_>, column: usize) -> Result<Option<Entity>, rusqlite::Error> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|error| corrupt(column, error))
+}
+
+/// How a key stands in the table.
+fn text(key: &EntityKey) -> String {
+    match key {
+        EntityKey::Principal(principal) => principal.to_string(),
+        EntityKey::Binding { device, user } => format!("bind/{device}/{user}"),
+        EntityKey::TokenKey(id) => format!("key/{id}"),
+    }
+}
+
+fn key(text: &str) -> Result<EntityKey, StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("entity key {text:?}"));
+    let (kind, rest) = text.split_once('/').ok_or_else(corrupt)?;
+    match kind {
+        "bind" => {
+            let (device, user) = rest.split_once('/').ok_or_else(corrupt)?;
+            let id = |text| Id::new(text).map_err(|_| corrupt());
+            Ok(EntityKey::Binding {
+                device: id(device)?,
+                user: id(user)?,
+            })
+        }
+        "key" => Ok(EntityKey::TokenKey(rest.to_owned())),
+        word => {
+            let kind = Kind::parse(word).ok_or_else(corrupt)?;
+            let id = Id::new(rest).map_err(|_| corrupt())?;
+            Ok(EntityKey::Principal(Principal::new(kind, id)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_as_it_is_written() {
+        let id = |text| Id::new(text).unwrap();
+        for written in [
+            EntityKey::Principal(Principal::device(id("lamp-1"))),
+            EntityKey::Binding {
+                device: id("lamp-1"),
+                user: id("ann"),
+            },
+            EntityKey::TokenKey("k-1".to_owned()),
+        ] {
+            assert_eq!(key(&text(&written)).unwrap(), written);
+        }
+        for wrong in ["", "lamp-1", "bind/lamp-1", "planet/mars", "dev/"] {
+            assert!(key(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Users: passwords, tokens, roles.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::json;
+
+use super::house::{Answer, House};
+
+#[tokio::test]
+async fn a_password_gives_a_token_and_the_token_says_who() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let ann = house.user("ann").await;
+    assert_eq!(house.get(&ann, "/v1/me").await.is(200)["principal"], "usr/ann");
+    let answer = house
+        .post(
+            "",
+            "/v1/login",
+            json!({"user": "ann", "password": "password of ann"}),
+        )
+        .await;
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let token = answer.is(200);
+    assert_eq!(token["token_type"], "Bearer");
+    assert!(token["expires"].is_string());
+    assert_eq!(house.get(&house.admin, "/v1/me").await.is(200)["role"], "admin");
+    house.get("", "/v1/me").await.problem(401);
+    house.get("not a token", "/v1/me").await.problem(401);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_user_and_a_wrong_password_are_one_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    house.user("ann").await;
+    let mut answers = Vec::new();
+    for (id, password) in [
+        ("ann", "wrong password"),
+        ("nobody", "wrong password"),
+        ("no id", "x"),
+        ("admin", "x"),
+    ] {
+        answers.push(house.log_in(id, password).await.problem(401));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_where_it_comes_from_and_nobody_else_is_locked_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    house.user("ann").await;
+    let mut last = log_in_from(&house, "10.0.0.66:1", "guess").await;
+    while last.status == 401 {
+        last = log_in_from(&house, "10.0.0.66:2", "guess").await;
+    }
+    let wait: u64 = last.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&wait));
+    last.problem(429);
+    log_in_from(&house, "10.0.0.66:3", "password of ann")
+        .await
+        .problem(429);
+    log_in_from(&house, "10.0.0.1:1", "password of ann").await.is(200);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_old_one_and_its_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let (ann, bob) = (house.user("ann").await, house.user("bob").await);
+    let path = "/v1/users/ann/password";
+    let put = async |token: &str, body| house.call(token, Method::PUT, path, Some(body)).await;
+    put(&ann, json!({"password": "new password"})).await.problem(403);
+    put(&ann, json!({"old": "wrong", "password": "new password"}))
+        .await
+        .problem(403);
+    put(
+        &bob,
+        json!({"old": "password of ann", "password": "new password"}),
+    )
+    .await
+    .problem(403);
+    put(&ann, json!({"old": "password of ann", "password": "short"}))
+        .await
+        .problem(400);
+    put(
+        &ann,
+        json!({"old": "password of ann", "password": "new password"}),
+    )
+    .await
+    .is(200);
+    house.get(&ann, "/v1/me").await.problem(401);
+    house.log_in("ann", "password of ann").await.problem(401);
+    let ann = house.log_in("ann", "new password").await.is(200);
+    house.get(ann["token"].as_str().unwrap(), "/v1/me").await.is(200);
+    put(&house.admin, json!({"password": "set by the admin"}))
+        .await
+        .is(200);
+    house.log_in("ann", "set by the admin").await.is(200);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn roles_allow_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let (ann, olga) = (house.user("ann").await, house.user("olga").await);
+    house
+        .patch(&house.admin, "/v1/users/olga", json!({"role": "operator"}))
+        .await
+        .is(200);
+    for path in ["/v1/users", "/v1/apps", "/v1/audit", "/v1/users/olga"] {
+        house.get(&ann, path).await.problem(403);
+        house.get(&olga, path).await.is(200);
+    }
+    house.get(&ann, "/v1/users/ann").await.is(200);
+    for token in [&ann, &olga] {
+        house
+            .post(token, "/v1/devices", json!({"id": "lamp-1"}))
+            .await
+            .problem(403);
+        house
+            .post(token, "/v1/devices/bulk", json!({"prefix": "x", "count": 1}))
+            .await
+            .problem(403);
+        house.delete(token, "/v1/users/ann").await.problem(403);
+        house
+            .patch(token, "/v1/users/ann", json!({"role": "admin"}))
+            .await
+            .problem(403);
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_out_at_once_and_the_admin_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let ann = house.user("ann").await;
+    house
+        .patch(&house.admin, "/v1/users/ann", json!({"disabled": true}))
+        .await
+        .is(200);
+    house.get(&ann, "/v1/me").await.problem(403);
+    house.log_in("ann", "password of ann").await.problem(403);
+    house.log_in("ann", "wrong password").await.problem(401);
+    for body in [json!({"disabled": true}), json!({"role": "user"})] {
+        house
+            .patch(&house.admin, "/v1/users/admin", body)
+            .await
+            .problem(409);
+    }
+    house.delete(&house.admin, "/v1/users/admin").await.problem(409);
+    house.stop().await;
+}
+
+async fn log_in_from(house: &House, address: &str, password: &str) -> Answer {
+    let body = json!({"id": "ann", "password": password}).to_string();
+    let request = Request::post("/v1/login").header("content-type", "application/json");
+    house.send(request.body(Body::from(body)).unwrap(), address).await
+}

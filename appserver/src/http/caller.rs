@@ -1,0 +1,178 @@
+//! Who calls, and what it may hear. Rights are read from the directory each time, so a change of them acts at once.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use irsp_directory::{Directory, Login};
+use irsp_protocol::change::{Role, Scope};
+use irsp_protocol::{Id, Kind, Principal, Status};
+use tokio::sync::watch;
+
+use super::refusal::Refusal;
+use super::state::Api;
+
+/// Somebody who has shown who they are.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) login: Login,
+    authorization: String,
+}
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Refusal> {
+        let authorization = match parts.headers.get(AUTHORIZATION) {
+            Some(value) => value
+                .to_str()
+                .map_err(|_| Refusal::new(Status::UNAUTHENTICATED, "the Authorization header is not text"))?,
+            None => "",
+        };
+        let login = log_in(api, authorization)?;
+        Ok(Caller {
+            login,
+            authorization: authorization.to_owned(),
+        })
+    }
+}
+
+impl Caller {
+    /// Admins and operators read everything.
+    pub(super) fn reads_all(&self) -> bool {
+        matches!(self.login.role, Some(Role::Admin | Role::Operator))
+    }
+
+    pub(super) fn is_admin(&self) -> bool {
+        self.login.role == Some(Role::Admin)
+    }
+
+    pub(super) fn principal(&self) -> &Principal {
+        &self.login.principal
+    }
+
+    /// The application itself, admins and operators. A stranger does not learn whether the application exists.
+    pub(super) fn may_read_uploads(&self, directory: &Directory, app: &Id) -> Result<(), Refusal> {
+        if *self.principal() == Principal::application(app.clone()) {
+            return Ok(());
+        }
+        if !self.reads_all() {
+            return Err(Refusal::new(
+                Status::FORBIDDEN,
+                format!("only app/{app} itself, an operator or an admin reads its uploads"),
+            ));
+        }
+        match directory.check(&Principal::application(app.clone())) {
+            // The uploads of an application that is disabled or gone are still there for its operators.
+            Ok(()) | Err(Status::FORBIDDEN | Status::DELETED) => Ok(()),
+            Err(status) => Err(Refusal::new(status, format!("there is no app/{app}"))),
+        }
+    }
+
+    /// Whose presence this caller hears.
+    pub(super) fn sight(&self, directory: &Directory) -> Sight {
+        let Principal { kind, id } = self.principal();
+        if self.reads_all() {
+            return Sight::Everyone;
+        }
+        match kind {
+            Kind::Application => match directory.application(id).map(|app| app.hears.clone()) {
+                Some(Scope::Everyone) => Sight::Everyone,
+                Some(Scope::Only(list)) => Sight::Only(list),
+                None => Sight::Only(Vec::new()),
+            },
+            Kind::User => {
+                let devices = directory.bindings_of_user(id).into_iter().map(Principal::device);
+                Sight::Only(devices.chain([self.principal().clone()]).collect())
+            }
+            Kind::Device | Kind::External | Kind::Peer | Kind::Server => Sight::Only(Vec::new()),
+        }
+    }
+
+    /// Whether this caller hears of `principal`: [`Caller::sight`] for one.
+    pub(super) fn sees(&self, directory: &Directory, principal: &Principal) -> bool {
+        let Principal { kind, id } = self.principal();
+        if self.reads_all() {
+            return true;
+        }
+        match kind {
+            Kind::Application => directory
+                .application(id)
+                .is_some_and(|app| app.hears.includes(principal)),
+            Kind::User => {
+                principal == self.principal()
+                    || (principal.kind == Kind::Device && directory.is_bound(&principal.id, id))
+            }
+            Kind::Device | Kind::External | Kind::Peer | Kind::Server => false,
+        }
+    }
+}
+
+/// A set of principals whose presence is heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    Everyone,
+    Only(Vec<Principal>),
+}
+
+impl Sight {
+    pub(super) fn list(&self) -> Option<&[Principal]> {
+        match self {
+            Sight::Everyone => None,
+            Sight::Only(list) => Some(list),
+        }
+    }
+}
+
+/// What is asked of the caller each time a stream looks again.
+type Right = Arc<dyn Fn(&Caller) -> Result<(), Refusal> + Send + Sync>;
+
+/// A caller's standing right to listen: looked at again whenever the directory changes what it rests on, and from
+/// time to time, because tokens expire.
+pub(super) struct Warrant {
+    api: Api,
+    authorization: String,
+    right: Right,
+    changes: watch::Receiver<u64>,
+}
+
+impl Warrant {
+    pub(super) fn new(api: &Api, caller: &Caller, right: Right) -> Warrant {
+        Warrant {
+            api: api.clone(),
+            authorization: caller.authorization.clone(),
+            right,
+            changes: api.rights_changed.subscribe(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let login = log_in(&self.api, &self.authorization)?;
+        let caller = Caller {
+            login,
+            authorization: String::new(),
+        };
+        (self.right)(&caller)
+    }
+
+    /// Waits until rights have changed.
+    pub(super) async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // Nobody changes rights any more: the server stops, and the stream hears that elsewhere.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn log_in(api: &Api, authorization: &str) -> Result<Login, Refusal> {
+    let given = (!authorization.is_empty()).then_some(authorization);
+    api.directory
+        .authorize_http(given, api.courier.now())
+        .map_err(|status| {
+            let detail = match given {
+                Some(_) => "the credentials are not valid, or no longer",
+                None => "send Authorization: Bearer with a user token, an admin token or an application key",
+            };
+            Refusal::new(status, detail)
+        })
+}

@@ -1,0 +1,69 @@
+//! The HTTP API of the application server (`/v1`). Every refusal is a problem document; see [`refusal`].
+
+mod caller;
+mod input;
+mod messages;
+mod presence;
+mod push;
+pub(crate) mod refusal;
+pub(crate) mod state;
+mod stream;
+mod uploads;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use irsp_protocol::Status;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::refusal::Refusal;
+use self::state::Api;
+
+/// Entries of a page, if the request does not say.
+const PAGE_DEFAULT: u16 = 100;
+/// Most entries of a page.
+const PAGE_MAX: u16 = 1000;
+/// Room in a body beside its payload.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "IRSP application server",
+    description = "Uploads, pushes, presence and receipts (clauses 7.3, 8.3). Errors are problem documents whose \
+                   status is a code of the status registry."
+))]
+struct Description;
+
+/// The routes, and what describes them.
+pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
+    // JSON may write a byte in up to six characters.
+    let body_bytes_max = api
+        .push
+        .data_bytes_max
+        .saturating_mul(6)
+        .saturating_add(HEAD_BYTES_MAX);
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(uploads::list_uploads))
+        .routes(routes!(uploads::stream_uploads))
+        .routes(routes!(uploads::list_latest))
+        .routes(routes!(presence::list_presence))
+        .routes(routes!(presence::stream_presence))
+        .routes(routes!(presence::show_presence))
+        .routes(routes!(push::push))
+        .routes(routes!(messages::show_message))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .with_state(api)
+        .split_for_parts()
+}
+
+/// The size of page that is asked for.
+fn page_limit(limit: Option<u16>) -> Result<usize, Refusal> {
+    match limit.unwrap_or(PAGE_DEFAULT) {
+        limit @ 1..=PAGE_MAX => Ok(limit.into()),
+        limit => Err(Refusal::new(
+            Status::MALFORMED,
+            format!("limit is 1 to {PAGE_MAX}, not {limit}"),
+        )),
+    }
+}

@@ -1,0 +1,192 @@
+//! Presence over HTTP: a snapshot in pages, one principal, and a live stream of the changes (clause 8.3.2).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::response::sse::Event;
+use irsp_protocol::api::Problem;
+use irsp_protocol::api::app::{PresencePage, PresenceView};
+use irsp_protocol::{Id, Kind, Principal, Status};
+use serde::Deserialize;
+
+use super::caller::{Caller, Warrant};
+use super::input::{Params, Path};
+use super::page_limit;
+use super::refusal::Refusal;
+use super::state::Api;
+use super::stream::{Listener, resume_after};
+use crate::live::Log as _;
+use crate::store::presence::{self, Changes, Numbered};
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// Principals after this one, such as `dev/lamp-1`: `next` of the page before.
+    #[param(value_type = Option<String>)]
+    after: Option<Principal>,
+    /// 1 to 1000, 100 if not given.
+    limit: Option<u16>,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamQuery {
+    /// Begin after this number (`at` of a first page); `Last-Event-ID` goes first. If neither is given, the stream
+    /// begins now.
+    after: Option<u64>,
+}
+
+/// A page of the presence the caller may hear of.
+#[utoipa::path(get, path = "/v1/presence", tag = "presence", params(PageQuery),
+    responses(
+        (status = 200, body = PresencePage),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn list_presence(
+    State(api): State<Api>,
+    caller: Caller,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<PresencePage>, Refusal> {
+    let limit = page_limit(query.limit)?;
+    let sight = caller.sight(&api.directory);
+    let (at, mut found) = api
+        .courier
+        .store()
+        .read(move |conn| {
+            // `at` is read first: a change after it is told again by the stream, never left out.
+            let at = presence::last_n(conn)?;
+            // One more than asked for shows whether there is a next page.
+            let found = presence::page(conn, sight.list(), query.after.as_ref(), limit + 1)?;
+            Ok((at, found))
+        })
+        .await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.presence.principal.clone());
+    // Who was deleted has left the directory; what was known of its presence is nobody's news.
+    let there = |numbered: &Numbered| {
+        let standing = api.directory.check(&numbered.presence.principal);
+        !matches!(standing, Err(Status::NOT_FOUND | Status::DELETED))
+    };
+    Ok(Json(PresencePage {
+        presence: found.into_iter().filter(there).map(view).collect(),
+        at,
+        next,
+    }))
+}
+
+/// Presence of one principal.
+#[utoipa::path(get, path = "/v1/presence/{kind}/{id}", tag = "presence",
+    params(("kind" = String, Path, description = "`dev` or `usr`"), ("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, body = PresenceView),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 410, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn show_presence(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((kind, id)): Path<(String, Id)>,
+) -> Result<Json<PresenceView>, Refusal> {
+    let kind = match Kind::parse(&kind) {
+        Some(kind @ (Kind::Device | Kind::User | Kind::Application)) => kind,
+        Some(Kind::External | Kind::Peer | Kind::Server) | None => {
+            return Err(Refusal::new(
+                Status::MALFORMED,
+                "presence is of dev/..., usr/... or app/...",
+            ));
+        }
+    };
+    let principal = Principal::new(kind, id);
+    if !caller.sees(&api.directory, &principal) {
+        return Err(Refusal::new(
+            Status::FORBIDDEN,
+            format!("{} does not hear of {principal}", caller.principal()),
+        ));
+    }
+    let known = api.directory.check(&principal);
+    let asked = principal.clone();
+    let found = api
+        .courier
+        .store()
+        .read(move |conn| presence::one(conn, &asked))
+        .await?;
+    match (found, known) {
+        (_, Err(status @ (Status::NOT_FOUND | Status::DELETED))) => {
+            Err(Refusal::new(status, format!("{principal}: {}", status.name())))
+        }
+        (Some(found), _) => Ok(Json(view(found))),
+        (None, _) => Err(Refusal::new(
+            Status::NOT_FOUND,
+            format!("{principal} has never been connected"),
+        )),
+    }
+}
+
+/// Changes of presence as they come, as server-sent events: `event: presence`, `id:` the number of the change.
+#[utoipa::path(get, path = "/v1/presence/stream", tag = "presence",
+    params(StreamQuery, ("last-event-id" = Option<u64>, Header, description = "Resume after this number")),
+    responses(
+        (status = 200, body = PresenceView, content_type = "text/event-stream"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn stream_presence(
+    State(api): State<Api>,
+    caller: Caller,
+    Params(query): Params<StreamQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let after = resume_after(&headers, query.after)?;
+    let place = api.place()?;
+    // Subscribed before anything is read: what changes from here on comes one way or the other.
+    let batches = api.presence.subscribe();
+    let store = api.courier.store().clone();
+    let last = match after {
+        Some(after) => after,
+        None => store.read(Changes::last).await?,
+    };
+    let show = {
+        let (api, caller) = (api.clone(), caller.clone());
+        Arc::new(move |change: &Numbered| {
+            caller
+                .sees(&api.directory, &change.presence.principal)
+                .then(|| event(change))
+        })
+    };
+    let listener = Listener::<Changes> {
+        batches,
+        part: (),
+        show,
+        last,
+        warrant: Warrant::new(&api, &caller, Arc::new(|_: &Caller| Ok(()))),
+        stop: api.stop.clone(),
+        store,
+        _place: place,
+    };
+    Ok(listener.respond())
+}
+
+fn event(change: &Numbered) -> Result<Event, axum::Error> {
+    Event::default()
+        .id(change.n.to_string())
+        .event("presence")
+        .json_data(view(change.clone()))
+}
+
+fn view(numbered: Numbered) -> PresenceView {
+    PresenceView::new(numbered.n, numbered.presence)
+}

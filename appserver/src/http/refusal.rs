@@ -1,0 +1,81 @@
+//! Every "no" over HTTP: problem details with a code of the status registry (RFC 9457).
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use irsp_courier::store::StoreError;
+use irsp_protocol::api::Problem;
+use irsp_protocol::{MessageId, Status};
+
+/// A request that is refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: Status,
+    detail: String,
+    /// The message that was refused after it had been accepted: it has a receipt.
+    message: Option<MessageId>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: Status, detail: impl Into<String>) -> Refusal {
+        Refusal {
+            status,
+            detail: detail.into(),
+            message: None,
+        }
+    }
+
+    pub(crate) fn of_message(status: Status, id: MessageId, detail: impl Into<String>) -> Refusal {
+        Refusal {
+            message: Some(id),
+            ..Refusal::new(status, detail)
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        tracing::warn!(%error, "a request fails at the store");
+        // Only a refusal is meant for the caller; what ails the store is for the log.
+        let detail = if let StoreError::Refused { detail, .. } = &error {
+            detail.clone()
+        } else {
+            "the store cannot do this just now".to_owned()
+        };
+        Refusal::new(error.status(), detail)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = Problem::new(self.status, self.detail);
+        let code = StatusCode::from_u16(self.status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (code, axum::Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(Problem::MEDIA_TYPE),
+        );
+        let further: Option<(HeaderName, HeaderValue)> = match (self.message, self.status) {
+            (Some(id), _) => location(id).map(|at| (header::LOCATION, at)),
+            (None, Status::UNAUTHENTICATED) => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"irsp\", Basic realm=\"irsp\""),
+            )),
+            (None, Status::UNAVAILABLE | Status::QUEUE_FULL) => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
+            }
+            (None, _) => None,
+        };
+        headers.extend(further);
+        response
+    }
+}
+
+/// Where the receipt of a message is.
+pub(super) fn location(id: MessageId) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("/v1/messages/{id}")).ok()
+}

@@ -1,0 +1,266 @@
+//! A push as it is asked for becomes an envelope, or is refused by a rule (clause 8.3.3). No clock and no IO.
+
+use irsp_protocol::api::app::{BodyError, PushRequest};
+use irsp_protocol::envelope::SENDER_ID_LEN_MAX;
+use irsp_protocol::{Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, Status, Timestamp};
+use thiserror::Error;
+
+use crate::settings::PushLimits;
+
+/// Longest media type, in bytes.
+const CONTENT_TYPE_LEN_MAX: usize = 255;
+
+/// Why a push is refused before anything is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum PushError {
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    #[error("the payload has {len} bytes and may have {max}")]
+    TooLarge { len: usize, max: usize },
+    #[error("a push goes to dev/... or usr/..., not to {0}")]
+    Destination(Address),
+    #[error("{0} belongs to another domain")]
+    WrongDomain(Address),
+    #[error("only an admin may push from somebody else's address")]
+    From,
+    #[error("a push comes from app/... or usr/..., not from {0}")]
+    Source(Principal),
+    #[error("give expiry or expires, not both")]
+    ExpiryTwice,
+    #[error("the longest expiry is {0} seconds")]
+    ExpiryTooLong(u64),
+    #[error("its expiry has already passed")]
+    Expired,
+    #[error("an id has 1 to {SENDER_ID_LEN_MAX} bytes and no control characters")]
+    Id,
+    #[error("a content_type has 1 to {CONTENT_TYPE_LEN_MAX} visible characters")]
+    ContentType,
+    #[error("the longest wait is {0} seconds")]
+    WaitTooLong(u64),
+}
+
+impl PushError {
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            PushError::TooLarge { .. } => Status::TOO_LARGE,
+            PushError::WrongDomain(_) => Status::WRONG_DOMAIN,
+            PushError::From | PushError::Source(_) => Status::FORBIDDEN,
+            PushError::Expired => Status::EXPIRED,
+            PushError::Body(_)
+            | PushError::Destination(_)
+            | PushError::ExpiryTwice
+            | PushError::ExpiryTooLong(_)
+            | PushError::Id
+            | PushError::ContentType
+            | PushError::WaitTooLong(_) => Status::MALFORMED,
+        }
+    }
+}
+
+/// Who asks, and what holds here and now.
+pub(crate) struct Asking<'a> {
+    pub(crate) caller: &'a Principal,
+    pub(crate) admin: bool,
+    pub(crate) domain: &'a Domain,
+    pub(crate) limits: &'a PushLimits,
+    pub(crate) id: MessageId,
+    pub(crate) now: Timestamp,
+}
+
+impl Asking<'_> {
+    /// The envelope that is asked for. Whether the sender may reach the destination is the directory's word.
+    pub(crate) fn compose(&self, request: &PushRequest) -> Result<Envelope, PushError> {
+        let source = self.source(request)?;
+        let destination = self.own(&request.to)?;
+        if !matches!(destination.kind, Kind::Device | Kind::User) {
+            return Err(PushError::Destination(request.to.clone()));
+        }
+        let data = request.body().bytes()?;
+        let max = self.limits.data_bytes_max;
+        if data.len() > max {
+            return Err(PushError::TooLarge { len: data.len(), max });
+        }
+        if request.wait.is_some_and(|wait| wait.0 > self.limits.wait_max) {
+            return Err(PushError::WaitTooLong(self.limits.wait_max.as_secs()));
+        }
+        let json = || request.data.is_some().then(|| "application/json".to_owned());
+        Ok(Envelope {
+            id: self.id,
+            kind: MessageKind::Push,
+            source: source.into(),
+            destination: destination.into(),
+            channel: Some(request.channel.clone()),
+            time: self.now,
+            expires: self.expires(request)?,
+            sender_id: sender_id(request)?,
+            content_type: content_type(request)?.or_else(json),
+            attributes: Vec::new(),
+            data,
+        })
+    }
+
+    fn source(&self, request: &PushRequest) -> Result<Principal, PushError> {
+        let source = match &request.from {
+            None => self.caller.clone(),
+            Some(from) => self.own(from)?,
+        };
+        if source != *self.caller && !self.admin {
+            return Err(PushError::From);
+        }
+        match source.kind {
+            Kind::Application | Kind::User => Ok(source),
+            Kind::Device | Kind::External | Kind::Peer | Kind::Server => Err(PushError::Source(source)),
+        }
+    }
+
+    /// The principal of an address in our own domain.
+    fn own(&self, address: &Address) -> Result<Principal, PushError> {
+        match &address.domain {
+            Some(domain) if domain != self.domain => Err(PushError::WrongDomain(address.clone())),
+            Some(_) | None => Ok(address.principal.clone()),
+        }
+    }
+
+    fn expires(&self, request: &PushRequest) -> Result<Timestamp, PushError> {
+        let expires = match (request.expiry, request.expires) {
+            (Some(_), Some(_)) => return Err(PushError::ExpiryTwice),
+            (Some(period), None) => self.now.plus(period.0),
+            (None, Some(time)) => time,
+            (None, None) => self.now.plus(self.limits.expiry),
+        };
+        if expires <= self.now {
+            return Err(PushError::Expired);
+        }
+        if expires.since(self.now) > self.limits.expiry_max {
+            return Err(PushError::ExpiryTooLong(self.limits.expiry_max.as_secs()));
+        }
+        Ok(expires)
+    }
+}
+
+fn sender_id(request: &PushRequest) -> Result<Option<String>, PushError> {
+    match &request.id {
+        Some(id) if id.is_empty() || id.len() > SENDER_ID_LEN_MAX || id.chars().any(char::is_control) => {
+            Err(PushError::Id)
+        }
+        id => Ok(id.clone()),
+    }
+}
+
+fn content_type(request: &PushRequest) -> Result<Option<String>, PushError> {
+    match &request.content_type {
+        Some(text)
+            if text.is_empty()
+                || text.len() > CONTENT_TYPE_LEN_MAX
+                || !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) =>
+        {
+            Err(PushError::ContentType)
+        }
+        text => Ok(text.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_392_000_000);
+
+    fn compose(caller: &str, admin: bool, json: &str) -> Result<Envelope, PushError> {
+        let limits = PushLimits {
+            data_bytes_max: 20,
+            ..PushLimits::default()
+        };
+        let asking = Asking {
+            caller: &caller.parse().unwrap(),
+            admin,
+            domain: &Domain::new("home.example").unwrap(),
+            limits: &limits,
+            id: MessageId::from_bytes([7; 16]),
+            now: NOW,
+        };
+        asking.compose(&serde_json::from_str(json).unwrap())
+    }
+
+    fn push(rest: &str) -> Result<Envelope, PushError> {
+        compose(
+            "app/climate",
+            false,
+            &format!(r#"{{"to":"dev/lamp-1","channel":"set",{rest}}}"#),
+        )
+    }
+
+    #[test]
+    fn a_push_says_who_to_whom_what_and_until_when() {
+        let envelope = push(r#""data":{"on": true},"expiry":"60s","id":"17""#).unwrap();
+        assert_eq!(envelope.source.to_string(), "app/climate");
+        assert_eq!(envelope.destination.to_string(), "dev/lamp-1");
+        assert_eq!(envelope.data, r#"{"on": true}"#, "JSON keeps its spelling");
+        assert_eq!(envelope.content_type.as_deref(), Some("application/json"));
+        assert_eq!(envelope.sender_id.as_deref(), Some("17"));
+        assert_eq!(envelope.expires.since(NOW).as_secs(), 60);
+        let envelope = push(r#""text":"on""#).unwrap();
+        assert_eq!(envelope.content_type, None);
+        assert_eq!(envelope.expires.since(NOW), PushLimits::default().expiry);
+        let own = r#"{"to":"dev/lamp-1@home.example","channel":"set","text":""}"#;
+        assert_eq!(
+            compose("usr/ann", false, own).unwrap().destination.to_string(),
+            "dev/lamp-1"
+        );
+    }
+
+    #[test]
+    fn every_refusal_has_its_code() {
+        let id = format!(r#""text":"","id":"{}""#, "x".repeat(SENDER_ID_LEN_MAX + 1));
+        for (rest, code) in [
+            (r#""content_type":"x""#, 400),
+            (r#""text":"","data":1"#, 400),
+            (r#""data_base64":"?""#, 400),
+            (r#""text":"123456789012345678901""#, 413),
+            (
+                r#""text":"","expiry":"60s","expires":"2027-01-01T00:00:00Z""#,
+                400,
+            ),
+            (r#""text":"","expiry":"31d""#, 400),
+            (r#""text":"","expiry":0"#, 408),
+            (r#""text":"","expires":"2020-01-01T00:00:00Z""#, 408),
+            (r#""text":"","id":"""#, 400),
+            (r#""text":"","id":"a\nb""#, 400),
+            (id.as_str(), 400),
+            (r#""text":"","content_type":"a\r\nb""#, 400),
+            (r#""text":"","wait":"61s""#, 400),
+            (r#""text":"","from":"app/other""#, 403),
+        ] {
+            assert_eq!(push(rest).unwrap_err().status().code(), code, "{rest}");
+        }
+        for (to, code) in [
+            ("dev/lamp-1@away.example", 421),
+            ("app/climate", 400),
+            ("srv/app", 400),
+        ] {
+            let json = format!(r#"{{"to":"{to}","channel":"set","text":""}}"#);
+            assert_eq!(
+                compose("app/climate", false, &json).unwrap_err().status().code(),
+                code,
+                "{to}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_an_admin_speaks_for_others_and_only_for_applications_and_users() {
+        let from = |from: &str| format!(r#"{{"from":"{from}","to":"dev/lamp-1","channel":"set","text":""}}"#);
+        let source = |result: Result<Envelope, PushError>| result.map(|envelope| envelope.source.to_string());
+        assert_eq!(
+            source(compose("usr/root", true, &from("app/climate"))).unwrap(),
+            "app/climate"
+        );
+        assert_eq!(
+            source(compose("usr/ann", false, &from("usr/ann"))).unwrap(),
+            "usr/ann"
+        );
+        assert_eq!(compose("usr/ann", false, &from("usr/bob")), Err(PushError::From));
+        let device = compose("usr/root", true, &from("dev/lamp-1"));
+        assert!(matches!(device, Err(PushError::Source(_))));
+    }
+}

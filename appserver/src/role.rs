@@ -1,0 +1,145 @@
+//! What comes over the bus: uploads, presence and account changes, each stored in the courier's transaction that
+//! also remembers it as seen (clauses 8.2, 8.3.1, 8.3.2).
+
+use std::sync::Arc;
+
+use irsp_courier::store::{StoreError, Tx};
+use irsp_courier::{Ended, Received, ReplyFuture, Role};
+use irsp_directory::follow::Verdict;
+use irsp_directory::{Directory, store as directory_store};
+use irsp_protocol::change::ChangeBatch;
+use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::presence::Presence;
+use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status};
+use tokio::sync::{Notify, watch};
+
+use crate::live::Feed;
+use crate::store::presence::{self, Changes};
+use crate::store::uploads::{self, Uploads};
+
+/// The application server, as its courier sees it.
+pub(crate) struct ApplicationServer {
+    pub(crate) domain: Domain,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) uploads: Arc<Feed<Uploads>>,
+    pub(crate) presence: Arc<Feed<Changes>>,
+    pub(crate) rights_changed: watch::Sender<u64>,
+    /// Woken when an account change is missing.
+    pub(crate) snapshot_wanted: Arc<Notify>,
+}
+
+impl Role for ApplicationServer {
+    fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
+        match (envelope.kind, from) {
+            (MessageKind::Upload, Server::Message) => self.upload(tx, envelope),
+            (MessageKind::Presence, Server::Message) => presence_news(tx, envelope),
+            (MessageKind::Directory, Server::Account) => self.account_changes(tx, envelope),
+            (
+                MessageKind::Upload
+                | MessageKind::Presence
+                | MessageKind::Directory
+                | MessageKind::Push
+                | MessageKind::Message
+                | MessageKind::Status,
+                Server::Account | Server::Message | Server::App,
+            ) => {
+                tracing::warn!(id = %envelope.id, kind = envelope.kind.as_str(), %from, "not for an application server");
+                Ok(Received::Ended(Status::MALFORMED))
+            }
+        }
+    }
+
+    fn received(&self, envelope: Envelope, outcome: &Received) {
+        if *outcome != Received::Ended(Status::DONE) {
+            return;
+        }
+        match envelope.kind {
+            MessageKind::Upload => self.uploads.wake(),
+            MessageKind::Presence => self.presence.wake(),
+            MessageKind::Directory => self.apply(&envelope),
+            MessageKind::Push | MessageKind::Message | MessageKind::Status => {}
+        }
+    }
+
+    fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
+        // Principals are reached through the message server, so nothing is ever accepted for such a hop here.
+        tracing::error!(%to, count = envelopes.len(), "an application server has no principal to deliver to");
+    }
+
+    fn ended(&self, ended: Ended) {
+        tracing::debug!(id = %ended.envelope.id, status = %ended.status, "a message has ended");
+    }
+
+    fn answer(&self, _question: Question) -> ReplyFuture<'_> {
+        // Receipts are the courier's to answer; directory and presence are asked of those who own them.
+        Box::pin(std::future::ready(Reply::Unanswered(Status::NOT_FOUND)))
+    }
+}
+
+impl ApplicationServer {
+    fn upload(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+        let to = &envelope.destination;
+        if to.domain.as_ref().is_some_and(|domain| *domain != self.domain) {
+            return Ok(Received::Ended(Status::WRONG_DOMAIN));
+        }
+        if to.principal.kind != Kind::Application {
+            return Ok(Received::Ended(Status::MALFORMED));
+        }
+        if self.directory.applied() == 0 {
+            // We know nobody yet: "no such application" would be a guess.
+            return Ok(Received::Later);
+        }
+        if let Err(status) = self.directory.check(&to.principal) {
+            return Ok(Received::Ended(status));
+        }
+        let source = match &envelope.source.domain {
+            Some(domain) if *domain == self.domain => Address::local(envelope.source.principal.clone()),
+            Some(_) | None => envelope.source.clone(),
+        };
+        uploads::insert(tx.sql(), &to.principal.id, &source, envelope, tx.now())?;
+        Ok(Received::Ended(Status::DONE))
+    }
+
+    fn account_changes(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+        let Some(batch) = parsed::<ChangeBatch>(envelope) else {
+            return Ok(Received::Ended(Status::MALFORMED));
+        };
+        match directory_store::take(tx.sql(), &batch)? {
+            Verdict::Apply { .. } | Verdict::Duplicate => Ok(Received::Ended(Status::DONE)),
+            Verdict::Malformed => Ok(Received::Ended(Status::MALFORMED)),
+            Verdict::Gap => {
+                self.snapshot_wanted.notify_one();
+                Ok(Received::Later)
+            }
+        }
+    }
+
+    /// Takes committed account changes into the directory in memory.
+    fn apply(&self, envelope: &Envelope) {
+        let Some(batch) = parsed::<ChangeBatch>(envelope) else {
+            return;
+        };
+        let mut rights_lost = false;
+        for change in &batch.changes {
+            rights_lost |= !self.directory.apply(change).is_empty();
+        }
+        if rights_lost {
+            self.rights_changed.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+fn presence_news(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+    let Some(news) = parsed::<Presence>(envelope) else {
+        return Ok(Received::Ended(Status::MALFORMED));
+    };
+    // Stale news is taken in too: that something newer is held already is no fault of the sender.
+    presence::put(tx.sql(), &news)?;
+    Ok(Received::Ended(Status::DONE))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Option<T> {
+    serde_json::from_slice(&envelope.data)
+        .inspect_err(|error| tracing::warn!(id = %envelope.id, %error, "the data is not what its kind says"))
+        .ok()
+}

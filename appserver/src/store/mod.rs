@@ -1,0 +1,22 @@
+//! The application server's tables, beside the courier's and the directory's in `app.db`. SQL stands here only.
+//!
+//! Functions take the connection they are given: inside a courier transaction to write, on a reader to read. So the
+//! effect of an envelope commits together with the memory of having seen it.
+
+pub(crate) mod presence;
+mod row;
+pub(crate) mod uploads;
+
+use irsp_courier::store::Migration;
+
+/// The role's own migrations, in order. A released one is never changed.
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: irsp_directory::store::MIGRATION,
+    },
+    Migration {
+        version: 2,
+        sql: include_str!("schema.sql"),
+    },
+];

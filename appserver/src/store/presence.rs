@@ -1,0 +1,145 @@
+//! Presence: of each principal the newest by (epoch, seq), and a bounded log of the changes, numbered without gaps.
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::Principal;
+use irsp_protocol::presence::Presence;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::row;
+use crate::live::{Log, Page};
+
+/// Changes kept in the log. Whoever resumes from before the oldest hears the newest of each principal instead.
+const LOG_MAX: u64 = 100_000;
+
+/// A presence with the number of its change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    pub(crate) n: u64,
+    pub(crate) presence: Presence,
+}
+
+/// The log of changes, as streams read it.
+pub(crate) enum Changes {}
+
+impl Log for Changes {
+    type Entry = Numbered;
+    type Part = ();
+
+    fn last(conn: &Connection) -> Result<u64, StoreError> {
+        last_n(conn)
+    }
+    fn read(conn: &Connection, (): &(), after: u64, limit: usize) -> Result<Page<Numbered>, StoreError> {
+        let entries = changes(conn, after, limit)?;
+        Ok(Page {
+            more: entries.len() == limit,
+            entries,
+        })
+    }
+    fn number(entry: &Numbered) -> u64 {
+        entry.n
+    }
+}
+
+/// Keeps `news` if it is newer than what is held, and says whether it was.
+pub(crate) fn put(conn: &Connection, news: &Presence) -> Result<bool, StoreError> {
+    if one(conn, &news.principal)?.is_some_and(|held| !news.supersedes(&held.presence)) {
+        return Ok(false);
+    }
+    let principal = news.principal.to_string();
+    let state = row::as_word(&news.state)?;
+    let reason = row::as_word(&news.reason)?;
+    let values = params![
+        principal,
+        news.epoch.cast_signed(),
+        news.seq.cast_signed(),
+        state,
+        news.since.as_millis(),
+        reason
+    ];
+    conn.prepare_cached(
+        "INSERT INTO presence_log (principal, epoch, seq, state, since, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(values)?;
+    let n = conn.last_insert_rowid();
+    conn.prepare_cached(
+        "INSERT INTO presence (principal, epoch, seq, state, since, reason, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+         last_insert_rowid())
+         ON CONFLICT (principal) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, state = excluded.state,
+         since = excluded.since, reason = excluded.reason, n = excluded.n",
+    )?
+    .execute(values)?;
+    conn.prepare_cached("DELETE FROM presence_log WHERE n <= ?1")?
+        .execute([n - LOG_MAX.cast_signed()])?;
+    Ok(true)
+}
+
+/// Number of the last change; 0 if there was none.
+pub(crate) fn last_n(conn: &Connection) -> Result<u64, StoreError> {
+    let n = conn
+        .query_row(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'presence_log'",
+            [],
+            |found| row::number(found, 0),
+        )
+        .optional()?;
+    Ok(n.unwrap_or(0))
+}
+
+pub(crate) fn one(conn: &Connection, principal: &Principal) -> Result<Option<Numbered>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT * FROM presence WHERE principal = ?1")?
+        .query_row([principal.to_string()], read)
+        .optional()?)
+}
+
+/// The newest presence of principals beyond `after`, in order of their names; of all, or of those in `only`.
+pub(crate) fn page(
+    conn: &Connection,
+    only: Option<&[Principal]>,
+    after: Option<&Principal>,
+    limit: usize,
+) -> Result<Vec<Numbered>, StoreError> {
+    let after = after.map(Principal::to_string).unwrap_or_default();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let Some(only) = only else {
+        let mut statement =
+            conn.prepare_cached("SELECT * FROM presence WHERE principal > ?1 ORDER BY principal LIMIT ?2")?;
+        let rows = statement.query_map(params![after, limit], read)?;
+        return Ok(rows.collect::<Result<_, _>>()?);
+    };
+    let only = serde_json::to_string(only).map_err(row::unwritable)?;
+    let mut statement = conn.prepare_cached(
+        "SELECT * FROM presence WHERE principal > ?1 AND principal IN (SELECT value FROM json_each(?3))
+         ORDER BY principal LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![after, limit, only], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Changes beyond `after` in order. What the log no longer holds is made up for by the newest of each principal.
+fn changes(conn: &Connection, after: u64, limit: usize) -> Result<Vec<Numbered>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT principal, epoch, seq, state, since, reason, n FROM presence
+         WHERE n > ?1 AND n < (SELECT COALESCE(MIN(n), 0) FROM presence_log)
+         UNION ALL
+         SELECT principal, epoch, seq, state, since, reason, n FROM presence_log WHERE n > ?1
+         ORDER BY n LIMIT ?2",
+    )?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read(found: &Row<'_>) -> rusqlite::Result<Numbered> {
+    Ok(Numbered {
+        n: row::number(found, "n")?,
+        presence: Presence {
+            principal: row::parsed(found, "principal")?,
+            epoch: row::number(found, "epoch")?,
+            seq: row::number(found, "seq")?,
+            state: row::word(found, "state")?,
+            since: row::time(found, "since")?,
+            reason: row::word(found, "reason")?,
+        },
+    })
+}

@@ -1,0 +1,271 @@
+//! Who may do what on which topic: one pure function for each direction.
+//!
+//! A filter is granted only if every topic it could match is granted, so a wildcard never reaches further than the
+//! rights of whoever subscribes. What is not named here is refused.
+
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{Address, Domain, Id, Kind, Principal, Status, Topic};
+
+/// What the rules need to know; the directory knows it.
+pub(crate) trait Facts {
+    /// Whether the user owns the device or shares it.
+    fn is_bound(&self, device: &Id, user: &Id) -> bool;
+    /// Whether the application may hear this principal.
+    fn hears(&self, application: &Id, principal: &Principal) -> bool;
+    /// Whether the application may hear everyone of the domain.
+    fn hears_everyone(&self, application: &Id) -> bool;
+    /// Whether the first may push to the second, or the refusal.
+    fn may_push(&self, from: &Principal, to: &Principal) -> Result<(), Status>;
+    /// Whether there is such a principal, or the refusal.
+    fn check(&self, principal: &Principal) -> Result<(), Status>;
+}
+
+/// Whether `who` may publish on `topic`. The topic's own-domain addresses are already local.
+pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Result<(), Status> {
+    let owner = local(&topic.owner)?;
+    match &topic.branch {
+        Branch::Up { app, .. } | Branch::CloudEvent { app } => {
+            own(who, owner)?;
+            if !matches!(who.kind, Kind::Device | Kind::User) {
+                return Err(Status::FORBIDDEN);
+            }
+            facts.check(local(app)?)
+        }
+        Branch::Ack { .. } => {
+            own(who, owner)?;
+            if matches!(who.kind, Kind::Device | Kind::User) {
+                Ok(())
+            } else {
+                Err(Status::FORBIDDEN)
+            }
+        }
+        Branch::Live { .. } if who == owner || shares(who, owner, facts) => Ok(()),
+        Branch::To { destination, .. } => {
+            own(who, owner)?;
+            if !matches!(who.kind, Kind::Application | Kind::User) {
+                return Err(Status::FORBIDDEN);
+            }
+            facts.may_push(who, local(destination)?)
+        }
+        Branch::Live { .. } | Branch::Status | Branch::Down { .. } | Branch::Presence => {
+            Err(Status::FORBIDDEN)
+        }
+    }
+}
+
+/// Whether `who` may subscribe to `filter` (without its `$share/{group}/`).
+pub(crate) fn subscribe(who: &Principal, filter: &str, facts: &impl Facts) -> Result<(), Status> {
+    let mut levels = filter.split('/');
+    let (Some("v1"), Some(kind), Some(id), Some(branch)) =
+        (levels.next(), levels.next(), levels.next(), levels.next())
+    else {
+        return Err(Status::FORBIDDEN);
+    };
+    let kind = Kind::parse(kind).ok_or(Status::FORBIDDEN)?;
+    let owner = match id {
+        "+" => None,
+        id => Some(Principal::new(kind, Id::new(id).map_err(|_| Status::FORBIDDEN)?)),
+    };
+    let granted = match (&owner, branch) {
+        (Some(owner), "status" | "down" | "presence" | "live") if owner == who => true,
+        (Some(owner), "up" | "ce" | "ack" | "presence" | "live") if who.kind == Kind::User => {
+            kind == Kind::Device && facts.is_bound(&owner.id, &who.id)
+        }
+        (owner, "up" | "ce" | "presence" | "live") if who.kind == Kind::Application => {
+            let theirs = match branch {
+                "up" | "ce" => levels.next() == Some(who.id.as_str()),
+                _ => true,
+            };
+            let heard = match owner {
+                Some(owner) => facts.hears(&who.id, owner),
+                None => facts.hears_everyone(&who.id),
+            };
+            theirs && heard && matches!(kind, Kind::Device | Kind::User)
+        }
+        _ => false,
+    };
+    if granted { Ok(()) } else { Err(Status::FORBIDDEN) }
+}
+
+/// A live topic is shared with the users bound to its device and the applications that hear its owner.
+fn shares(who: &Principal, owner: &Principal, facts: &impl Facts) -> bool {
+    match (who.kind, owner.kind) {
+        (Kind::User, Kind::Device) => facts.is_bound(&owner.id, &who.id),
+        (Kind::Application, Kind::Device | Kind::User) => facts.hears(&who.id, owner),
+        _ => false,
+    }
+}
+
+fn own(who: &Principal, owner: &Principal) -> Result<(), Status> {
+    if who == owner {
+        Ok(())
+    } else {
+        Err(Status::FORBIDDEN)
+    }
+}
+
+fn local(address: &Address) -> Result<&Principal, Status> {
+    match address.domain {
+        None => Ok(&address.principal),
+        Some(_) => Err(Status::WRONG_DOMAIN),
+    }
+}
+
+/// Writes addresses of our own domain without it, so that one principal has one spelling.
+pub(crate) fn localise(topic: &mut Topic, domain: &Domain) {
+    let strip = |address: &mut Address| {
+        if address.domain.as_ref() == Some(domain) {
+            address.domain = None;
+        }
+    };
+    strip(&mut topic.owner);
+    match &mut topic.branch {
+        Branch::Up { app, .. } | Branch::CloudEvent { app } => strip(app),
+        Branch::To { destination, .. } => strip(destination),
+        Branch::Down { from, .. } => strip(from),
+        Branch::Status | Branch::Ack { .. } | Branch::Presence | Branch::Live { .. } => {}
+    }
+}
+
+impl Facts for irsp_directory::Directory {
+    fn is_bound(&self, device: &Id, user: &Id) -> bool {
+        irsp_directory::Directory::is_bound(self, device, user)
+    }
+    fn hears(&self, application: &Id, principal: &Principal) -> bool {
+        self.application(application)
+            .is_some_and(|app| app.hears.includes(principal))
+    }
+    fn hears_everyone(&self, application: &Id) -> bool {
+        self.application(application)
+            .is_some_and(|app| app.hears == irsp_protocol::change::Scope::Everyone)
+    }
+    fn may_push(&self, from: &Principal, to: &Principal) -> Result<(), Status> {
+        irsp_directory::Directory::may_push(self, from, to)
+    }
+    fn check(&self, principal: &Principal) -> Result<(), Status> {
+        irsp_directory::Directory::check(self, principal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Device `lamp` is bound to `ann`; application `all` hears everyone, `one` only the lamp; all apps exist.
+    struct House;
+    impl Facts for House {
+        fn is_bound(&self, device: &Id, user: &Id) -> bool {
+            (device.as_str(), user.as_str()) == ("lamp", "ann")
+        }
+        fn hears(&self, application: &Id, principal: &Principal) -> bool {
+            application.as_str() == "all" || principal.to_string() == "dev/lamp"
+        }
+        fn hears_everyone(&self, application: &Id) -> bool {
+            application.as_str() == "all"
+        }
+        fn may_push(&self, from: &Principal, _: &Principal) -> Result<(), Status> {
+            if from.id.as_str() == "bob" {
+                Err(Status::FORBIDDEN)
+            } else {
+                Ok(())
+            }
+        }
+        fn check(&self, principal: &Principal) -> Result<(), Status> {
+            if principal.id.as_str() == "none" {
+                Err(Status::NOT_FOUND)
+            } else {
+                Ok(())
+            }
+        }
+    }
+
+    const MID: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
+
+    #[test]
+    fn everyone_publishes_only_where_the_contract_says() {
+        let (ok, no, gone, away) = (
+            None,
+            Some(Status::FORBIDDEN),
+            Some(Status::NOT_FOUND),
+            Some(Status::WRONG_DOMAIN),
+        );
+        for (who, topic, expected) in [
+            ("dev/lamp", "v1/dev/lamp/up/all/temp".to_owned(), ok),
+            ("dev/lamp", "v1/dev/other/up/all/temp".to_owned(), no),
+            ("dev/lamp", "v1/dev/lamp/up/none/temp".to_owned(), gone),
+            ("dev/lamp", "v1/dev/lamp/up/all@far.example/temp".to_owned(), away),
+            ("dev/lamp", "v1/dev/lamp@far.example/up/all/temp".to_owned(), away),
+            ("dev/lamp", "v1/dev/lamp/ce/all".to_owned(), ok),
+            ("dev/lamp", "v1/dev/lamp/status".to_owned(), no),
+            ("dev/lamp", "v1/dev/lamp/presence".to_owned(), no),
+            ("dev/lamp", format!("v1/dev/lamp/down/all/{MID}/x"), no),
+            ("dev/lamp", format!("v1/dev/lamp/ack/{MID}"), ok),
+            ("dev/other", format!("v1/dev/lamp/ack/{MID}"), no),
+            ("usr/ann", format!("v1/dev/lamp/ack/{MID}"), no),
+            ("dev/lamp", "v1/dev/lamp/live/x".to_owned(), ok),
+            ("usr/ann", "v1/dev/lamp/live/x".to_owned(), ok),
+            ("usr/bob", "v1/dev/lamp/live/x".to_owned(), no),
+            ("app/one", "v1/dev/lamp/live/x".to_owned(), ok),
+            ("app/one", "v1/dev/other/live/x".to_owned(), no),
+            ("app/one", "v1/app/one/live/x".to_owned(), ok),
+            ("app/one", "v1/app/all/live/x".to_owned(), no),
+            ("dev/lamp", "v1/app/one/live/x".to_owned(), no),
+            ("usr/ann", "v1/usr/ann/to/dev/lamp/x".to_owned(), ok),
+            ("usr/bob", "v1/usr/bob/to/dev/lamp/x".to_owned(), no),
+            ("usr/bob", "v1/usr/ann/to/dev/lamp/x".to_owned(), no),
+            ("app/all", "v1/app/all/to/dev/lamp/x".to_owned(), ok),
+            ("dev/lamp", "v1/dev/lamp/to/dev/other/x".to_owned(), no),
+            ("app/all", "v1/app/all/up/all/x".to_owned(), no),
+        ] {
+            let topic = Topic::parse(&topic).unwrap();
+            let who: Principal = who.parse().unwrap();
+            assert_eq!(publish(&who, &topic, &House).err(), expected, "{who} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_granted_only_if_all_it_could_match_is() {
+        for (who, filter, granted) in [
+            ("dev/lamp", "v1/dev/lamp/status", true),
+            ("dev/lamp", "v1/dev/lamp/down/#", true),
+            ("dev/lamp", "v1/dev/lamp/#", false),
+            ("dev/lamp", "v1/dev/lamp/+", false),
+            ("dev/lamp", "v1/dev/+/status", false),
+            ("dev/lamp", "v1/dev/other/down/#", false),
+            ("dev/lamp", "#", false),
+            ("dev/lamp", "v1/#", false),
+            ("dev/lamp", "$SYS/#", false),
+            ("dev/lamp", "bus/#", false),
+            ("usr/ann", "v1/dev/lamp/up/#", true),
+            ("usr/ann", "v1/dev/lamp/presence", true),
+            ("usr/ann", "v1/dev/lamp/live/#", true),
+            ("usr/ann", "v1/dev/lamp/down/#", false),
+            ("usr/ann", "v1/dev/lamp/status", false),
+            ("usr/ann", "v1/dev/lamp/#", false),
+            ("usr/ann", "v1/dev/lamp/+/x", false),
+            ("usr/ann", "v1/dev/+/presence", false),
+            ("usr/bob", "v1/dev/lamp/presence", false),
+            ("usr/ann", "v1/usr/ann/down/#", true),
+            ("usr/ann", "v1/usr/bob/down/#", false),
+            ("app/all", "v1/dev/+/up/all/#", true),
+            ("app/all", "v1/dev/+/up/one/#", false),
+            ("app/all", "v1/dev/+/up/+/#", false),
+            ("app/all", "v1/dev/+/up/#", false),
+            ("app/all", "v1/dev/+/presence", true),
+            ("app/all", "v1/dev/+/#", false),
+            ("app/all", "v1/dev/lamp/down/#", false),
+            ("app/all", "v1/dev/lamp/status", false),
+            ("app/all", "v1/+/+/up/all/#", false),
+            ("app/all", "v1/app/+/live/#", false),
+            ("app/one", "v1/dev/lamp/up/one/#", true),
+            ("app/one", "v1/dev/other/up/one/#", false),
+            ("app/one", "v1/dev/+/up/one/#", false),
+            ("app/one", "v1/dev/+/presence", false),
+            ("app/one", "v1/app/one/status", true),
+            ("app/one", "v1/app/all/status", false),
+        ] {
+            let who: Principal = who.parse().unwrap();
+            assert_eq!(subscribe(&who, filter, &House).is_ok(), granted, "{who} {filter}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! How the message server keeps up with the account server (clause 8.2): what a change ends, and the snapshot that is
+//! asked for after a gap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use irsp_courier::store::{StoreError, Tx};
+use irsp_courier::{Courier, Hop};
+use irsp_directory::follow::{Follower, Step};
+use irsp_directory::{Consequence, Directory, store};
+use irsp_protocol::change::DirectoryPage;
+use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::{Principal, Server};
+use tokio::sync::Notify;
+
+use crate::access;
+use crate::edge::mailbox::{End, Mailbox};
+use crate::edge::sessions::Sessions;
+use crate::topics::{self, Topics};
+
+/// How long the account server has to answer for one page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Carries out what follows from changes for sessions and subscriptions.
+#[derive(Clone, Debug)]
+pub(crate) struct Enforcer {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) topics: Arc<Topics>,
+}
+
+impl Enforcer {
+    /// Ends what may not go on. Queues have been ended in the transaction of the change.
+    pub(crate) fn enforce(&self, consequences: Vec<Consequence>) {
+        for consequence in consequences {
+            match consequence {
+                Consequence::EndSessions { principal, cause } => {
+                    tracing::info!(%principal, ?cause, "sessions end");
+                    for parked in self.sessions.end_all(&principal, End::Revoked) {
+                        self.topics.forget(&parked);
+                    }
+                }
+                Consequence::EndQueue { .. } => {}
+                Consequence::Unbound { user, .. } => {
+                    for mailbox in self.sessions.mailboxes(&Principal::user(user)) {
+                        self.recheck(&mailbox);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes back subscriptions that are no longer granted.
+    fn recheck(&self, mailbox: &Arc<Mailbox>) {
+        for filter in mailbox.filters() {
+            let (_, plain) = topics::split_share(&filter);
+            if access::subscribe(mailbox.owner(), plain, &*self.directory).is_err() {
+                self.topics.unsubscribe(mailbox, &filter);
+            }
+        }
+    }
+}
+
+/// Ends in this transaction what waits for principals that are gone.
+pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal) -> Result<(), StoreError> {
+    tx.end_hop(&Hop::Principal(principal), irsp_protocol::Status::DELETED)
+        .map(drop)
+}
+
+/// Reads a snapshot whenever `behind` says that something is missing. Runs until its task is dropped.
+pub(crate) async fn catch_up(courier: Courier, enforcer: Enforcer, behind: Arc<Notify>) {
+    loop {
+        behind.notified().await;
+        while !snapshot(&courier, &enforcer).await {
+            tracing::info!("the account server does not answer; asking again");
+        }
+        tracing::info!(
+            applied = enforcer.directory.applied(),
+            "the directory is complete"
+        );
+    }
+}
+
+/// Reads one snapshot; `false` if it was cut short.
+async fn snapshot(courier: &Courier, enforcer: &Enforcer) -> bool {
+    let mut follower = Follower::new(enforcer.directory.applied());
+    let mut after = None;
+    loop {
+        let question = Question::Directory { after: after.take() };
+        let Some(Reply::Directory(page)) = courier.ask(Server::Account, question, PAGE_TIMEOUT).await else {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            return false;
+        };
+        match take_page(courier, enforcer, &mut follower, page).await {
+            Ok(Some(next)) => after = Some(next),
+            Ok(None) => return true,
+            Err(error) => {
+                tracing::warn!(%error, "a page of the directory cannot be stored");
+                tokio::time::sleep(PAGE_TIMEOUT).await;
+                return false;
+            }
+        }
+    }
+}
+
+/// Stores a page, then holds it in memory; returns where the next one starts.
+async fn take_page(
+    courier: &Courier,
+    enforcer: &Enforcer,
+    follower: &mut Follower,
+    page: DirectoryPage,
+) -> Result<Option<String>, StoreError> {
+    let (entities, next, sweep) = match follower.page(page) {
+        Step::More { entities, after } => (entities, Some(after), None),
+        Step::Last { entities, sweep } => (entities, None, Some(sweep)),
+    };
+    let (stored, swept) = (entities.clone(), sweep.clone());
+    courier
+        .write(move |tx| {
+            store::merge(tx.sql(), &stored)?;
+            if let Some(sweep) = &swept {
+                for key in store::sweep(tx.sql(), sweep)? {
+                    if let irsp_protocol::change::EntityKey::Principal(principal) = key {
+                        end_queue(tx, principal)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    for (n, entity) in entities {
+        enforcer.enforce(enforcer.directory.merge(n, entity));
+    }
+    if let Some(sweep) = sweep {
+        enforcer.enforce(enforcer.directory.sweep(&sweep));
+    }
+    Ok(next)
+}

@@ -1,0 +1,85 @@
+//! A server of this domain that runs apart: its MQTT connection, spliced onto a link of the bus.
+//!
+//! It may publish frames on `bus/{server}` and subscribe to its own; nothing else. Frames are QoS 0: couriers repeat
+//! what is not answered, so a frame that finds no room is dropped and counted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use irsp_courier::bus::{Incoming, Link};
+use irsp_protocol::{Server, Status};
+use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::mailbox::Mailbox;
+use crate::bus::{Bus, BusError, topic};
+
+/// The bus as one connected server sees it.
+pub(super) struct BusPort {
+    server: Server,
+    outgoing: mpsc::Sender<(Server, Bytes)>,
+    /// Until the server subscribes, frames for it are not taken from the bus.
+    incoming: Option<mpsc::Receiver<Incoming>>,
+}
+
+impl BusPort {
+    pub(super) fn open(bus: &Bus, server: Server) -> Result<BusPort, BusError> {
+        let Link { outgoing, incoming } = bus.attach(server)?;
+        Ok(BusPort {
+            server,
+            outgoing,
+            incoming: Some(incoming),
+        })
+    }
+
+    /// Passes a frame on.
+    pub(super) fn publish(&self, publish: &Publish) -> Result<(), Status> {
+        let to = Server::ALL
+            .into_iter()
+            .find(|server| topic(*server) == &*publish.topic);
+        let to = to.ok_or(Status::FORBIDDEN)?;
+        if self.outgoing.try_send((to, publish.payload.clone())).is_err() {
+            tracing::debug!(server = %self.server, "a bus frame found no room");
+        }
+        Ok(())
+    }
+
+    /// Begins to move frames from the bus to the server's session.
+    pub(super) fn subscribe(
+        &mut self,
+        filter: &str,
+        mailbox: &Arc<Mailbox>,
+        tasks: &TaskTracker,
+    ) -> Result<(), Status> {
+        if filter != topic(self.server) {
+            return Err(Status::FORBIDDEN);
+        }
+        if let Some(incoming) = self.incoming.take() {
+            tasks.spawn(forward(incoming, topic(self.server), Arc::clone(mailbox)));
+        }
+        Ok(())
+    }
+}
+
+async fn forward(mut incoming: mpsc::Receiver<Incoming>, topic: &'static str, mailbox: Arc<Mailbox>) {
+    while let Some(incoming) = incoming.recv().await {
+        if !mailbox.is_connected() {
+            return;
+        }
+        let Incoming::Frame(frame) = incoming else {
+            continue;
+        };
+        if mailbox.is_full() {
+            tracing::debug!(owner = %mailbox.owner(), "a bus frame found no room");
+            continue;
+        }
+        mailbox.deliver(Delivery {
+            publish: Arc::new(Publish::new(topic, frame, QoS::AtMostOnce)),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            subscription_ids: SubscriptionIds::None,
+            tag: None,
+        });
+    }
+}

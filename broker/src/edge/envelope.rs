@@ -1,0 +1,254 @@
+//! From a client's publish to an envelope, and from an answer's payload to an answer.
+//!
+//! Metadata travels in MQTT 5 user properties under CloudEvents attribute names; a 3.1.1 device that wants to set it
+//! uploads a structured CloudEvent instead.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use irsp_protocol::envelope::SENDER_ID_LEN_MAX;
+use irsp_protocol::receipt::Answer;
+use irsp_protocol::{Address, Channel, Envelope, MessageId, MessageKind, Timestamp};
+use irsp_session::Publish;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// Why a publish on a topic of the contract is not understood.
+#[derive(Debug, Error)]
+pub(super) enum Malformed {
+    #[error("an upload, push or answer cannot be retained")]
+    Retained,
+    #[error("an answer is a number such as 200, or {{\"status\":200,\"body\":...}}")]
+    Answer,
+    #[error("not a CloudEvent 1.0 in JSON: {0}")]
+    CloudEvent(String),
+    #[error("the attribute {0} is not understood")]
+    Attribute(&'static str),
+}
+
+/// What the server itself says of a message it accepts.
+pub(super) struct Acceptance {
+    pub(super) id: MessageId,
+    pub(super) kind: MessageKind,
+    pub(super) source: Address,
+    pub(super) destination: Address,
+    pub(super) now: Timestamp,
+    /// How long it is kept if the sender says nothing.
+    pub(super) expiry: Duration,
+}
+
+/// An envelope with the publish's payload, properties and expiry.
+pub(super) fn from_publish(
+    acceptance: Acceptance,
+    channel: Channel,
+    publish: &Publish,
+    arrived: Instant,
+) -> Result<Envelope, Malformed> {
+    let mut envelope = envelope(acceptance, channel, publish.payload.clone());
+    if let Some(expires) = publish.expires {
+        envelope.expires = envelope.time.plus(expires.saturating_duration_since(arrived));
+    }
+    let Some(properties) = &publish.properties else {
+        return Ok(envelope);
+    };
+    envelope.content_type = properties.content_type.as_ref().map(ToString::to_string);
+    for (name, value) in &properties.user_properties {
+        match &**name {
+            "id" => envelope.sender_id = Some(sender_id(value)?),
+            "time" => envelope.time = value.parse().map_err(|_| Malformed::Attribute("time"))?,
+            _ => envelope.attributes.push((name.to_string(), value.to_string())),
+        }
+    }
+    if let Some(topic) = &properties.response_topic {
+        envelope
+            .attributes
+            .push(("responsetopic".to_owned(), topic.to_string()));
+    }
+    if let Some(data) = &properties.correlation_data {
+        envelope
+            .attributes
+            .push(("correlationdata".to_owned(), STANDARD.encode(data)));
+    }
+    Ok(envelope)
+}
+
+/// A structured CloudEvent 1.0; `source` and the destination are the server's to say.
+#[derive(Deserialize)]
+struct CloudEvent<'a> {
+    specversion: String,
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    subject: Option<String>,
+    time: Option<Timestamp>,
+    datacontenttype: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+}
+
+/// An envelope from a structured CloudEvent. Its channel is the event's `subject`, or its `type` without one.
+pub(super) fn from_cloud_event(acceptance: Acceptance, payload: &Bytes) -> Result<Envelope, Malformed> {
+    let event: CloudEvent<'_> =
+        serde_json::from_slice(payload).map_err(|error| Malformed::CloudEvent(error.to_string()))?;
+    if event.specversion != "1.0" {
+        return Err(Malformed::CloudEvent(format!(
+            "specversion {:?}",
+            event.specversion
+        )));
+    }
+    let data = match (event.data, event.data_base64) {
+        (Some(_), Some(_)) => return Err(Malformed::CloudEvent("both data and data_base64".to_owned())),
+        (Some(data), None) => payload.slice_ref(data.get().as_bytes()),
+        (None, Some(text)) => STANDARD
+            .decode(text)
+            .map_err(|_| Malformed::Attribute("data_base64"))?
+            .into(),
+        (None, None) => Bytes::new(),
+    };
+    let channel = event.subject.as_deref().unwrap_or(&event.kind);
+    let channel = Channel::new(channel).map_err(|error| Malformed::CloudEvent(error.to_string()))?;
+    let mut envelope = envelope(acceptance, channel, data);
+    envelope.sender_id = Some(sender_id(&event.id)?);
+    envelope.time = event.time.unwrap_or(envelope.time);
+    envelope.content_type = event.datacontenttype;
+    envelope.attributes.push(("type".to_owned(), event.kind));
+    Ok(envelope)
+}
+
+fn envelope(acceptance: Acceptance, channel: Channel, data: Bytes) -> Envelope {
+    Envelope {
+        id: acceptance.id,
+        kind: acceptance.kind,
+        source: acceptance.source,
+        destination: acceptance.destination,
+        channel: Some(channel),
+        time: acceptance.now,
+        expires: acceptance.now.plus(acceptance.expiry),
+        sender_id: None,
+        content_type: None,
+        attributes: Vec::new(),
+        data,
+    }
+}
+
+fn sender_id(text: &str) -> Result<String, Malformed> {
+    if text.is_empty() || text.len() > SENDER_ID_LEN_MAX {
+        Err(Malformed::Attribute("id"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A device's or user's answer to a push: `200`, or `{"status":200,"body":...}`.
+pub(super) fn answer(payload: &[u8]) -> Result<Answer, Malformed> {
+    #[derive(Deserialize)]
+    #[serde(untagged, deny_unknown_fields)]
+    enum Form {
+        Code(u16),
+        Full {
+            status: u16,
+            body: Option<serde_json::Value>,
+        },
+    }
+    match serde_json::from_slice(payload).map_err(|_| Malformed::Answer)? {
+        Form::Code(code) => Ok(Answer {
+            code,
+            body: Bytes::new(),
+        }),
+        Form::Full { status, body } => Ok(Answer {
+            code: status,
+            body: body.map(|body| Bytes::from(body.to_string())).unwrap_or_default(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use irsp_session::{PublishProperties, QoS};
+
+    fn acceptance() -> Acceptance {
+        Acceptance {
+            id: MessageId::from_bytes([1; 16]),
+            kind: MessageKind::Upload,
+            source: "dev/lamp".parse().unwrap(),
+            destination: "app/climate".parse().unwrap(),
+            now: Timestamp::from_millis(1_000),
+            expiry: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn properties_become_attributes() {
+        let now = Instant::now();
+        let mut publish = Publish::new("t", "21.5", QoS::AtLeastOnce);
+        publish.expires = Some(now + Duration::from_secs(5));
+        publish.properties = Some(Box::new(PublishProperties {
+            content_type: Some("text/plain".into()),
+            correlation_data: Some(Bytes::from_static(b"\x01")),
+            user_properties: vec![("id".into(), "m-1".into()), ("unit".into(), "C".into())],
+            ..PublishProperties::default()
+        }));
+        let envelope = from_publish(acceptance(), Channel::new("temp").unwrap(), &publish, now).unwrap();
+        assert_eq!(envelope.sender_id.as_deref(), Some("m-1"));
+        assert_eq!(envelope.expires, Timestamp::from_millis(6_000));
+        assert_eq!(
+            envelope.attributes,
+            [
+                ("unit".into(), "C".into()),
+                ("correlationdata".into(), "AQ==".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cloud_event_keeps_its_data_as_it_was_written() {
+        let payload = Bytes::from_static(
+            br#"{"specversion":"1.0","id":"7","source":"x","type":"reading","subject":"temp","data":{ "v": 1 }}"#,
+        );
+        let envelope = from_cloud_event(acceptance(), &payload).unwrap();
+        assert_eq!(&envelope.data[..], br#"{ "v": 1 }"#);
+        assert_eq!(envelope.channel.unwrap().as_str(), "temp");
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"specversion":"0.3","id":"7","source":"x","type":"t"}"#,
+            r#"{"specversion":"1.0","id":"","source":"x","type":"t"}"#,
+            r#"{"specversion":"1.0","id":"7","source":"x","type":"t","data":1,"data_base64":"AA=="}"#,
+        ] {
+            assert!(
+                from_cloud_event(acceptance(), &Bytes::from(wrong)).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn answers_are_numbers_or_objects() {
+        assert_eq!(
+            answer(b"200").unwrap(),
+            Answer {
+                code: 200,
+                body: Bytes::new()
+            }
+        );
+        let full = answer(br#"{"status":422,"body":{"why":"hot"}}"#).unwrap();
+        assert_eq!((full.code, &full.body[..]), (422, &br#"{"why":"hot"}"#[..]));
+        for wrong in [
+            "",
+            "ok",
+            "-1",
+            "70000",
+            "{}",
+            r#"{"status":"200"}"#,
+            r#"{"status":200,"extra":1}"#,
+        ] {
+            assert!(answer(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

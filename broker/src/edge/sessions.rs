@@ -1,0 +1,191 @@
+//! Which sessions exist, and who holds each: a session belongs to (principal, client id), a device has one whatever
+//! client id it sends.
+//!
+//! A connection holds its session's slot locked for as long as it lives. Whoever connects next orders it to end and
+//! waits for the lock, so there are never two connections of one session, and state passes from one to the other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytestring::ByteString;
+use irsp_protocol::{Kind, Principal};
+use irsp_session::Session;
+use tokio::sync::OwnedMutexGuard;
+
+use super::mailbox::{End, Mailbox};
+
+/// Names a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey {
+    pub(crate) principal: Principal,
+    /// `None` for devices: a device has one session.
+    client_id: Option<ByteString>,
+}
+
+impl SessionKey {
+    pub(crate) fn new(principal: Principal, client_id: &ByteString) -> SessionKey {
+        let client_id = (principal.kind != Kind::Device).then(|| client_id.clone());
+        SessionKey { principal, client_id }
+    }
+}
+
+/// What a session keeps between connections.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) session: Session,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// After this the session is gone [MQTT-3.1.2-23].
+    pub(crate) expires: Instant,
+}
+
+/// All sessions, connected or parked.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    slots: Mutex<HashMap<SessionKey, Arc<Slot>>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Locked by the connection that lives; holds what the last one left.
+    state: Arc<tokio::sync::Mutex<Option<Parked>>>,
+    /// The mailbox of whoever holds or last held the state.
+    current: Mutex<Option<Arc<Mailbox>>>,
+    /// Connections that ever asked for this slot: only the latest may have it.
+    asked: AtomicU64,
+}
+
+/// A session's slot, held by one connection.
+#[derive(Debug)]
+pub(crate) struct Held {
+    slot: Arc<Slot>,
+    state: OwnedMutexGuard<Option<Parked>>,
+    ticket: u64,
+}
+
+impl Sessions {
+    /// Ends the connection that holds this session and takes its place. `None` if a later connection asked meanwhile.
+    pub(crate) async fn claim(&self, key: &SessionKey) -> Option<Held> {
+        let slot = Arc::clone(self.slots().entry(key.clone()).or_default());
+        let ticket = slot.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        if let Some(mailbox) = slot.current().as_ref().filter(|mailbox| mailbox.is_connected()) {
+            mailbox.end(End::TakenOver);
+        }
+        let state = Arc::clone(&slot.state).lock_owned().await;
+        let held = Held { slot, state, ticket };
+        held.is_latest().then_some(held)
+    }
+
+    /// Orders every connection of a principal to end, and forgets its parked sessions.
+    pub(crate) fn end_all(&self, principal: &Principal, end: End) -> Vec<Arc<Mailbox>> {
+        let mut parked = Vec::new();
+        for mailbox in self.mailboxes(principal) {
+            if mailbox.is_connected() {
+                mailbox.end(end);
+            } else {
+                parked.push(mailbox);
+            }
+        }
+        self.slots()
+            .retain(|key, slot| key.principal != *principal || slot.is_wanted());
+        parked
+    }
+
+    /// The mailboxes of a principal's sessions, connected or parked.
+    pub(crate) fn mailboxes(&self, principal: &Principal) -> Vec<Arc<Mailbox>> {
+        let slots = self.slots();
+        if principal.kind == Kind::Device {
+            let key = SessionKey {
+                principal: principal.clone(),
+                client_id: None,
+            };
+            return slots
+                .get(&key)
+                .and_then(|slot| slot.current().clone())
+                .into_iter()
+                .collect();
+        }
+        slots
+            .iter()
+            .filter(|(key, _)| key.principal == *principal)
+            .filter_map(|(_, slot)| slot.current().clone())
+            .collect()
+    }
+
+    /// Orders every connection to end.
+    pub(crate) fn end_everyone(&self, end: End) {
+        for slot in self.slots().values() {
+            if let Some(mailbox) = slot.current().as_ref().filter(|mailbox| mailbox.is_connected()) {
+                mailbox.end(end);
+            }
+        }
+    }
+
+    /// Forgets parked sessions that have expired and returns their mailboxes, whose subscriptions end with them.
+    pub(crate) fn sweep(&self, now: Instant) -> Vec<Arc<Mailbox>> {
+        let mut gone = Vec::new();
+        self.slots().retain(|_, slot| {
+            if slot.is_wanted() {
+                return true;
+            }
+            let Ok(mut state) = slot.state.try_lock() else {
+                return true;
+            };
+            if state.as_ref().is_some_and(|parked| parked.expires > now) {
+                return true;
+            }
+            gone.extend(state.take().map(|parked| parked.mailbox));
+            false
+        });
+        gone
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Whether a connection holds this slot or waits for it; asked while the map is locked, so nobody can join.
+    fn is_wanted(self: &Arc<Slot>) -> bool {
+        Arc::strong_count(self) > 1
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Mailbox>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// What the last connection left, if it has not expired.
+    pub(crate) fn take_parked(&mut self) -> Option<Parked> {
+        self.state.take()
+    }
+
+    /// From now on this connection's mailbox is the session's.
+    pub(crate) fn occupy(&self, mailbox: &Arc<Mailbox>) {
+        *self.slot.current() = Some(Arc::clone(mailbox));
+        mailbox.set_connected(true);
+        if !self.is_latest() {
+            // Somebody asked between our turn and this line, and found the mailbox before ours.
+            mailbox.end(End::TakenOver);
+        }
+    }
+
+    /// Leaves the session for the next connection.
+    pub(crate) fn park(mut self, parked: Parked) {
+        parked.mailbox.set_connected(false);
+        *self.state = Some(parked);
+    }
+
+    /// Leaves nothing.
+    pub(crate) fn vacate(self, mailbox: &Mailbox) {
+        mailbox.set_connected(false);
+        *self.slot.current() = None;
+    }
+
+    fn is_latest(&self) -> bool {
+        self.slot.asked.load(Ordering::Acquire) == self.ticket
+    }
+}

@@ -1,0 +1,72 @@
+//! From an accepted socket to a stream of MQTT bytes: TCP, TLS, WebSocket or both.
+
+use std::io;
+use std::sync::Arc;
+
+use irsp_protocol::{Domain, Principal};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::{tls, websocket};
+
+/// What a listener speaks below MQTT.
+#[derive(Clone)]
+pub(super) struct Transport {
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// Path of the WebSocket endpoint; `None` for plain MQTT.
+    pub(super) ws_path: Option<Arc<str>>,
+    pub(super) packet_size_max: u32,
+}
+
+/// A stream of MQTT bytes.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// An opened stream and whom the client's certificate names.
+pub(super) struct Opened {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) certificate: Option<Principal>,
+}
+
+impl Transport {
+    pub(super) const fn name(&self) -> &'static str {
+        match (self.tls.is_some(), self.ws_path.is_some()) {
+            (false, false) => "mqtt.tcp",
+            (true, false) => "mqtt.tls",
+            (false, true) => "mqtt.ws",
+            (true, true) => "mqtt.wss",
+        }
+    }
+
+    /// Does the handshakes below MQTT. The caller limits the time.
+    pub(super) async fn open(&self, socket: TcpStream, domain: &Domain) -> io::Result<Opened> {
+        // Small packets are sent when they are written, not when Nagle's timer allows.
+        socket.set_nodelay(true)?;
+        match &self.tls {
+            None => Ok(Opened {
+                stream: self.upgrade(socket).await?,
+                certificate: None,
+            }),
+            Some(config) => {
+                let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = shown.and_then(|certificate| tls::bearer(certificate, domain));
+                Ok(Opened {
+                    stream: self.upgrade(stream).await?,
+                    certificate,
+                })
+            }
+        }
+    }
+
+    async fn upgrade<S: Stream + 'static>(&self, stream: S) -> io::Result<Box<dyn Stream>> {
+        match &self.ws_path {
+            None => Ok(Box::new(stream)),
+            Some(path) => Ok(Box::new(
+                websocket::accept(stream, path, self.packet_size_max).await?,
+            )),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! MQTT over WebSocket [MQTT-6.0.0]: binary frames of one byte stream, subprotocol `mqtt`.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
+
+/// Bytes held for reading and for writing per connection.
+const BUFFER_BYTES: usize = 4 << 10;
+
+/// Upgrades an HTTP connection on `path` to a stream of MQTT bytes.
+pub(crate) async fn accept<S>(
+    stream: S,
+    path: &str,
+    packet_size_max: u32,
+) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut config = WebSocketConfig::default();
+    config.read_buffer_size = BUFFER_BYTES;
+    config.write_buffer_size = 0;
+    // A frame may hold several packets, but never needs to hold more than one of the largest.
+    config.max_message_size = Some(packet_size_max as usize + BUFFER_BYTES);
+    config.max_frame_size = config.max_message_size;
+    let upgrade = |request: &Request, response: Response| check(request, response, path);
+    let stream = tokio_tungstenite::accept_hdr_async_with_config(stream, upgrade, Some(config))
+        .await
+        .map_err(io_error)?;
+    Ok(byte_stream(stream))
+}
+
+#[expect(clippy::result_large_err, reason = "the library's signature of the callback")]
+fn check(request: &Request, mut response: Response, path: &str) -> Result<Response, ErrorResponse> {
+    if request.uri().path() != path {
+        return Err(refusal(
+            StatusCode::NOT_FOUND,
+            format!("MQTT over WebSocket is at {path}"),
+        ));
+    }
+    let offered = request
+        .headers()
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|protocol| protocol.trim() == "mqtt");
+    if !offered {
+        // [MQTT-6.0.0-3]
+        return Err(refusal(
+            StatusCode::BAD_REQUEST,
+            "the WebSocket subprotocol mqtt is needed".to_owned(),
+        ));
+    }
+    response
+        .headers_mut()
+        .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("mqtt"));
+    Ok(response)
+}
+
+fn refusal(status: StatusCode, text: String) -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn byte_stream<S>(stream: WebSocketStream<S>) -> impl AsyncRead + AsyncWrite + Send + Unpin + 'static
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sink, frames) = stream.split();
+    let reader = StreamReader::new(frames.filter_map(|message| {
+        std::future::ready(match message {
+            Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+            // [MQTT-6.0.0-1]
+            Ok(Message::Text(_)) => Some(Err(io::Error::new(io::ErrorKind::InvalidData, "a text frame"))),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => None,
+            Err(error) => Some(Err(io_error(error))),
+        })
+    }));
+    let sink = sink
+        .sink_map_err(io_error)
+        .with(|bytes: Bytes| std::future::ready(Ok::<_, io::Error>(Message::Binary(bytes))));
+    tokio::io::join(reader, SinkWriter::new(CopyToBytes::new(sink)))
+}
+
+fn io_error(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        Error::ConnectionClosed | Error::AlreadyClosed => io::ErrorKind::UnexpectedEof.into(),
+        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    }
+}

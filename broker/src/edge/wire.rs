@@ -1,0 +1,112 @@
+//! A stream's bytes in and out, together in one poll, with no buffer held while nothing moves.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncWriteExt as _, ReadBuf};
+
+use super::transport::Stream;
+
+/// Most bytes read at once.
+const READ_MAX: usize = 16 << 10;
+
+thread_local! {
+    /// Each thread reads one connection at a time, so all connections of a thread share the buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
+}
+
+/// A stream and what waits to be written to it.
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    output: BytesMut,
+    /// Written to the stream, but perhaps still in its own buffer.
+    unflushed: bool,
+}
+
+impl Wire {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Wire {
+        Wire {
+            stream,
+            output: BytesMut::new(),
+            unflushed: false,
+        }
+    }
+
+    /// What is appended here is written by `drive` and `finish`.
+    pub(super) fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// Reads once. The end of the stream is an error.
+    pub(super) async fn read(&mut self, mut input: impl FnMut(&[u8])) -> io::Result<()> {
+        poll_fn(|cx| self.poll_read(cx, &mut input)).await
+    }
+
+    /// Writes what waits; completes when there is room to write more, or when bytes were read (if `reads`). With `once`
+    /// it completes after one attempt at each.
+    pub(super) async fn drive(
+        &mut self,
+        reads: bool,
+        once: bool,
+        mut input: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        poll_fn(|cx| {
+            let had_output = !self.output.is_empty();
+            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                return Poll::Ready(Err(error));
+            }
+            let wrote = had_output && self.output.is_empty();
+            let read = if reads {
+                self.poll_read(cx, &mut input)
+            } else {
+                Poll::Pending
+            };
+            match read {
+                Poll::Ready(result) => Poll::Ready(result),
+                // What was held back for a full output may go on.
+                Poll::Pending if wrote || once => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Writes everything and closes the stream's writing side.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_write(cx)).await?;
+        self.stream.shutdown().await
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut *self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+            self.output = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut impl FnMut(&[u8])) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            input(buffer.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+}

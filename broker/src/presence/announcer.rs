@@ -1,0 +1,161 @@
+//! Stores presence changes, then tells the application server and the subscribers.
+//!
+//! All events pass through one task: the order in which it stores them is the order everybody hears, and what has
+//! come together is stored together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use irsp_courier::store::StoreError;
+use irsp_courier::{Courier, Hop};
+use irsp_protocol::presence::Presence;
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{Address, Envelope, MessageKind, Principal, Server, Topic};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::table::{Event, Table};
+use crate::store;
+use crate::topics::Topics;
+
+/// Events under way before connections that begin or end wait for the disk.
+const EVENTS_MAX: usize = 4096;
+/// Changes stored in one transaction.
+const BATCH_MAX: usize = 512;
+/// How long to wait after the disk refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where connections report that sessions begin and end.
+pub(crate) type Presences = mpsc::Sender<Event>;
+
+/// The one task that changes presence.
+pub(crate) struct Announcer {
+    /// Locked from a change until it is stored, so that nobody reads an epoch that could be lost.
+    table: Arc<Mutex<Table>>,
+    events: mpsc::Receiver<Event>,
+    courier: Courier,
+    topics: Arc<Topics>,
+    grace_ends: Option<Instant>,
+}
+
+impl Announcer {
+    pub(crate) fn new(
+        table: Arc<Mutex<Table>>,
+        courier: Courier,
+        topics: Arc<Topics>,
+        grace: Duration,
+    ) -> (Announcer, Presences) {
+        let (presences, events) = mpsc::channel(EVENTS_MAX);
+        let grace_ends = Some(Instant::now() + grace);
+        (
+            Announcer {
+                table,
+                events,
+                courier,
+                topics,
+                grace_ends,
+            },
+            presences,
+        )
+    }
+
+    /// Publishes what was stored before this start, then works until all connections are gone.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let stored: Vec<Presence> = self.table.lock().await.iter().cloned().collect();
+        stored.iter().for_each(|presence| self.publish(presence));
+        let mut batch = Vec::new();
+        loop {
+            let grace_ends = self.grace_ends;
+            tokio::select! {
+                taken = self.events.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.change(|table, now| {
+                        batch.drain(..).filter_map(|event| table.apply(event, now)).collect()
+                    }, &stop).await;
+                }
+                () = until(grace_ends) => {
+                    self.grace_ends = None;
+                    self.change(Table::grace_over, &stop).await;
+                }
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Table, irsp_protocol::Timestamp) -> Vec<Presence>,
+        stop: &CancellationToken,
+    ) {
+        let mut table = self.table.lock().await;
+        let changes = change(&mut table, self.courier.now());
+        if changes.is_empty() {
+            return;
+        }
+        while let Err(error) = self.store(changes.clone()).await {
+            tracing::error!(%error, "presence cannot be stored; trying again");
+            if stop
+                .run_until_cancelled(tokio::time::sleep(RETRY))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+        drop(table);
+        changes.iter().for_each(|presence| self.publish(presence));
+    }
+
+    async fn store(&self, changes: Vec<Presence>) -> Result<(), StoreError> {
+        let courier = self.courier.clone();
+        self.courier
+            .write(move |tx| {
+                for presence in &changes {
+                    store::put_presence(tx, presence)?;
+                    tx.accept(envelope(&courier, presence), Hop::Server(Server::App))?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    fn publish(&self, presence: &Presence) {
+        let topic = Topic {
+            owner: Address::local(presence.principal.clone()),
+            branch: Branch::Presence,
+        };
+        self.topics.announce(&topic, body(presence), true);
+    }
+}
+
+fn envelope(courier: &Courier, presence: &Presence) -> Envelope {
+    Envelope {
+        id: courier.new_id(),
+        kind: MessageKind::Presence,
+        source: Address::local(Principal::server(Server::Message)),
+        destination: Address::local(Principal::server(Server::App)),
+        channel: None,
+        time: presence.since,
+        // Old news is replaced by newer news, but it is never dropped for its age: events are gap-free.
+        expires: irsp_protocol::Timestamp::from_millis(i64::MAX),
+        sender_id: None,
+        content_type: Some("application/json".to_owned()),
+        attributes: Vec::new(),
+        data: body(presence),
+    }
+}
+
+fn body(presence: &Presence) -> Bytes {
+    // A struct of strings and numbers always serialises.
+    serde_json::to_vec(presence).map(Bytes::from).unwrap_or_default()
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

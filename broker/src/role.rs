@@ -1,0 +1,165 @@
+//! The message server as its courier sees it: what it does with envelopes from the other servers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use irsp_courier::store::{StoreError, Tx};
+use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
+use irsp_directory::follow::Verdict;
+use irsp_protocol::change::ChangeBatch;
+use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Topic};
+use serde_json::json;
+use tokio::sync::{Mutex, Notify};
+
+use crate::directory::{self, Enforcer};
+use crate::presence::Table;
+
+/// Presences in one reply.
+const PRESENCE_PAGE: usize = 1000;
+
+/// Receives 8.2 changes and pushes; hands pushes to sessions; tells senders how their messages ended.
+pub(crate) struct MessageRole {
+    pub(crate) domain: Domain,
+    pub(crate) enforcer: Enforcer,
+    pub(crate) presence: Arc<Mutex<Table>>,
+    /// Tells the follower that changes are missing.
+    pub(crate) behind: Arc<Notify>,
+}
+
+impl Role for MessageRole {
+    fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
+        match (envelope.kind, from) {
+            (MessageKind::Directory, Server::Account) => self.receive_changes(tx, envelope),
+            (MessageKind::Push, Server::App) => Ok(self.receive_push(envelope)),
+            (
+                MessageKind::Upload
+                | MessageKind::Push
+                | MessageKind::Message
+                | MessageKind::Status
+                | MessageKind::Presence
+                | MessageKind::Directory,
+                _,
+            ) => Ok(Received::Ended(Status::MALFORMED)),
+        }
+    }
+
+    fn received(&self, envelope: Envelope, outcome: &Received) {
+        if envelope.kind == MessageKind::Directory && *outcome == Received::Ended(Status::DONE) {
+            let Ok(batch) = serde_json::from_slice::<ChangeBatch>(&envelope.data) else {
+                return;
+            };
+            for change in &batch.changes {
+                self.enforcer.enforce(self.enforcer.directory.apply(change));
+            }
+        }
+    }
+
+    fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
+        for envelope in envelopes {
+            self.enforcer
+                .topics
+                .push(&self.enforcer.sessions.mailboxes(to), to, &envelope);
+        }
+    }
+
+    fn ended(&self, ended: Ended) {
+        let envelope = &ended.envelope;
+        let tells = matches!(
+            envelope.kind,
+            MessageKind::Upload | MessageKind::Push | MessageKind::Message
+        ) && matches!(
+            envelope.source.principal.kind,
+            Kind::Device | Kind::User | Kind::Application
+        );
+        if ended.origin.is_some() || !tells {
+            return;
+        }
+        let mut body = json!({
+            "message": envelope.id,
+            "id": envelope.sender_id.clone().unwrap_or_else(|| envelope.id.to_string()),
+            "channel": envelope.channel,
+            "code": ended.status,
+            "name": ended.status.name(),
+        });
+        match envelope.kind {
+            MessageKind::Upload => body["app"] = json!(envelope.destination.principal.id),
+            _ => body["to"] = json!(envelope.destination),
+        }
+        if let Some(answer) = &ended.answer {
+            body["answer"] = json!({ "status": answer.code, "body": String::from_utf8_lossy(&answer.body) });
+        }
+        self.enforcer
+            .topics
+            .tell_status(&envelope.source.principal, &body);
+    }
+
+    fn answer(&self, question: Question) -> ReplyFuture<'_> {
+        Box::pin(async move {
+            match question {
+                Question::Presence { after } => {
+                    let (page, next) = self.presence.lock().await.page(after.as_ref(), PRESENCE_PAGE);
+                    Reply::Presence { page, next }
+                }
+                Question::Receipt { .. } | Question::Directory { .. } => Reply::Unanswered(Status::NOT_FOUND),
+            }
+        })
+    }
+}
+
+impl MessageRole {
+    fn receive_changes(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+        let Ok(batch) = serde_json::from_slice::<ChangeBatch>(&envelope.data) else {
+            return Ok(Received::Ended(Status::MALFORMED));
+        };
+        match irsp_directory::store::take(tx.sql(), &batch)? {
+            Verdict::Apply { skip } => {
+                for principal in batch.changes[skip..].iter().filter_map(irsp_directory::removed) {
+                    directory::end_queue(tx, principal)?;
+                }
+                Ok(Received::Ended(Status::DONE))
+            }
+            Verdict::Duplicate => Ok(Received::Ended(Status::DONE)),
+            Verdict::Gap => {
+                self.behind.notify_one();
+                Ok(Received::Later)
+            }
+            Verdict::Malformed => Ok(Received::Ended(Status::MALFORMED)),
+        }
+    }
+
+    fn receive_push(&self, envelope: &Envelope) -> Received {
+        let local = |address: &Address| {
+            address
+                .domain
+                .as_ref()
+                .is_none_or(|domain| *domain == self.domain)
+        };
+        if !local(&envelope.source) || !local(&envelope.destination) {
+            return Received::Ended(Status::WRONG_DOMAIN);
+        }
+        let to = &envelope.destination.principal;
+        let pushable = matches!(to.kind, Kind::Device | Kind::User) && envelope.channel.is_some();
+        if !pushable {
+            return Received::Ended(Status::MALFORMED);
+        }
+        match self.enforcer.directory.may_push(&envelope.source.principal, to) {
+            Ok(()) => Received::Forward(Hop::Principal(to.clone())),
+            Err(status) => Received::Ended(status),
+        }
+    }
+}
+
+/// The topic on which a principal hears how what it sent has ended.
+pub(crate) fn status_topic(principal: &Principal) -> Topic {
+    Topic {
+        owner: Address::local(principal.clone()),
+        branch: Branch::Status,
+    }
+}
+
+/// JSON as it stands in a payload.
+pub(crate) fn payload(body: &serde_json::Value) -> Bytes {
+    Bytes::from(body.to_string())
+}

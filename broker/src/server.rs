@@ -1,0 +1,212 @@
+//! Starting and stopping the message server: every task has an owner that cancels and awaits it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use irsp_courier::bus::Link;
+use irsp_courier::store::{Store, StoreError};
+use irsp_courier::{Courier, Ledger};
+use irsp_directory::{Directory, HashKey};
+use irsp_protocol::Server;
+use thiserror::Error;
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bus::{Bus, BusError};
+use crate::directory::{self, Enforcer};
+use crate::edge::mailbox::End;
+use crate::edge::sessions::Sessions;
+use crate::edge::{self, Edge, ListenError};
+use crate::presence::{Announcer, Table};
+use crate::role::MessageRole;
+use crate::settings::{Limits, Settings};
+use crate::store;
+use crate::topics::Topics;
+
+/// How often parked sessions are looked through for expired ones.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// Why the message server cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{path}: the hash key cannot be read or made: {reason}")]
+    HashKey { path: PathBuf, reason: io::Error },
+    #[error("the embedded bus: {0}")]
+    Bus(String),
+}
+
+impl From<BusError> for StartError {
+    fn from(error: BusError) -> StartError {
+        StartError::Bus(error.to_string())
+    }
+}
+
+/// A running message server.
+pub struct MessageServer {
+    addresses: Vec<(&'static str, SocketAddr)>,
+    edge: Arc<Edge>,
+    /// Listeners and connections; ended first.
+    front: (CancellationToken, TaskTracker),
+    /// Courier, bus, presence and housekeeping; ended when the front is gone.
+    back: (CancellationToken, TaskTracker),
+}
+
+impl MessageServer {
+    /// Binds the listeners, opens `message.db`, starts the bus and accepts clients.
+    pub async fn start(settings: Settings) -> Result<MessageServer, StartError> {
+        let bound = edge::bind(&settings.listeners, &settings.limits).await?;
+        let hash_key = settings.data_dir.join("hash.key");
+        let hash_key = HashKey::read_or_make(&hash_key).map_err(|reason| StartError::HashKey {
+            path: hash_key,
+            reason,
+        })?;
+        let store = Store::open(&settings.data_dir.join("message.db"), store::MIGRATIONS)?;
+        let directory = Arc::new(Directory::new(hash_key));
+        store.read_now(|sql| Ok(irsp_directory::store::load(sql, &directory)?))?;
+        let table = Arc::new(Mutex::new(Table::restore(store.read_now(store::load_presences)?)));
+
+        let front = (CancellationToken::new(), TaskTracker::new());
+        let back = (CancellationToken::new(), TaskTracker::new());
+        let topics = Arc::new(Topics::new(settings.limits.retained_max));
+        let enforcer = Enforcer {
+            directory,
+            sessions: Arc::default(),
+            topics: Arc::clone(&topics),
+        };
+        let behind = Arc::new(Notify::new());
+        let bus = Bus::start(back.1.clone(), back.0.clone());
+        let role = MessageRole {
+            domain: settings.domain.clone(),
+            enforcer: enforcer.clone(),
+            presence: Arc::clone(&table),
+            behind: Arc::clone(&behind),
+        };
+        let courier = Courier::start(
+            Server::Message,
+            settings.domain.clone(),
+            store,
+            bus.attach(Server::Message)?,
+            Arc::new(role),
+            settings.courier.clone(),
+            back.0.clone(),
+            &back.1,
+        )?;
+        if enforcer.directory.applied() == 0 {
+            behind.notify_one();
+        }
+        let follow = directory::catch_up(courier.clone(), enforcer.clone(), behind);
+        spawn_until(&back, follow);
+        spawn_until(&back, sweep(Arc::clone(&enforcer.sessions), Arc::clone(&topics)));
+        let (announcer, presences) = Announcer::new(table, courier.clone(), topics, settings.presence_grace);
+        back.1.spawn(announcer.run(back.0.clone()));
+
+        let edge = Arc::new(Edge {
+            domain: settings.domain,
+            session_limits: Arc::new(session_limits(&settings.limits)),
+            limits: settings.limits,
+            message_expiry: settings.message_expiry,
+            enforcer,
+            courier,
+            presences,
+            bus,
+            stop: front.0.clone(),
+            tasks: front.1.clone(),
+        });
+        let permits = Arc::new(Semaphore::new(settings.limits.connections_max));
+        let addresses = bound
+            .iter()
+            .map(|bound| (bound.setting(), bound.address))
+            .collect();
+        for bound in bound {
+            front
+                .1
+                .spawn(edge::accept(bound, Arc::clone(&edge), Arc::clone(&permits)));
+        }
+        Ok(MessageServer {
+            addresses,
+            edge,
+            front,
+            back,
+        })
+    }
+
+    /// Where clients connect: the setting's name and the bound address.
+    pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// A link to the bus for another server of this process.
+    pub fn attach(&self, server: Server) -> Result<Link, StartError> {
+        Ok(self.edge.bus.attach(server)?)
+    }
+
+    /// The ledger of what this server has accepted.
+    pub async fn ledger(&self) -> Result<Ledger, StoreError> {
+        self.edge.courier.ledger().await
+    }
+
+    /// Tells every client to go (MQTT 5: 0x8B), waits for the connections until `deadline` is over, and closes the store
+    /// with everything accepted in it.
+    pub async fn stop(self, deadline: Duration) {
+        self.front.0.cancel();
+        self.edge.enforcer.sessions.end_everyone(End::Stopping);
+        self.front.1.close();
+        if tokio::time::timeout(deadline, self.front.1.wait()).await.is_err() {
+            tracing::warn!(
+                left = self.front.1.len(),
+                "connections are cut: stop.deadline is over"
+            );
+        }
+        let courier = self.edge.courier.clone();
+        // The announcer ends when the last connection and this edge are gone.
+        drop(self.edge);
+        courier.close().await;
+        self.back.0.cancel();
+        self.back.1.close();
+        if tokio::time::timeout(deadline, self.back.1.wait()).await.is_err() {
+            tracing::warn!(left = self.back.1.len(), "tasks are cut: stop.deadline is over");
+        }
+    }
+}
+
+fn spawn_until(
+    (stop, tasks): &(CancellationToken, TaskTracker),
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let _ = stop.run_until_cancelled(task).await;
+    });
+}
+
+/// Forgets sessions whose time is over.
+async fn sweep(sessions: Arc<Sessions>, topics: Arc<Topics>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        for mailbox in sessions.sweep(Instant::now()) {
+            topics.forget(&mailbox);
+        }
+    }
+}
+
+fn session_limits(limits: &Limits) -> irsp_session::Limits {
+    irsp_session::Limits {
+        packet_size_max: limits.packet_size_max,
+        receive_max: limits.receive_max,
+        topic_alias_max: limits.topic_alias_max,
+        keep_alive_max: limits.keep_alive_max,
+        session_expiry_max: limits.session_expiry_max,
+        inflight_max: limits.inflight_max,
+        queue_messages_max: limits.queue_messages_max,
+        connect_timeout: limits.connect_timeout,
+    }
+}

@@ -1,0 +1,63 @@
+//! The message server's settings, given by value at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use irsp_protocol::Domain;
+
+/// Everything the message server is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub domain: Domain,
+    /// Holds `message.db` and `hash.key`.
+    pub data_dir: PathBuf,
+    pub listeners: Listeners,
+    pub limits: Limits,
+    /// How long after a start a principal that was online stays so without having come back.
+    pub presence_grace: Duration,
+    /// How long a push is kept if its sender says nothing.
+    pub message_expiry: Duration,
+    pub courier: irsp_courier::Settings,
+}
+
+/// Where clients connect; `None` is off.
+#[derive(Clone, Debug)]
+pub struct Listeners {
+    pub tcp: Option<SocketAddr>,
+    pub tls: Option<SocketAddr>,
+    pub ws: Option<SocketAddr>,
+    pub wss: Option<SocketAddr>,
+    /// Path of the WebSocket endpoint.
+    pub ws_path: String,
+    /// PEM files; needed when `tls` or `wss` is on.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// PEM file of the authorities whose client certificates are believed.
+    pub client_authorities: PathBuf,
+}
+
+/// Limits of the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once, over all listeners.
+    pub connections_max: usize,
+    /// From the accepted socket to the end of CONNECT, TLS and WebSocket included.
+    pub connect_timeout: Duration,
+    /// Largest packet a client may send, bytes.
+    pub packet_size_max: u32,
+    /// Unacknowledged publishes a client may have under way.
+    pub receive_max: u16,
+    /// Unacknowledged publishes the server has under way to a client.
+    pub inflight_max: u16,
+    pub topic_alias_max: u16,
+    pub keep_alive_max: Duration,
+    pub session_expiry_max: Duration,
+    /// Messages waiting for one session before its publishers are slowed or refused.
+    pub queue_messages_max: usize,
+    pub subscriptions_max: usize,
+    /// Retained messages in all.
+    pub retained_max: usize,
+    /// How long a publisher is held back for a slow subscriber before it is refused.
+    pub stall_timeout: Duration,
+}

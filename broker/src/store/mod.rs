@@ -1,0 +1,37 @@
+//! The message server's own tables, beside the courier's: presence and the directory's copy.
+
+use irsp_courier::store::{Migration, StoreError, Tx};
+use irsp_protocol::presence::Presence;
+use rusqlite::Connection;
+
+/// The message server's format of `message.db`.
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: irsp_directory::store::MIGRATION,
+    },
+    Migration {
+        version: 2,
+        sql: "CREATE TABLE presence (
+                principal TEXT PRIMARY KEY,
+                presence  TEXT NOT NULL -- JSON of protocol::presence::Presence
+              ) WITHOUT ROWID;",
+    },
+];
+
+/// Stores a presence in place of the principal's older one.
+pub(crate) fn put_presence(tx: &Tx<'_>, presence: &Presence) -> Result<(), StoreError> {
+    let text = serde_json::to_string(presence).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    tx.sql()
+        .prepare_cached("INSERT OR REPLACE INTO presence (principal, presence) VALUES (?1, ?2)")?
+        .execute((presence.principal.to_string(), text))?;
+    Ok(())
+}
+
+/// All presences as they were last stored.
+pub(crate) fn load_presences(sql: &Connection) -> Result<Vec<Presence>, StoreError> {
+    let mut statement = sql.prepare("SELECT presence FROM presence")?;
+    let rows = statement.query_map((), |row| row.get::<_, String>(0))?;
+    rows.map(|text| serde_json::from_str(&text?).map_err(|error| StoreError::Corrupt(error.to_string())))
+        .collect()
+}

@@ -1,0 +1,324 @@
+//! Which subscriptions a topic name matches: a tree with one level of the filter per step.
+//!
+//! Matching walks the tree once and allocates only for what it finds. `+` and `#` stand in their own places
+//! beside the literal children, and neither matches a first level that begins with `$` [MQTT-4.7.2-1].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use irsp_session::QoS;
+
+use crate::edge::mailbox::Mailbox;
+
+/// One subscription of one session.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) options: Options,
+}
+
+/// The options of a subscription [MQTT-3.8.3].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) qos: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    pub(crate) id: Option<u32>,
+}
+
+/// The subscription tree.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    root: Node,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    children: HashMap<Box<str>, Node>,
+    plus: Option<Box<Node>>,
+    /// Subscriptions whose filter ends here.
+    here: Subscribers,
+    /// Subscriptions whose filter ends with `#` below here.
+    below: Subscribers,
+}
+
+#[derive(Debug, Default)]
+struct Subscribers {
+    each: Vec<Subscription>,
+    groups: Vec<Group>,
+}
+
+/// A shared subscription: one member hears each message [MQTT-4.8.2]. Keyed by (group, filter): the filter is the place
+/// in the tree.
+#[derive(Debug)]
+struct Group {
+    name: Box<str>,
+    members: Vec<Subscription>,
+    turn: std::sync::atomic::AtomicUsize,
+}
+
+impl Index {
+    /// Adds or replaces a subscription; `true` if it is new [MQTT-3.8.4-3].
+    pub(crate) fn insert(&mut self, group: Option<&str>, filter: &str, subscription: Subscription) -> bool {
+        let new = self.root.subscribers(filter).insert(group, subscription);
+        self.len += usize::from(new);
+        new
+    }
+
+    /// Removes a subscription; `true` if there was one.
+    pub(crate) fn remove(&mut self, group: Option<&str>, filter: &str, mailbox: &Mailbox) -> bool {
+        let removed = self
+            .root
+            .remove(filter, &mut |subscribers| subscribers.remove(group, mailbox));
+        self.len -= usize::from(removed);
+        removed
+    }
+
+    /// Calls `found` for each subscription that matches, and once for each matching group with the member whose turn
+    /// it is. One session may be found more than once.
+    pub(crate) fn matches<'a>(&'a self, topic: &str, found: &mut dyn FnMut(&'a Subscription)) {
+        self.root.matches(Some(topic), topic.starts_with('$'), found);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Node {
+    fn subscribers(&mut self, filter: &str) -> &mut Subscribers {
+        let mut node = self;
+        for level in filter.split('/') {
+            node = match level {
+                "#" => return &mut node.below,
+                "+" => node.plus.get_or_insert_default(),
+                literal => node.children.entry(literal.into()).or_default(),
+            };
+        }
+        &mut node.here
+    }
+
+    /// Removes at the end of `filter` and prunes what became empty on the way back.
+    fn remove(&mut self, filter: &str, take: &mut dyn FnMut(&mut Subscribers) -> bool) -> bool {
+        let (level, rest) = match filter.split_once('/') {
+            Some((level, rest)) => (level, Some(rest)),
+            None => (filter, None),
+        };
+        if level == "#" {
+            return take(&mut self.below);
+        }
+        let Some(child) = (if level == "+" {
+            self.plus.as_deref_mut()
+        } else {
+            self.children.get_mut(level)
+        }) else {
+            return false;
+        };
+        let removed = match rest {
+            Some(rest) => child.remove(rest, take),
+            None => take(&mut child.here),
+        };
+        if child.is_empty() {
+            if level == "+" {
+                self.plus = None;
+            } else {
+                self.children.remove(level);
+            }
+        }
+        removed
+    }
+
+    fn matches<'a>(&'a self, topic: Option<&str>, dollar: bool, found: &mut dyn FnMut(&'a Subscription)) {
+        if !dollar {
+            self.below.each_match(found);
+        }
+        let Some(topic) = topic else {
+            self.here.each_match(found);
+            return;
+        };
+        let (level, rest) = match topic.split_once('/') {
+            Some((level, rest)) => (level, Some(rest)),
+            None => (topic, None),
+        };
+        if let Some(child) = self.children.get(level) {
+            child.matches(rest, false, found);
+        }
+        if !dollar && let Some(child) = &self.plus {
+            child.matches(rest, false, found);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.children.is_empty() && self.plus.is_none() && self.here.is_empty() && self.below.is_empty()
+    }
+}
+
+impl Subscribers {
+    fn insert(&mut self, group: Option<&str>, subscription: Subscription) -> bool {
+        let members = match group {
+            None => &mut self.each,
+            Some(name) => {
+                let at = self
+                    .groups
+                    .iter()
+                    .position(|group| &*group.name == name)
+                    .unwrap_or_else(|| {
+                        self.groups.push(Group {
+                            name: name.into(),
+                            members: Vec::new(),
+                            turn: 0.into(),
+                        });
+                        self.groups.len() - 1
+                    });
+                &mut self.groups[at].members
+            }
+        };
+        match members
+            .iter_mut()
+            .find(|member| Arc::ptr_eq(&member.mailbox, &subscription.mailbox))
+        {
+            Some(member) => {
+                *member = subscription;
+                false
+            }
+            None => {
+                members.push(subscription);
+                true
+            }
+        }
+    }
+
+    fn remove(&mut self, group: Option<&str>, mailbox: &Mailbox) -> bool {
+        let removed = match group {
+            None => remove_from(&mut self.each, mailbox),
+            Some(name) => match self.groups.iter_mut().find(|group| &*group.name == name) {
+                Some(group) => remove_from(&mut group.members, mailbox),
+                None => false,
+            },
+        };
+        self.groups.retain(|group| !group.members.is_empty());
+        removed
+    }
+
+    fn each_match<'a>(&'a self, found: &mut dyn FnMut(&'a Subscription)) {
+        self.each.iter().for_each(&mut *found);
+        for group in &self.groups {
+            let turn = group.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let members = &group.members;
+            // A connected member is preferred: a message for somebody who is away would wait for no reason.
+            let order = (0..members.len()).map(|step| &members[(turn.wrapping_add(step)) % members.len()]);
+            if let Some(member) = order
+                .clone()
+                .find(|member| member.mailbox.is_connected())
+                .or_else(|| order.clone().next())
+            {
+                found(member);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.each.is_empty() && self.groups.is_empty()
+    }
+}
+
+fn remove_from(members: &mut Vec<Subscription>, mailbox: &Mailbox) -> bool {
+    match members
+        .iter()
+        .position(|member| std::ptr::eq(&*member.mailbox, mailbox))
+    {
+        Some(at) => {
+            members.swap_remove(at);
+            true
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(mailbox: &Arc<Mailbox>) -> Subscription {
+        let options = Options {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            id: None,
+        };
+        Subscription {
+            mailbox: Arc::clone(mailbox),
+            options,
+        }
+    }
+
+    fn hears(filter: &str, topic: &str) -> bool {
+        let mut index = Index::default();
+        let mailbox = Mailbox::for_tests("usr/ann");
+        index.insert(None, filter, subscription(&mailbox));
+        let mut count = 0;
+        index.matches(topic, &mut |_| count += 1);
+        assert!(count <= 1);
+        assert!(index.remove(None, filter, &mailbox));
+        assert!(
+            index.root.is_empty() && index.len() == 0,
+            "{filter} leaves nothing behind"
+        );
+        count == 1
+    }
+
+    /// The examples of MQTT 5.0 chapter 4.7.
+    #[test]
+    fn filters_match_as_the_specification_says() {
+        for (filter, topic, expected) in [
+            ("sport/tennis/player1/#", "sport/tennis/player1", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
+            ("sport/#", "sport", true),
+            ("#", "sport/tennis", true),
+            ("#", "$SYS/monitor", false),
+            ("+/monitor", "$SYS/monitor", false),
+            ("$SYS/#", "$SYS/monitor", true),
+            ("$SYS/+", "$SYS/monitor", true),
+            ("sport/tennis/+", "sport/tennis/player1", true),
+            ("sport/tennis/+", "sport/tennis/player1/ranking", false),
+            ("sport/+", "sport", false),
+            ("sport/+", "sport/", true),
+            ("+/+", "/finance", true),
+            ("/+", "/finance", true),
+            ("+", "/finance", false),
+            ("a/b", "a/b", true),
+            ("a/b", "a/b/c", false),
+            ("a/+/c", "a/b/c", true),
+        ] {
+            assert_eq!(hears(filter, topic), expected, "{filter} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_group_hears_each_message_once_in_turn() {
+        let mut index = Index::default();
+        let (ann, bob) = (Mailbox::for_tests("usr/ann"), Mailbox::for_tests("usr/bob"));
+        for mailbox in [&ann, &bob] {
+            assert!(index.insert(Some("g"), "a/#", subscription(mailbox)));
+            assert!(
+                !index.insert(Some("g"), "a/#", subscription(mailbox)),
+                "replaced, not doubled"
+            );
+        }
+        let mut heard = [0, 0];
+        for _ in 0..10 {
+            index.matches("a/b", &mut |found| {
+                heard[usize::from(Arc::ptr_eq(&found.mailbox, &bob))] += 1
+            });
+        }
+        assert_eq!(heard, [5, 5]);
+        assert!(index.remove(Some("g"), "a/#", &ann));
+        index.matches("a/b", &mut |found| assert!(Arc::ptr_eq(&found.mailbox, &bob)));
+    }
+}

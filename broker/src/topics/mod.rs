@@ -1,0 +1,268 @@
+//! Topics of the edge: who is subscribed to what, what is retained, and how a publish reaches mailboxes.
+//!
+//! Three promises differ by the kind of publish:
+//! - `live`: held for every present subscriber; one that is full holds the publisher back ([`Topics::publish`]).
+//! - observed (uploads, presence, status): the message is safe elsewhere, so nobody waits for an observer; one that
+//!   cannot follow is disconnected rather than lied to ([`Topics::observe`]).
+//! - pushes: the courier keeps them until they are answered ([`Topics::push`]).
+
+mod index;
+mod retained;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{Address, Envelope, Principal, Topic};
+use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, SubscriptionIds, filter};
+
+use self::index::{Index, Options, Subscription};
+use self::retained::Retained;
+pub(crate) use self::retained::RetainedFull;
+use crate::edge::mailbox::{End, Mailbox};
+use crate::role;
+
+/// The subscriptions and retained messages of all sessions.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    index: RwLock<Index>,
+    retained: RwLock<Retained>,
+}
+
+/// A subscriber's mailbox is full: try again when it has room.
+#[derive(Debug)]
+pub(crate) struct Full(pub(crate) Arc<Mailbox>);
+
+/// One session that hears a publish, with what its matching subscriptions say together.
+struct Hearer {
+    mailbox: Arc<Mailbox>,
+    qos: QoS,
+    retain_as_published: bool,
+    ids: SubscriptionIds,
+}
+
+impl Topics {
+    pub(crate) fn new(retained_max: usize) -> Topics {
+        Topics {
+            index: RwLock::default(),
+            retained: RwLock::new(Retained::new(retained_max)),
+        }
+    }
+
+    /// Adds or replaces a subscription; `true` if it is new.
+    pub(crate) fn subscribe(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        wanted: &SubscribeFilter,
+        id: Option<u32>,
+    ) -> bool {
+        let (group, plain) = split_share(&wanted.filter);
+        let options = Options {
+            qos: wanted.qos,
+            no_local: wanted.no_local,
+            retain_as_published: wanted.retain_as_published,
+            id,
+        };
+        mailbox.subscribed(&wanted.filter);
+        self.index_mut(|index| {
+            index.insert(
+                group,
+                plain,
+                Subscription {
+                    mailbox: Arc::clone(mailbox),
+                    options,
+                },
+            )
+        })
+    }
+
+    /// Removes a subscription; `true` if there was one.
+    pub(crate) fn unsubscribe(&self, mailbox: &Mailbox, wanted: &str) -> bool {
+        let (group, plain) = split_share(wanted);
+        mailbox.unsubscribed(wanted);
+        self.index_mut(|index| index.remove(group, plain, mailbox))
+    }
+
+    /// Removes all subscriptions of a session.
+    pub(crate) fn forget(&self, mailbox: &Mailbox) {
+        for filter in mailbox.filters() {
+            self.unsubscribe(mailbox, &filter);
+        }
+    }
+
+    /// What a new subscription hears at once [MQTT-3.8.4-4].
+    pub(crate) fn retained(&self, plain: &str, now: Instant) -> Vec<Arc<Publish>> {
+        self.retained
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .matching(plain, now)
+    }
+
+    /// Keeps a retained message.
+    pub(crate) fn keep(&self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
+        self.retained
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keep(publish)
+    }
+
+    /// Gives a publish to every subscriber, or to none and says who is full. Who is away keeps it if it fits.
+    pub(crate) fn publish(&self, publish: &Arc<Publish>, from: &Mailbox) -> Result<(), Full> {
+        let hearers = self.hearers(&publish.topic, Some(from));
+        if publish.qos > QoS::AtMostOnce
+            && let Some(full) = hearers.iter().find(|hearer| {
+                hearer.qos > QoS::AtMostOnce && hearer.mailbox.is_connected() && hearer.mailbox.is_full()
+            })
+        {
+            return Err(Full(Arc::clone(&full.mailbox)));
+        }
+        for hearer in hearers {
+            // QoS 0, or away: best effort within the bound.
+            if !hearer.mailbox.is_full() || (hearer.qos > QoS::AtMostOnce && hearer.mailbox.is_connected()) {
+                hearer.deliver(publish);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a publish to every subscriber without waiting for any.
+    pub(crate) fn observe(&self, publish: &Arc<Publish>) {
+        for hearer in self.hearers(&publish.topic, None) {
+            if !hearer.mailbox.is_full() {
+                hearer.deliver(publish);
+            } else if hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected() {
+                hearer.mailbox.end(End::Overrun);
+            }
+        }
+    }
+
+    /// Publishes platform news, retained if it is a state.
+    pub(crate) fn announce(&self, topic: &Topic, body: Bytes, retain: bool) {
+        let mut publish = Publish::new(topic.to_string(), body, QoS::AtLeastOnce);
+        publish.retain = retain;
+        let publish = Arc::new(publish);
+        if retain && self.keep(&publish).is_err() {
+            tracing::warn!(topic = %publish.topic, "no room for another retained message");
+        }
+        self.observe(&publish);
+    }
+
+    /// Tells a principal how something it sent has ended, if it listens.
+    pub(crate) fn tell_status(&self, principal: &Principal, body: &serde_json::Value) {
+        self.announce(&role::status_topic(principal), role::payload(body), false);
+    }
+
+    /// Hands a push to a principal's own sessions that are subscribed to it. A session that holds it already,
+    /// unacknowledged, does not get it twice.
+    pub(crate) fn push(&self, sessions: &[Arc<Mailbox>], to: &Principal, envelope: &Envelope) {
+        let Some(channel) = envelope.channel.clone() else {
+            return;
+        };
+        let branch = Branch::Down {
+            from: envelope.source.clone(),
+            id: envelope.id,
+            channel,
+        };
+        let topic = Topic {
+            owner: Address::local(to.clone()),
+            branch,
+        };
+        let mut publish = Publish::new(topic.to_string(), envelope.data.clone(), QoS::AtLeastOnce);
+        publish.properties = Some(Box::new(properties(envelope)));
+        let publish = Arc::new(publish);
+        for hearer in self.hearers(&publish.topic, None) {
+            let own = sessions
+                .iter()
+                .any(|session| Arc::ptr_eq(session, &hearer.mailbox));
+            if let Some(tag) = own.then(|| hearer.mailbox.tag_push(envelope.id)).flatten() {
+                hearer.deliver_tagged(&publish, Some(tag));
+            }
+        }
+    }
+
+    /// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
+    /// matching subscriptions [MQTT-3.3.4-2..3].
+    fn hearers(&self, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
+        let mut hearers: Vec<Hearer> = Vec::new();
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.matches(topic, &mut |found| {
+            let local = from.is_some_and(|from| std::ptr::eq(from, &*found.mailbox));
+            // [MQTT-3.8.3-3]
+            if !(found.options.no_local && local) {
+                hearers.push(Hearer {
+                    mailbox: Arc::clone(&found.mailbox),
+                    qos: found.options.qos,
+                    retain_as_published: found.options.retain_as_published,
+                    ids: found.options.id.into(),
+                });
+            }
+        });
+        drop(index);
+        if hearers.len() > 1 {
+            hearers.sort_by_key(|hearer| Arc::as_ptr(&hearer.mailbox).cast::<()>() as usize);
+            hearers.dedup_by(|next, kept| {
+                let same = Arc::ptr_eq(&next.mailbox, &kept.mailbox);
+                if same {
+                    kept.qos = kept.qos.max(next.qos);
+                    kept.retain_as_published |= next.retain_as_published;
+                    next.ids.as_slice().iter().for_each(|id| kept.ids.push(*id));
+                }
+                same
+            });
+        }
+        hearers
+    }
+
+    fn index_mut<R>(&self, change: impl FnOnce(&mut Index) -> R) -> R {
+        change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Hearer {
+    fn deliver(&self, publish: &Arc<Publish>) {
+        self.deliver_tagged(publish, None);
+    }
+
+    fn deliver_tagged(&self, publish: &Arc<Publish>, tag: Option<u64>) {
+        let qos = self.qos.min(publish.qos);
+        if qos == QoS::AtMostOnce && !self.mailbox.is_connected() {
+            return;
+        }
+        self.mailbox.deliver(Delivery {
+            publish: Arc::clone(publish),
+            qos,
+            retain: publish.retain && self.retain_as_published,
+            subscription_ids: self.ids.clone(),
+            tag,
+        });
+    }
+}
+
+/// A filter's share group, if it has one, and the filter itself. The session has checked its form.
+pub(crate) fn split_share(wanted: &str) -> (Option<&str>, &str) {
+    match filter::parse_shared(wanted) {
+        Ok(Some(shared)) => (Some(shared.group), shared.filter),
+        Ok(None) | Err(_) => (None, wanted),
+    }
+}
+
+/// A push's metadata as MQTT 5 properties, under CloudEvents attribute names.
+fn properties(envelope: &Envelope) -> PublishProperties {
+    let text = |name: &'static str, value: String| (ByteString::from_static(name), ByteString::from(value));
+    let mut user_properties = vec![
+        text("id", envelope.id.to_string()),
+        text("source", envelope.source.to_string()),
+        text("time", envelope.time.to_string()),
+        text("expirytime", envelope.expires.to_string()),
+    ];
+    for (name, value) in &envelope.attributes {
+        user_properties.push((name.as_str().into(), value.as_str().into()));
+    }
+    PublishProperties {
+        content_type: envelope.content_type.as_deref().map(ByteString::from),
+        user_properties,
+        ..PublishProperties::default()
+    }
+}

@@ -1,0 +1,250 @@
+//! Every key, its default, and why the default is what it is.
+//!
+//! The reasons are also the comments of `config/irsp.toml`: a test keeps the two the same.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::section::section;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Loopback: nothing is reachable from outside until somebody says so.
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+section! {
+    /// Settings of the IRSP platform. Every key has the default shown here, so an empty file is a good file.
+    /// The same keys can be given as IRSP_SECTION__KEY in the environment or as --set section.key=value.
+    pub struct Settings {
+        /// The name of this domain, like a host. It stands in addresses (dev/lamp-1@home.example) and certificates;
+        /// changing it later makes every address that others have stored a foreign one.
+        pub domain: String = "home.example".to_owned(),
+        /// Where databases, certificates and secrets are kept. Relative to where irsp is started.
+        pub data_dir: PathBuf = "./irsp-data".into(),
+        /// MQTT for devices, users and applications.
+        pub mqtt: Mqtt = Mqtt::default(),
+        /// Certificates.
+        pub tls: Tls = Tls::default(),
+        /// HTTP when every role runs in one process.
+        pub http: Http = Http::default(),
+        /// The message server when it runs apart.
+        pub broker: Broker = Broker::default(),
+        /// The account server.
+        pub account: Account = Account::default(),
+        /// The application server.
+        pub appserver: AppServer = AppServer::default(),
+        /// How a role that runs apart finds the message server.
+        pub bus: Bus = Bus::default(),
+        /// Durable messages.
+        pub courier: Courier = Courier::default(),
+        /// Logs.
+        pub log: Log = Log::default(),
+        /// Stopping.
+        pub stop: Stop = Stop::default(),
+    }
+}
+
+section! {
+    /// The MQTT edge of the message server, for 3.1.1 and 5.0 alike.
+    pub struct Mqtt {
+        /// Plain TCP; "" turns it off. Loopback, because codes and keys travel in clear here.
+        #[serde(with = "crate::address::or_off")]
+        pub tcp: Option<SocketAddr> = Some(loopback(1883)),
+        /// TLS; "" turns it off. Roles that run apart come in here too.
+        #[serde(with = "crate::address::or_off")]
+        pub tls: Option<SocketAddr> = Some(loopback(8883)),
+        /// WebSocket, for browsers; "" turns it off.
+        #[serde(with = "crate::address::or_off")]
+        pub ws: Option<SocketAddr> = Some(loopback(8083)),
+        /// WebSocket over TLS; "" turns it off. Off, because a browser does not trust the development CA.
+        #[serde(with = "crate::address::or_off")]
+        pub wss: Option<SocketAddr> = None,
+        /// The path of the WebSocket endpoint. What most clients have as their default.
+        pub ws_path: String = "/mqtt".to_owned(),
+        /// From accepting a socket to its complete CONNECT, TLS included. Long enough for a phone on a bad line,
+        /// short enough that silent sockets cost little.
+        #[serde(with = "crate::duration")]
+        pub connect_timeout: Duration = SECOND.saturating_mul(10),
+        /// Bytes of the largest packet a client may send. One mebibyte holds any sensor's upload, and a
+        /// hundred clients at the limit still fit in memory.
+        pub packet_size_max: u32 = 1_048_576,
+        /// QoS 1 and 2 messages a client may have unanswered. Covers a group commit without letting one
+        /// client fill the writer's queue.
+        pub receive_max: u16 = 256,
+        /// The longest keep-alive; a client that asks for more, or for none, gets this (3.1.1: is held to it).
+        /// A dead peer is never believed online for longer than 1.5 times this. 18h is MQTT's own maximum.
+        #[serde(with = "crate::duration")]
+        pub keep_alive_max: Duration = HOUR.saturating_mul(18),
+        /// How long a session outlives its connection at most. A week covers a holiday.
+        #[serde(with = "crate::duration")]
+        pub session_expiry_max: Duration = DAY.saturating_mul(7),
+        /// Connections at once. Above it a newcomer is told so and closed; each costs a file descriptor.
+        pub connections_max: u32 = 100_000,
+        /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
+        pub queue_messages_max: u32 = 1_000,
+        /// After a restart of the server, how long clients may take to come back before they count as offline.
+        /// Covers the usual reconnect back-off, so that a restart makes no false offline/online pair.
+        #[serde(with = "crate::duration")]
+        pub presence_grace: Duration = SECOND.saturating_mul(30),
+        /// QoS 1 and 2 messages on their way to one client; a client may ask for fewer. Hides a second of round trip
+        /// at 64 messages a second, and is what a slow client costs in memory.
+        pub inflight_max: u16 = 64,
+        /// How long a publisher is held back for a subscriber that cannot follow before it is refused. Below the
+        /// shortest keep-alive in use, so that waiting is not taken for being gone.
+        #[serde(with = "crate::duration")]
+        pub stall_timeout: Duration = SECOND.saturating_mul(5),
+        /// Retained messages in all. One per device and a few per application, with room.
+        pub retained_max: u32 = 1_000_000,
+        /// Topic aliases per connection, in each direction. Enough for a device's own topics; each is a table row.
+        pub topic_alias_max: u16 = 16,
+        /// Subscriptions per session. Far above what an application needs, far below what hurts the index.
+        pub subscriptions_max: u32 = 100,
+    }
+}
+
+section! {
+    /// Certificates, PEM. Empty means the development certificates in the data directory's pki/ folder,
+    /// which irsp makes and renews itself; a file named here is only read.
+    pub struct Tls {
+        /// What client certificates of roles are checked against, and what roles trust.
+        #[serde(with = "crate::path")]
+        pub ca: Option<PathBuf> = None,
+        /// The server certificate and its chain.
+        #[serde(with = "crate::path")]
+        pub cert: Option<PathBuf> = None,
+        /// The private key of the server certificate.
+        #[serde(with = "crate::path")]
+        pub key: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// HTTP of `irsp up`: every role's API on one address.
+    pub struct Http {
+        /// Loopback, because the admin token travels in clear here: put a TLS proxy in front before opening it.
+        #[serde(with = "crate::address")]
+        pub listen: SocketAddr = loopback(8080),
+    }
+}
+
+section! {
+    /// The message server when it runs apart (`irsp broker`).
+    pub struct Broker {
+        /// Its HTTP: health only.
+        #[serde(with = "crate::address")]
+        pub listen: SocketAddr = loopback(8082),
+    }
+}
+
+section! {
+    /// The account server.
+    pub struct Account {
+        /// Its HTTP when it runs apart (`irsp account`).
+        #[serde(with = "crate::address")]
+        pub listen: SocketAddr = loopback(8080),
+        /// How long a user's token is good. Short, because the message server checks it without asking anybody.
+        #[serde(with = "crate::duration")]
+        pub token_lifetime: Duration = HOUR,
+        /// How long an HTTP answer waits for the other servers to say that a change is in effect.
+        /// After it the answer says "not yet in effect" and the change still arrives.
+        #[serde(with = "crate::duration")]
+        pub effect_wait: Duration = SECOND.saturating_mul(5),
+    }
+}
+
+section! {
+    /// The application server.
+    pub struct AppServer {
+        /// Its HTTP when it runs apart (`irsp appserver`).
+        #[serde(with = "crate::address")]
+        pub listen: SocketAddr = loopback(8081),
+        /// How long uploads are kept; "0s" keeps them for ever, because what was accepted is not thrown away unasked.
+        #[serde(with = "crate::duration")]
+        pub uploads_age_max: Duration = Duration::ZERO,
+        /// How many uploads are kept, the newest; 0 keeps all.
+        pub uploads_max: u64 = 0,
+        /// Bytes of the largest push. With topic and properties it still fits a packet of one mebibyte.
+        pub push_size_max: u32 = 1_000_000,
+        /// The longest expiry a push may ask for: it holds a place in a queue all that time.
+        #[serde(with = "crate::duration")]
+        pub push_expiry_max: Duration = DAY.saturating_mul(30),
+        /// The longest a caller may wait for a device's answer: it holds a connection all that time.
+        #[serde(with = "crate::duration")]
+        pub push_wait_max: Duration = SECOND.saturating_mul(60),
+        /// Live HTTP streams at once; each holds a socket and a place in the feed.
+        pub streams_max: u32 = 4_096,
+    }
+}
+
+section! {
+    /// How a role that runs apart joins the bus: through the message server's TLS listener, with a certificate.
+    pub struct Bus {
+        /// The message server's TLS listener.
+        pub url: String = "mqtts://127.0.0.1:8883".to_owned(),
+        /// The role's client certificate; empty means pki/account.crt or pki/app.crt in the data directory.
+        #[serde(with = "crate::path")]
+        pub cert: Option<PathBuf> = None,
+        /// Its private key.
+        #[serde(with = "crate::path")]
+        pub key: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// The courier: what is accepted stays on disk until it has ended.
+    pub struct Courier {
+        /// How long a message may wait for its end when its sender does not say. A day covers a device
+        /// that is off overnight.
+        #[serde(with = "crate::duration")]
+        pub message_expiry: Duration = DAY,
+        /// How long the receipt of an ended message can be asked for, and repeats of it are recognised.
+        #[serde(with = "crate::duration")]
+        pub receipt_retention: Duration = DAY,
+        /// Messages under way to another server without an answer. Fills the bus; more would overrun it.
+        pub server_window: u32 = 1_024,
+        /// Pushes under way to one device or user without an answer.
+        pub principal_window: u32 = 64,
+        /// The first wait for another server's answer before a message is sent again; it doubles.
+        #[serde(with = "crate::duration")]
+        pub retry_min: Duration = SECOND,
+        /// The longest such wait: how late a server that is back without saying so is noticed.
+        #[serde(with = "crate::duration")]
+        pub retry_max: Duration = SECOND.saturating_mul(30),
+    }
+}
+
+section! {
+    /// Logs, on standard error.
+    pub struct Log {
+        /// error, warn, info, debug or trace, or directives such as "info,irsp_broker=debug". Connections are
+        /// info, packets are trace; the embedded router speaks up only to warn.
+        pub level: String = "info,rumqttd=warn".to_owned(),
+        /// text for a person, json for a collector.
+        pub format: LogFormat = LogFormat::Text,
+    }
+}
+
+section! {
+    /// Stopping on SIGTERM or Ctrl-C.
+    pub struct Stop {
+        /// From the signal to the end of the process: clients are told, what is under way is written. Below the
+        /// 30 s after which supervisors kill.
+        #[serde(with = "crate::duration")]
+        pub deadline: Duration = SECOND.saturating_mul(10),
+    }
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}

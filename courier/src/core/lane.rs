@@ -1,0 +1,257 @@
+//! One present hop: what is under way to it, how far it has been served from disk, and whether more waits there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use irsp_protocol::{Envelope, MessageId, Timestamp};
+
+use super::retry::Retry;
+use super::{Load, Now, Window};
+use crate::role::Hop;
+
+pub(super) struct Lane {
+    ticket: u64,
+    window: Window,
+    /// The greatest sequence number sent: everything up to it is under way or has left.
+    cursor: i64,
+    disk: Disk,
+    slots: HashMap<MessageId, Slot>,
+    /// Data under way.
+    bytes: usize,
+    /// Servers only: a principal's session keeps what it was given until it answers or goes.
+    retry: Option<Retry>,
+    /// First sent in an earlier life of the lane.
+    sent_before: HashMap<MessageId, Timestamp>,
+}
+
+/// What the lane knows of the disk behind its cursor.
+enum Disk {
+    /// Nothing waits there.
+    CaughtUp,
+    /// Something may wait there.
+    Behind,
+    /// It is being read. `missed`: something was stored meanwhile, so the page may not be all. `left`: left meanwhile,
+    /// so the page may hold what is no longer to be sent.
+    Loading { missed: bool, left: HashSet<MessageId> },
+}
+
+struct Slot {
+    seq: i64,
+    size: usize,
+    sent_at: Timestamp,
+    /// Kept for sending again, by lanes that do.
+    envelope: Option<Arc<Envelope>>,
+}
+
+/// What became of a message just stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    Taken,
+    LeftOnDisk,
+}
+
+impl Lane {
+    pub(super) fn to_principal(ticket: u64, window: Window) -> Lane {
+        Lane {
+            ticket,
+            window,
+            cursor: 0,
+            disk: Disk::Behind,
+            slots: HashMap::new(),
+            bytes: 0,
+            retry: None,
+            sent_before: HashMap::new(),
+        }
+    }
+
+    pub(super) fn to_server(ticket: u64, window: Window, min: Duration, max: Duration, seed: u64) -> Lane {
+        let mut lane = Lane::to_principal(ticket, window);
+        lane.retry = Some(Retry::new(min, max, seed));
+        lane
+    }
+
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// A message was stored: it goes out at once if nothing waits before it and the window has room.
+    pub(super) fn offer(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) -> Offer {
+        if seq <= self.cursor {
+            return Offer::LeftOnDisk;
+        }
+        let room = self.has_room();
+        match &mut self.disk {
+            Disk::CaughtUp if room => {
+                self.occupy(seq, envelope, now);
+                Offer::Taken
+            }
+            Disk::CaughtUp | Disk::Behind => {
+                self.disk = Disk::Behind;
+                Offer::LeftOnDisk
+            }
+            Disk::Loading { missed, .. } => {
+                *missed = true;
+                Offer::LeftOnDisk
+            }
+        }
+    }
+
+    /// What to read next: when something may wait and half the window is free, so that reads are few and large.
+    pub(super) fn load(&mut self, hop: &Hop) -> Option<Load> {
+        let half_free = self.slots.len() * 2 <= self.window.count && self.bytes * 2 <= self.window.bytes;
+        if !matches!(self.disk, Disk::Behind) || !half_free {
+            return None;
+        }
+        self.disk = Disk::Loading {
+            missed: false,
+            left: HashSet::new(),
+        };
+        Some(Load {
+            hop: hop.clone(),
+            ticket: self.ticket,
+            after: self.cursor,
+            count: (self.window.count - self.slots.len()).max(1),
+            bytes: (self.window.bytes - self.bytes).max(1),
+        })
+    }
+
+    /// Takes what was read and says what of it is to be sent.
+    pub(super) fn loaded(
+        &mut self,
+        rows: Vec<(i64, Arc<Envelope>)>,
+        complete: bool,
+        now: Now,
+    ) -> Vec<Arc<Envelope>> {
+        let before = std::mem::replace(&mut self.disk, Disk::Behind);
+        let Disk::Loading { missed, left } = before else {
+            self.disk = before;
+            return Vec::new();
+        };
+        if complete && !missed {
+            self.disk = Disk::CaughtUp;
+        }
+        let mut send = Vec::with_capacity(rows.len());
+        for (seq, envelope) in rows {
+            if seq <= self.cursor {
+                continue;
+            }
+            if left.contains(&envelope.id) {
+                self.cursor = seq;
+            } else {
+                self.occupy(seq, &envelope, now);
+                send.push(envelope);
+            }
+        }
+        send
+    }
+
+    pub(super) fn load_failed(&mut self) {
+        if matches!(self.disk, Disk::Loading { .. }) {
+            self.disk = Disk::Behind;
+        }
+    }
+
+    /// The message waits for this hop no more.
+    pub(super) fn left(&mut self, id: MessageId) {
+        self.sent_before.remove(&id);
+        if let Some(slot) = self.slots.remove(&id) {
+            self.bytes -= slot.size;
+            if let Some(retry) = &mut self.retry {
+                retry.answered();
+                if self.slots.is_empty() {
+                    retry.restart();
+                }
+            }
+        } else if let Disk::Loading { left, .. } = &mut self.disk {
+            left.insert(id);
+        }
+    }
+
+    /// Everything unanswered, in order; the back-off starts anew.
+    pub(super) fn send_again(&mut self, now: Now) -> Vec<Arc<Envelope>> {
+        let Some(retry) = &mut self.retry else {
+            return Vec::new();
+        };
+        retry.restart();
+        let ids = self.slots.keys().copied().collect();
+        self.again(ids, now)
+    }
+
+    /// What has waited for its answer too long, in order.
+    pub(super) fn retry(&mut self, now: Now) -> Vec<Arc<Envelope>> {
+        let Some(retry) = &mut self.retry else {
+            return Vec::new();
+        };
+        let due = retry.due(now.instant);
+        self.again(due, now)
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        self.retry.as_ref().and_then(Retry::next)
+    }
+
+    /// What is unanswered, with the time it was first sent.
+    pub(super) fn sent(&self) -> Vec<(MessageId, Timestamp)> {
+        let slots = self.slots.iter().map(|(id, slot)| (*id, slot.sent_at));
+        slots
+            .chain(self.sent_before.iter().map(|(id, at)| (*id, *at)))
+            .collect()
+    }
+
+    pub(super) fn sent_at(&self, id: MessageId) -> Option<Timestamp> {
+        let slot = self.slots.get(&id).map(|slot| slot.sent_at);
+        slot.or_else(|| self.sent_before.get(&id).copied())
+    }
+
+    pub(super) fn inherit_sent(&mut self, before: &Lane) {
+        self.sent_before = before.sent().into_iter().collect();
+    }
+
+    fn has_room(&self) -> bool {
+        self.slots.is_empty() || (self.slots.len() < self.window.count && self.bytes < self.window.bytes)
+    }
+
+    fn occupy(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) {
+        let sent_at = self.sent_before.remove(&envelope.id).unwrap_or(now.wall);
+        let size = envelope.data.len();
+        self.cursor = seq;
+        self.bytes += size;
+        if let Some(retry) = &mut self.retry {
+            retry.sent(envelope.id, now.instant);
+        }
+        let envelope_kept = self.retry.is_some().then(|| Arc::clone(envelope));
+        self.slots.insert(
+            envelope.id,
+            Slot {
+                seq,
+                size,
+                sent_at,
+                envelope: envelope_kept,
+            },
+        );
+    }
+
+    fn again(&mut self, ids: Vec<MessageId>, now: Now) -> Vec<Arc<Envelope>> {
+        let mut found: Vec<(i64, MessageId, Arc<Envelope>)> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let slot = self.slots.get(&id)?;
+                Some((slot.seq, id, Arc::clone(slot.envelope.as_ref()?)))
+            })
+            .collect();
+        found.sort_unstable_by_key(|(seq, _, _)| *seq);
+        if let Some(retry) = &mut self.retry {
+            for (_, id, _) in &found {
+                retry.sent(*id, now.instant);
+            }
+            if !found.is_empty() {
+                retry.back_off();
+            }
+        }
+        found.into_iter().map(|(_, _, envelope)| envelope).collect()
+    }
+}

@@ -1,0 +1,237 @@
+//! The courier's core: which message is handed to which hop, and when again. Values and `now` in, actions out; it
+//! knows no database, no clock and no runtime.
+//!
+//! Only hops that are present have a lane, and a lane holds no more than its window, so memory is bounded however
+//! much waits on disk. A lane is *caught up* when nothing waits on disk behind what it has sent; then what is stored
+//! goes out at once, from memory. Otherwise it is left on disk and loaded later, in order.
+
+mod lane;
+mod retry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
+
+use crate::role::Hop;
+use lane::{Lane, Offer};
+
+/// How long after a failed load it is tried again.
+const RELOAD_WAIT: Duration = Duration::from_secs(1);
+
+/// Now, by the clock that never jumps and by the one people read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) wall: Timestamp,
+}
+
+/// What may be under way to one hop without an answer. One message is, however large.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) server: Window,
+    pub(crate) principal: Window,
+    pub(crate) retry_min: Duration,
+    pub(crate) retry_max: Duration,
+}
+
+/// What the shell is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Hand these to the hop, in this order.
+    Send { hop: Hop, envelopes: Vec<Arc<Envelope>> },
+    /// Read what waits for the hop and give it to [`Core::loaded`].
+    Load(Load),
+    /// The hop went away with these unanswered: write down when they were first sent.
+    Remember { sent: Vec<(MessageId, Timestamp)> },
+}
+
+/// What to read from disk. The ticket says which life of the lane asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) hop: Hop,
+    pub(crate) ticket: u64,
+    pub(crate) after: i64,
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+pub(crate) struct Core {
+    limits: Limits,
+    servers: BTreeMap<Server, Lane>,
+    principals: HashMap<Principal, Lane>,
+    actions: VecDeque<Action>,
+    tickets: u64,
+    /// Loads that failed, and when they are tried again.
+    failed: Vec<Hop>,
+    reload_at: Option<Instant>,
+}
+
+impl Core {
+    /// The core of `own`'s courier. The other servers are always present; their lanes start by loading.
+    pub(crate) fn new(own: Server, limits: Limits, seed: u64) -> Core {
+        let mut core = Core {
+            limits,
+            servers: BTreeMap::new(),
+            principals: HashMap::new(),
+            actions: VecDeque::new(),
+            tickets: 0,
+            failed: Vec::new(),
+            reload_at: None,
+        };
+        for server in Server::ALL.into_iter().filter(|server| *server != own) {
+            let ticket = core.ticket();
+            let seed = seed.wrapping_add(ticket);
+            let lane = Lane::to_server(ticket, limits.server, limits.retry_min, limits.retry_max, seed);
+            core.servers.insert(server, lane);
+            core.refill(&Hop::Server(server));
+        }
+        core
+    }
+
+    /// The principal has a session. If it had one before, whatever that one left unanswered is sent again, in order.
+    pub(crate) fn present(&mut self, principal: Principal) {
+        let ticket = self.ticket();
+        let mut lane = Lane::to_principal(ticket, self.limits.principal);
+        if let Some(before) = self.principals.get(&principal) {
+            lane.inherit_sent(before);
+        }
+        self.principals.insert(principal.clone(), lane);
+        self.refill(&Hop::Principal(principal));
+    }
+
+    /// The principal has no session any more: its lane goes, what waits stays on disk.
+    pub(crate) fn absent(&mut self, principal: &Principal) {
+        if let Some(lane) = self.principals.remove(principal) {
+            let sent = lane.sent();
+            if !sent.is_empty() {
+                self.actions.push_back(Action::Remember { sent });
+            }
+        }
+    }
+
+    /// A message for `hop` is on disk.
+    pub(crate) fn stored(&mut self, hop: &Hop, seq: i64, envelope: &Arc<Envelope>, now: Now) {
+        if let Some(lane) = self.lane(hop) {
+            match lane.offer(seq, envelope, now) {
+                Offer::Taken => self.send(hop, [Arc::clone(envelope)]),
+                Offer::LeftOnDisk => self.refill(hop),
+            }
+        }
+    }
+
+    /// What was read from disk for [`Action::Load`]; `complete` if nothing waited behind it.
+    pub(crate) fn loaded(&mut self, load: &Load, rows: Vec<(i64, Arc<Envelope>)>, complete: bool, now: Now) {
+        if let Some(lane) = self.lane_of(load) {
+            let envelopes = lane.loaded(rows, complete, now);
+            self.send(&load.hop, envelopes);
+            self.refill(&load.hop);
+        }
+    }
+
+    /// What was asked for could not be read.
+    pub(crate) fn load_failed(&mut self, load: &Load, now: Now) {
+        if let Some(lane) = self.lane_of(load) {
+            lane.load_failed();
+            self.failed.push(load.hop.clone());
+            self.reload_at.get_or_insert(now.instant + RELOAD_WAIT);
+        }
+    }
+
+    /// A message has ended or is in the next server's custody, on disk.
+    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId) {
+        if let Some(lane) = self.lane(hop) {
+            lane.left(id);
+            self.refill(hop);
+        }
+    }
+
+    /// The server, or the way to it, was found again: what is unanswered is sent at once.
+    pub(crate) fn heard(&mut self, server: Server, now: Now) {
+        if let Some(lane) = self.servers.get_mut(&server) {
+            let envelopes = lane.send_again(now);
+            self.send(&Hop::Server(server), envelopes);
+        }
+    }
+
+    /// When [`handle_timeout`](Core::handle_timeout) has something to do; `None` while nothing is under way.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let retries = self.servers.values().filter_map(Lane::next_retry);
+        retries.chain(self.reload_at).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        let servers: Vec<Server> = self.servers.keys().copied().collect();
+        for server in servers {
+            let again = self.servers.get_mut(&server).map(|lane| lane.retry(now));
+            self.send(&Hop::Server(server), again.unwrap_or_default());
+        }
+        if self.reload_at.is_some_and(|at| at <= now.instant) {
+            self.reload_at = None;
+            for hop in std::mem::take(&mut self.failed) {
+                self.refill(&hop);
+            }
+        }
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When an unanswered message was first sent to `hop`.
+    pub(crate) fn sent_at(&self, hop: &Hop, id: MessageId) -> Option<Timestamp> {
+        match hop {
+            Hop::Server(server) => self.servers.get(server),
+            Hop::Principal(principal) => self.principals.get(principal),
+        }?
+        .sent_at(id)
+    }
+
+    fn lane(&mut self, hop: &Hop) -> Option<&mut Lane> {
+        match hop {
+            Hop::Server(server) => self.servers.get_mut(server),
+            Hop::Principal(principal) => self.principals.get_mut(principal),
+        }
+    }
+
+    /// The lane that asked, unless its hop has gone or come again since.
+    fn lane_of(&mut self, load: &Load) -> Option<&mut Lane> {
+        self.lane(&load.hop).filter(|lane| lane.ticket() == load.ticket)
+    }
+
+    fn refill(&mut self, hop: &Hop) {
+        let load = self.lane(hop).and_then(|lane| lane.load(hop));
+        self.actions.extend(load.map(Action::Load));
+    }
+
+    fn send(&mut self, hop: &Hop, envelopes: impl IntoIterator<Item = Arc<Envelope>>) {
+        let mut envelopes = envelopes.into_iter().peekable();
+        if envelopes.peek().is_none() {
+            return;
+        }
+        match self.actions.back_mut() {
+            Some(Action::Send {
+                hop: last,
+                envelopes: before,
+            }) if last == hop => before.extend(envelopes),
+            _ => self.actions.push_back(Action::Send {
+                hop: hop.clone(),
+                envelopes: envelopes.collect(),
+            }),
+        }
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+}

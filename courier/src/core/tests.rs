@@ -1,0 +1,418 @@
+//! The core in conversation with a disk in memory, with time given by the test.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use irsp_protocol::MessageKind;
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    server: Window {
+        count: 4,
+        bytes: 1000,
+    },
+    principal: Window {
+        count: 4,
+        bytes: 1000,
+    },
+    retry_min: Duration::from_secs(1),
+    retry_max: Duration::from_secs(4),
+};
+
+type Rows = Vec<(i64, Arc<Envelope>)>;
+
+fn lamp() -> Principal {
+    "dev/lamp-1".parse().unwrap()
+}
+
+fn lamp_hop() -> Hop {
+    Hop::Principal(lamp())
+}
+
+const APP: Hop = Hop::Server(Server::App);
+
+fn id(seq: i64) -> MessageId {
+    MessageId::from_bytes((seq as u128).to_be_bytes())
+}
+
+fn envelope(seq: i64) -> Arc<Envelope> {
+    Arc::new(Envelope {
+        id: id(seq),
+        kind: MessageKind::Push,
+        source: "app/climate".parse().unwrap(),
+        destination: "dev/lamp-1".parse().unwrap(),
+        channel: None,
+        time: Timestamp::from_millis(0),
+        expires: Timestamp::from_millis(1_000_000),
+        sender_id: None,
+        content_type: None,
+        attributes: Vec::new(),
+        data: Bytes::from_static(b"on"),
+    })
+}
+
+/// A core, the rows on its disk, and what it has sent.
+struct World {
+    core: Core,
+    disk: BTreeMap<i64, Hop>,
+    sent: Vec<i64>,
+    loads: Vec<Load>,
+    next: i64,
+    start: Instant,
+    elapsed: Duration,
+}
+
+impl World {
+    fn new() -> World {
+        let mut world = World {
+            core: Core::new(Server::Message, LIMITS, 1),
+            disk: BTreeMap::new(),
+            sent: Vec::new(),
+            loads: Vec::new(),
+            next: 0,
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+        };
+        world.act();
+        world.load_all();
+        world
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            instant: self.start + self.elapsed,
+            wall: Timestamp::from_millis(0).plus(self.elapsed),
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Send { envelopes, .. } => {
+                    for envelope in envelopes {
+                        self.sent
+                            .push(u128::from_be_bytes(*envelope.id.as_bytes()) as i64);
+                    }
+                }
+                Action::Load(load) => self.loads.push(load),
+                Action::Remember { .. } => {}
+            }
+        }
+    }
+
+    fn load_all(&mut self) {
+        while !self.loads.is_empty() {
+            let load = self.loads.remove(0);
+            let (rows, complete) = self.read(&load);
+            let now = self.now();
+            self.core.loaded(&load, rows, complete, now);
+            self.act();
+        }
+    }
+
+    fn read(&self, load: &Load) -> (Rows, bool) {
+        let mut waiting = self
+            .disk
+            .range(load.after + 1..)
+            .filter(|(_, hop)| **hop == load.hop);
+        let rows: Vec<_> = waiting
+            .by_ref()
+            .take(load.count)
+            .map(|(seq, _)| (*seq, envelope(*seq)))
+            .collect();
+        (rows, waiting.next().is_none())
+    }
+
+    fn store(&mut self, hop: &Hop) -> i64 {
+        self.next += 1;
+        self.disk.insert(self.next, hop.clone());
+        let now = self.now();
+        self.core.stored(hop, self.next, &envelope(self.next), now);
+        self.act();
+        self.next
+    }
+
+    fn leave(&mut self, hop: &Hop, seq: i64) {
+        self.disk.remove(&seq);
+        self.core.left(hop, id(seq));
+        self.act();
+    }
+
+    fn present(&mut self) {
+        self.core.present(lamp());
+        self.act();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.elapsed += time;
+        let now = self.now();
+        self.core.handle_timeout(now);
+        self.act();
+    }
+
+    fn taken(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.sent)
+    }
+}
+
+#[test]
+fn what_is_stored_for_a_present_hop_goes_out_at_once() {
+    let mut world = World::new();
+    world.store(&APP);
+    world.store(&APP);
+    assert_eq!(world.taken(), [1, 2]);
+}
+
+#[test]
+fn an_absent_hop_takes_no_memory_and_gets_everything_in_order_when_it_comes() {
+    let mut world = World::new();
+    for _ in 0..10 {
+        world.store(&lamp_hop());
+    }
+    assert!(world.taken().is_empty() && world.core.principals.is_empty());
+    world.present();
+    world.load_all();
+    assert_eq!(world.taken(), [1, 2, 3, 4]);
+    for seq in 1..=10 {
+        world.leave(&lamp_hop(), seq);
+        world.load_all();
+    }
+    assert_eq!(world.taken(), [5, 6, 7, 8, 9, 10]);
+}
+
+#[test]
+fn what_a_principal_left_unanswered_is_sent_again_when_it_returns_and_not_before() {
+    let mut world = World::new();
+    world.present();
+    world.load_all();
+    world.store(&lamp_hop());
+    world.store(&lamp_hop());
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(world.taken(), [1, 2]);
+    world.leave(&lamp_hop(), 1);
+    world.core.absent(&lamp());
+    world.present();
+    world.load_all();
+    assert_eq!(world.taken(), [2]);
+}
+
+#[test]
+fn the_time_of_first_sending_outlives_a_takeover() {
+    let mut world = World::new();
+    world.present();
+    world.load_all();
+    world.store(&lamp_hop());
+    let first = world.core.sent_at(&lamp_hop(), id(1));
+    world.pass(Duration::from_secs(5));
+    world.present();
+    world.load_all();
+    assert!(first.is_some());
+    assert_eq!(world.core.sent_at(&lamp_hop(), id(1)), first);
+}
+
+#[test]
+fn an_unanswered_envelope_is_repeated_with_growing_waits() {
+    let mut world = World::new();
+    world.store(&APP);
+    world.taken();
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let wait = world.core.next_timeout().unwrap() - world.now().instant;
+        world.pass(wait);
+        assert_eq!(world.taken(), [1]);
+        waits.push(wait.as_millis());
+    }
+    for (wait, full) in waits.iter().zip([1000, 2000, 4000, 4000, 4000]) {
+        assert!((full * 3 / 4..=full).contains(wait), "{waits:?}");
+    }
+    world.leave(&APP, 1);
+    assert_eq!(world.core.next_timeout(), None);
+}
+
+#[test]
+fn a_server_that_is_heard_again_gets_everything_at_once() {
+    let mut world = World::new();
+    world.store(&APP);
+    world.pass(Duration::from_secs(1));
+    world.pass(Duration::from_secs(2));
+    world.taken();
+    let now = world.now();
+    world.core.heard(Server::App, now);
+    world.act();
+    assert_eq!(world.taken(), [1]);
+}
+
+#[test]
+fn what_left_while_it_was_being_read_is_not_sent() {
+    let mut world = World::new();
+    world.store(&lamp_hop());
+    world.store(&lamp_hop());
+    world.present();
+    let load = world.loads.remove(0);
+    let (rows, complete) = world.read(&load);
+    world.leave(&lamp_hop(), 1);
+    let now = world.now();
+    world.core.loaded(&load, rows, complete, now);
+    world.act();
+    assert_eq!(world.taken(), [2]);
+}
+
+#[test]
+fn what_is_stored_while_the_disk_is_read_follows_in_order() {
+    let mut world = World::new();
+    world.store(&lamp_hop());
+    world.present();
+    let load = world.loads.remove(0);
+    let (rows, complete) = world.read(&load);
+    world.store(&lamp_hop());
+    let now = world.now();
+    world.core.loaded(&load, rows, complete, now);
+    world.act();
+    world.load_all();
+    world.store(&lamp_hop());
+    assert_eq!(world.taken(), [1, 2, 3]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_life_of_the_lane_is_ignored() {
+    let mut world = World::new();
+    world.store(&lamp_hop());
+    world.present();
+    let old = world.loads.remove(0);
+    world.core.absent(&lamp());
+    world.present();
+    let (rows, complete) = world.read(&old);
+    let now = world.now();
+    world.core.loaded(&old, rows, complete, now);
+    world.act();
+    assert!(world.taken().is_empty());
+    world.load_all();
+    assert_eq!(world.taken(), [1]);
+}
+
+#[test]
+fn a_failed_read_is_tried_again() {
+    let mut world = World::new();
+    world.store(&lamp_hop());
+    world.present();
+    let load = world.loads.remove(0);
+    let now = world.now();
+    world.core.load_failed(&load, now);
+    world.pass(RELOAD_WAIT);
+    world.load_all();
+    assert_eq!(world.taken(), [1]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Store,
+    Answer(usize),
+    Present,
+    Absent,
+    ReadStart,
+    ReadEnd,
+    Expire(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Store),
+        4 => (0usize..4).prop_map(Step::Answer),
+        1 => Just(Step::Present),
+        1 => Just(Step::Absent),
+        2 => Just(Step::ReadStart),
+        3 => Just(Step::ReadEnd),
+        1 => (0usize..8).prop_map(Step::Expire),
+    ]
+}
+
+proptest! {
+    /// Whatever happens between reads and writes: within one presence everything is sent once and in order, the
+    /// window is kept, and in the end nothing is left behind.
+    #[test]
+    fn a_principal_gets_everything_in_order_and_nothing_twice(steps in prop::collection::vec(step(), 0..120)) {
+        let mut world = World::new();
+        let hop = lamp_hop();
+        let mut reading: Option<(Load, Rows, bool)> = None;
+        let mut under_way: BTreeSet<i64> = BTreeSet::new();
+        let mut last = 0;
+        let mut there = false;
+        for step in steps {
+            match step {
+                Step::Store => {
+                    world.store(&hop);
+                }
+                Step::Answer(n) => {
+                    if let Some(seq) = under_way.iter().nth(n).copied() {
+                        under_way.remove(&seq);
+                        world.leave(&hop, seq);
+                    }
+                }
+                Step::Expire(n) => {
+                    if let Some(seq) = world.disk.keys().nth(n).copied() {
+                        under_way.remove(&seq);
+                        world.leave(&hop, seq);
+                    }
+                }
+                Step::Present => {
+                    world.present();
+                    (there, last) = (true, 0);
+                    under_way.clear();
+                }
+                Step::Absent => {
+                    world.core.absent(&lamp());
+                    world.act();
+                    there = false;
+                    under_way.clear();
+                }
+                Step::ReadStart => {
+                    if reading.is_none() && !world.loads.is_empty() {
+                        let load = world.loads.remove(0);
+                        let (rows, complete) = world.read(&load);
+                        reading = Some((load, rows, complete));
+                    }
+                }
+                Step::ReadEnd => {
+                    if let Some((load, rows, complete)) = reading.take() {
+                        let now = world.now();
+                        world.core.loaded(&load, rows, complete, now);
+                        world.act();
+                    }
+                }
+            }
+            for seq in world.taken() {
+                prop_assert!(there, "sent {seq} to nobody");
+                prop_assert!(seq > last, "sent {seq} after {last}");
+                prop_assert!(world.disk.contains_key(&seq), "sent {seq}, which has left");
+                last = seq;
+                under_way.insert(seq);
+            }
+            prop_assert!(under_way.len() <= LIMITS.principal.count);
+        }
+        if let Some((load, rows, complete)) = reading.take() {
+            let now = world.now();
+            world.core.loaded(&load, rows, complete, now);
+            world.act();
+        }
+        world.core.absent(&lamp());
+        world.taken();
+        world.present();
+        world.load_all();
+        let waiting: Vec<i64> = world.disk.keys().copied().collect();
+        let mut got = Vec::new();
+        loop {
+            let sent = world.taken();
+            if sent.is_empty() {
+                break;
+            }
+            for seq in &sent {
+                world.leave(&hop, *seq);
+                world.load_all();
+            }
+            got.extend(sent);
+        }
+        prop_assert_eq!(got, waiting);
+    }
+}

@@ -1,0 +1,215 @@
+//! What the courier has the writer do. Each job reports to the pump or to its caller when it is on disk.
+
+use std::sync::Arc;
+
+use irsp_protocol::receipt::Answer;
+use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use super::pump::Event;
+use crate::role::{AcceptSink, Accepted, Hop, Role};
+use crate::store::{End, Job, Retention, StoreError, Swept, Tx, Verdict, sweep};
+
+/// Accepts one envelope; the hot path.
+pub(super) struct Accept {
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) head: String,
+    pub(super) hop: Hop,
+    pub(super) sink: Arc<dyn AcceptSink>,
+    pub(super) token: u64,
+    pub(super) accepted: Option<Accepted>,
+}
+
+impl Job for Accept {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.accepted = Some(tx.insert(&self.envelope, &self.head, &self.hop, None)?);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        let outcome = match result {
+            Ok(()) => self.accepted.ok_or(Status::FAILED),
+            Err(error) => Err(error.status()),
+        };
+        self.sink.settled(self.token, outcome);
+    }
+}
+
+/// Runs a caller's transaction.
+pub(super) struct Write<F, R> {
+    pub(super) f: F,
+    pub(super) value: Option<R>,
+    pub(super) tell: oneshot::Sender<Result<R, StoreError>>,
+}
+
+impl<F, R> Job for Write<F, R>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<R, StoreError> + Send,
+    R: Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.value = Some((self.f)(tx)?);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        let Write { value, tell, .. } = *self;
+        let missing = || StoreError::Unavailable("the transaction gave no result".to_owned());
+        // A caller that has gone does not change what is on disk.
+        let _gone = tell.send(result.and_then(|()| value.ok_or_else(missing)));
+    }
+}
+
+/// One answer of the next server.
+pub(super) struct ServerAnswer {
+    pub(super) from: Server,
+    pub(super) id: MessageId,
+    pub(super) status: Status,
+    pub(super) answer: Option<Answer>,
+    pub(super) sent_at: Option<Timestamp>,
+}
+
+/// Everything a frame wants stored.
+pub(super) struct Frame {
+    pub(super) role: Arc<dyn Role>,
+    pub(super) delivered: Vec<(Server, Envelope)>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) answers: Vec<ServerAnswer>,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Job for Frame {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.verdicts.clear();
+        for (from, envelope) in &self.delivered {
+            self.verdicts
+                .push(tx.receive(self.role.as_ref(), *from, envelope)?);
+        }
+        for told in &self.answers {
+            let hop = Hop::Server(told.from);
+            if told.status == Status::QUEUED {
+                tx.hand_over(told.id, &hop, told.sent_at)?;
+            } else {
+                let end = End {
+                    status: told.status,
+                    answer: told.answer.clone(),
+                    answered: true,
+                    sent_at: told.sent_at,
+                };
+                tx.end_with(told.id, Some(&hop), &end)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        let event = match result {
+            Ok(()) => Event::Received {
+                delivered: self.delivered.into_iter().zip(self.verdicts).collect(),
+                settled: self
+                    .answers
+                    .into_iter()
+                    .map(|told| (Hop::Server(told.from), told.id))
+                    .collect(),
+            },
+            // The sender hears nothing and repeats it.
+            Err(error) => {
+                tracing::warn!(%error, "a frame could not be stored");
+                Event::Received {
+                    delivered: Vec::new(),
+                    settled: Vec::new(),
+                }
+            }
+        };
+        report(&self.events, event);
+    }
+}
+
+/// One answer of a principal.
+pub(super) struct PrincipalAnswer {
+    pub(super) hop: Hop,
+    pub(super) id: MessageId,
+    pub(super) answer: Answer,
+    pub(super) sent_at: Option<Timestamp>,
+    pub(super) sink: Arc<dyn AcceptSink>,
+    pub(super) token: u64,
+}
+
+/// Stores what principals have answered.
+pub(super) struct Answered {
+    pub(super) answers: Vec<PrincipalAnswer>,
+    pub(super) results: Vec<Result<Accepted, Status>>,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Job for Answered {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.results.clear();
+        for given in &self.answers {
+            let result = tx.answered(&given.hop, given.id, given.answer.clone(), given.sent_at)?;
+            self.results.push(result.ok_or(Status::NOT_FOUND));
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        let mut settled = Vec::new();
+        match result {
+            Ok(()) => {
+                for (given, result) in self.answers.into_iter().zip(self.results) {
+                    given.sink.settled(given.token, result);
+                    settled.push((given.hop, given.id));
+                }
+            }
+            Err(error) => {
+                for given in self.answers {
+                    given.sink.settled(given.token, Err(error.status()));
+                }
+            }
+        }
+        report(&self.events, Event::Settled(settled));
+    }
+}
+
+/// Ends what has expired and forgets what is old.
+pub(super) struct Sweep {
+    pub(super) retention: Retention,
+    pub(super) swept: Swept,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Job for Sweep {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.swept = sweep(tx, &self.retention)?;
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        report(&self.events, Event::Swept(result.map(|()| self.swept)));
+    }
+}
+
+/// Writes down when messages were first sent whose hop has gone.
+pub(super) struct Remember {
+    pub(super) sent: Vec<(MessageId, Timestamp)>,
+}
+
+impl Job for Remember {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for (id, at) in &self.sent {
+            tx.remember_sent(*id, *at)?;
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, messages = self.sent.len(), "their receipts lack the time of sending");
+        }
+    }
+}
+
+/// Waits for the pump if it is behind: the pump never waits for the writer. A pump that has stopped needs no news.
+pub(super) fn report(events: &mpsc::Sender<Event>, event: Event) {
+    let _stopped = events.blocking_send(event);
+}

@@ -1,0 +1,330 @@
+//! The courier as its server sees it: the shell around the core, and the calls into it.
+
+mod jobs;
+mod loader;
+mod outgoing;
+mod pump;
+mod settings;
+mod upkeep;
+mod waiters;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::receipt::{Answer, Receipt};
+use irsp_protocol::{Address, Domain, Envelope, MessageId, Principal, Server, Status, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::bus::Link;
+use crate::core::Core;
+use crate::ledger::Ledger;
+use crate::role::{AcceptSink, Hop, Role};
+use crate::store::{
+    Admission, Context, Progress, Retention, Store, StoreError, Tx, Writer, lock, progress, read_ledger,
+    read_receipt,
+};
+use outgoing::Outgoing;
+use pump::{Command, Event, Inlets, Pump};
+use upkeep::Upkeep;
+use waiters::Waiters;
+
+pub use settings::Settings;
+pub use waiters::Until;
+
+/// Commits whose effects wait for the pump; with more, the writer waits for it.
+const EVENTS_MAX: usize = 256;
+/// After this a question without a reply is asked again: the bus may have lost it.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A server's courier. Clones are the same courier.
+#[derive(Clone)]
+pub struct Courier {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: Server,
+    /// Who reports in receipts: `srv/message@home.example`.
+    reporter: Address,
+    store: Store,
+    writer: Writer,
+    retention: Retention,
+    /// Bounded by its callers: a session says once that it is there or gone, and answers no more than its window.
+    commands: mpsc::UnboundedSender<Command>,
+    waiters: Waiters,
+    questions: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
+    tokens: AtomicU64,
+}
+
+impl Courier {
+    /// Starts the writer and the pump, which ends when `stop` is cancelled. What the database holds is taken up where
+    /// it was left: what is unanswered is sent again, what has expired meanwhile ends.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once per server, with one of each thing it is joined to"
+    )]
+    pub fn start(
+        server: Server,
+        domain: Domain,
+        store: Store,
+        link: Link,
+        role: Arc<dyn Role>,
+        settings: Settings,
+        stop: CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Courier, StoreError> {
+        let ledger = store.read_now(read_ledger)?;
+        if ledger.residue() != 0 {
+            tracing::error!(server = %server, residue = ledger.residue(), "the ledger does not add up");
+        }
+        let (report, events) = mpsc::channel(EVENTS_MAX);
+        let (commands, asked) = mpsc::unbounded_channel();
+        let waiters = Waiters::default();
+        let context = Context {
+            server,
+            custody_grace: settings.custody_grace,
+            status_lifetime: settings.receipt_retention,
+            committed: {
+                let (report, waiters) = (report.clone(), waiters.clone());
+                Box::new(move |effects| {
+                    waiters.tell(&effects.left);
+                    jobs::report(&report, Event::Committed(effects));
+                })
+            },
+        };
+        let writer = store.start_writer(context)?;
+        let shared = Arc::new(Shared {
+            server,
+            reporter: Address {
+                principal: Principal::server(server),
+                domain: Some(domain),
+            },
+            store,
+            writer,
+            retention: settings.retention(),
+            commands,
+            waiters,
+            questions: Mutex::default(),
+            tokens: AtomicU64::new(1),
+        });
+        let core = Core::new(server, settings.limits(), random());
+        let mut pump = Pump::new(
+            Arc::clone(&shared),
+            role,
+            core,
+            Outgoing::new(link.outgoing),
+            Upkeep::new(settings.retention()),
+            report,
+        );
+        let inlets = Inlets {
+            bus: link.incoming,
+            events,
+            commands: asked,
+        };
+        pump.greet();
+        tasks.spawn(pump.run(inlets, stop));
+        Ok(Courier { shared })
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// An id for a message accepted now.
+    pub fn new_id(&self) -> MessageId {
+        MessageId::from_uuid(Uuid::now_v7())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+
+    /// Accepts an envelope for a hop. The sink hears of it once it is on disk, or why it is not accepted. Nothing is
+    /// waited for here: when too much waits to be written, it is refused with 507.
+    pub fn accept(&self, envelope: Envelope, hop: Hop, sink: Arc<dyn AcceptSink>, token: u64) {
+        let head = match serde_json::to_string(&envelope) {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::error!(id = %envelope.id, %error, "an envelope cannot be written");
+                return sink.settled(token, Err(Status::FAILED));
+            }
+        };
+        let job = jobs::Accept {
+            envelope: Arc::new(envelope),
+            head,
+            hop,
+            sink,
+            token,
+            accepted: None,
+        };
+        self.shared.writer.submit(Box::new(job), Admission::Bounded);
+    }
+
+    /// Runs a transaction; resolves when it is on disk. `f` may run again if the commit it shared has failed, so it
+    /// changes nothing but the database.
+    pub async fn write<R: Send + 'static>(
+        &self,
+        f: impl FnMut(&mut Tx<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (tell, done) = oneshot::channel();
+        let job = jobs::Write { f, value: None, tell };
+        self.shared.writer.submit(Box::new(job), Admission::Bounded);
+        done.await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
+    }
+
+    /// The principal on `hop` has answered a message, which ends with 200 whatever its own code: that one stands in
+    /// the receipt's answer. A repeat is accepted as duplicate; an unknown id, or another hop's, is 404.
+    pub fn answered(&self, hop: Hop, id: MessageId, answer: Answer, sink: Arc<dyn AcceptSink>, token: u64) {
+        let command = Command::Answered {
+            hop,
+            id,
+            answer,
+            sink,
+            token,
+        };
+        if let Err(mpsc::error::SendError(Command::Answered { sink, token, .. })) =
+            self.shared.commands.send(command)
+        {
+            sink.settled(token, Err(Status::UNAVAILABLE));
+        }
+    }
+
+    /// A principal's session has begun: what waits for it is delivered, first of all what was left unanswered.
+    pub fn present(&self, hop: Hop) {
+        self.shared.command(Command::Present(hop));
+    }
+
+    /// A principal's last session has ended.
+    pub fn absent(&self, hop: &Hop) {
+        self.shared.command(Command::Absent(hop.clone()));
+    }
+
+    /// Asks another server; `None` if no reply comes within the time.
+    pub async fn ask(&self, server: Server, question: Question, within: Duration) -> Option<Reply> {
+        let shared = &self.shared;
+        let token = shared.tokens.fetch_add(1, Ordering::Relaxed);
+        let (tell, mut replied) = oneshot::channel();
+        lock(&shared.questions).insert(token, tell);
+        let _unasked = Unasked { shared, token };
+        let asking = async {
+            loop {
+                shared.command(Command::Ask {
+                    server,
+                    token,
+                    question: question.clone(),
+                });
+                if let Ok(reply) = tokio::time::timeout(ASK_AGAIN, &mut replied).await {
+                    return reply.ok();
+                }
+            }
+        };
+        tokio::time::timeout(within, asking).await.ok().flatten()
+    }
+
+    /// What this server knows of a message.
+    pub async fn receipt(&self, id: MessageId) -> Result<Option<Receipt>, StoreError> {
+        self.shared.receipt(id).await
+    }
+
+    /// What was accepted, how it ended and what is under way, per kind.
+    pub async fn ledger(&self) -> Result<Ledger, StoreError> {
+        self.shared.store.read(read_ledger).await
+    }
+
+    /// Waits until a message has left this server; `None` when `within` has passed before.
+    pub async fn outcome(
+        &self,
+        id: MessageId,
+        within: Duration,
+        until: Until,
+    ) -> Option<(Status, Option<Answer>)> {
+        let deadline = Instant::now() + within;
+        let mut place = self.shared.waiters.wait(id, until);
+        // Only what leaves from now on is told to the place; what left before stands in the database.
+        match self.shared.store.read(move |sql| progress(sql, id)).await {
+            Ok(Progress::Ended(status, answer)) => return Some((status, answer)),
+            Ok(Progress::HandedOver) if until == Until::Custody => return Some((Status::QUEUED, None)),
+            Ok(Progress::HandedOver | Progress::Waiting | Progress::Unknown) => {}
+            Err(error) => tracing::warn!(%id, %error, "how far a message has come cannot be read"),
+        }
+        tokio::time::timeout_at(deadline, &mut place.outcome)
+            .await
+            .ok()?
+            .ok()
+    }
+
+    /// Refuses what comes from now on, finishes what was taken, and empties the write-ahead log.
+    pub async fn close(&self) {
+        let Some(thread) = self.shared.writer.close() else {
+            return;
+        };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("the writer has panicked");
+        }
+    }
+}
+
+impl Shared {
+    /// After the pump has stopped there is nobody to be told, and nothing left to be done.
+    fn command(&self, command: Command) {
+        let _stopped = self.commands.send(command);
+    }
+
+    fn replied(&self, token: u64, reply: Reply) {
+        if let Some(tell) = lock(&self.questions).remove(&token) {
+            // Whoever has stopped waiting misses nothing.
+            let _gone = tell.send(reply);
+        }
+    }
+
+    async fn receipt(&self, id: MessageId) -> Result<Option<Receipt>, StoreError> {
+        let reporter = self.reporter.clone();
+        let found = self
+            .store
+            .read(move |sql| read_receipt(sql, id, &reporter))
+            .await?;
+        let Some((mut receipt, unsent)) = found else {
+            return Ok(None);
+        };
+        if let Some(hop) = unsent {
+            // The time of sending is written with the answer; until then only the pump knows it.
+            let (tell, told) = oneshot::channel();
+            self.command(Command::SentAt { hop, id, tell });
+            if let Ok(Some(at)) = told.await {
+                receipt.stages.push(irsp_protocol::receipt::StageReport {
+                    stage: irsp_protocol::receipt::Stage::Sent,
+                    time: at,
+                    reporter: self.reporter.clone(),
+                    code: None,
+                });
+            }
+        }
+        Ok(Some(receipt))
+    }
+}
+
+/// A question that is no longer waited for.
+struct Unasked<'a> {
+    shared: &'a Shared,
+    token: u64,
+}
+
+impl Drop for Unasked<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.questions).remove(&self.token);
+    }
+}
+
+/// The random part of a fresh id.
+fn random() -> u64 {
+    Uuid::now_v7().as_u64_pair().1
+}

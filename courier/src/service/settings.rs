@@ -1,0 +1,74 @@
+//! What may be set of a courier.
+
+use std::time::Duration;
+
+use crate::core::{Limits, Window};
+use crate::store::Retention;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Limits and times of a courier; the defaults are the platform's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Envelopes under way to another server without an answer. The bus loses what overruns it, so this also keeps
+    /// it within what one of its log segments holds.
+    pub server_window: usize,
+    /// Data of those envelopes, in bytes; they are kept in memory for sending again.
+    pub server_window_bytes: usize,
+    /// Envelopes under way to a principal without an answer.
+    pub principal_window: usize,
+    /// Data of those envelopes, in bytes.
+    pub principal_window_bytes: usize,
+    /// The first wait for another server's answer before an envelope is sent again; it doubles up to `retry_max`.
+    pub retry_min: Duration,
+    pub retry_max: Duration,
+    /// How long an ended message is remembered as a receipt, and its sender's id as used.
+    pub receipt_retention: Duration,
+    /// How long, and for how many envelopes, repeats from other servers are recognised.
+    pub seen_retention: Duration,
+    pub seen_max: u64,
+    /// How long after its expiry the end of a message in another server's custody is waited for.
+    pub custody_grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            server_window: 1024,
+            server_window_bytes: 16 << 20,
+            principal_window: 64,
+            principal_window_bytes: 256 << 10,
+            retry_min: Duration::from_secs(1),
+            retry_max: Duration::from_secs(30),
+            receipt_retention: 24 * HOUR,
+            seen_retention: 7 * 24 * HOUR,
+            seen_max: 10_000_000,
+            custody_grace: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            server: Window {
+                count: self.server_window.max(1),
+                bytes: self.server_window_bytes,
+            },
+            principal: Window {
+                count: self.principal_window.max(1),
+                bytes: self.principal_window_bytes,
+            },
+            retry_min: self.retry_min,
+            retry_max: self.retry_max,
+        }
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        Retention {
+            receipts: self.receipt_retention,
+            seen: self.seen_retention,
+            seen_max: self.seen_max,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The format of a database file: which migrations it has been through, per set, and the refusal of newer ones.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::error::StoreError;
+
+/// One step of a database's format. `version` counts from 1 without gaps within its set.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    pub version: u32,
+    pub sql: &'static str,
+}
+
+const COURIER: &[Migration] = &[Migration {
+    version: 1,
+    sql: include_str!("schema.sql"),
+}];
+
+/// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.
+/// A newer format is refused before anything is changed.
+pub(super) fn migrate(
+    sql: &mut Connection,
+    path: &Path,
+    role: &'static [Migration],
+) -> Result<(), StoreError> {
+    let sets = [("courier", COURIER), ("role", role)];
+    for (part, migrations) in sets {
+        let (found, known) = (found(sql, part)?, known(migrations));
+        if found > known {
+            return Err(StoreError::NewerFormat {
+                path: path.to_owned(),
+                part,
+                found,
+                known,
+            });
+        }
+    }
+    let tx = sql.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS format (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    )?;
+    for (part, migrations) in sets {
+        let found = found(&tx, part)?;
+        for migration in migrations.iter().filter(|migration| migration.version > found) {
+            tx.execute_batch(migration.sql)?;
+        }
+        tx.execute(
+            "INSERT INTO format (part, version) VALUES (?1, ?2)
+             ON CONFLICT (part) DO UPDATE SET version = excluded.version",
+            params![part, known(migrations)],
+        )?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+fn known(migrations: &[Migration]) -> u32 {
+    migrations
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
+}
+
+fn found(sql: &Connection, part: &str) -> Result<u32, StoreError> {
+    if !sql.table_exists(None, "format")? {
+        return Ok(0);
+    }
+    let version = sql
+        .query_row("SELECT version FROM format WHERE part = ?1", [part], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(version.unwrap_or(0))
+}

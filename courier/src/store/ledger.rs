@@ -1,0 +1,73 @@
+//! The ledger's counters: raised in the transaction that accepts or ends, read together with what is in flight.
+
+use std::collections::BTreeMap;
+
+use irsp_protocol::{MessageKind, Status};
+use rusqlite::{Connection, params};
+
+use super::error::StoreError;
+use super::text;
+use super::tx::Effects;
+use crate::ledger::{KindLedger, Ledger};
+
+/// In place of a status: counts the accepted.
+const ACCEPTED: u16 = 0;
+
+/// Adds what a transaction has accepted and ended.
+pub(super) fn add(sql: &Connection, effects: &Effects) -> Result<(), StoreError> {
+    let mut counts: BTreeMap<(MessageKind, u16), i64> = BTreeMap::new();
+    for stored in &effects.stored {
+        *counts.entry((stored.envelope.kind, ACCEPTED)).or_default() += 1;
+    }
+    for left in &effects.left {
+        if let Some(end) = &left.end {
+            *counts.entry((end.kind, end.status.code())).or_default() += 1;
+        }
+    }
+    let mut raise = sql.prepare_cached(
+        "INSERT INTO ledger (kind, status, count) VALUES (?1, ?2, ?3)
+         ON CONFLICT (kind, status) DO UPDATE SET count = count + excluded.count",
+    )?;
+    for ((kind, status), count) in counts {
+        raise.execute(params![kind.as_str(), status, count])?;
+    }
+    Ok(())
+}
+
+/// The ledger as one committed state has it.
+pub(crate) fn read(sql: &Connection) -> Result<Ledger, StoreError> {
+    let tx = sql.unchecked_transaction()?;
+    let mut kinds: BTreeMap<MessageKind, KindLedger> = BTreeMap::new();
+    let mut of = |kind: MessageKind, change: &dyn Fn(&mut KindLedger)| {
+        change(kinds.entry(kind).or_insert_with(|| KindLedger {
+            kind,
+            accepted: 0,
+            ended: Vec::new(),
+            in_flight: 0,
+        }));
+    };
+    let mut counters = tx.prepare_cached("SELECT kind, status, count FROM ledger ORDER BY kind, status")?;
+    let mut rows = counters.query([])?;
+    while let Some(row) = rows.next()? {
+        let kind = text::read_kind(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        let (status, count): (u16, i64) = (row.get(1)?, row.get(2)?);
+        let count = count.cast_unsigned();
+        if status == ACCEPTED {
+            of(kind, &|ledger| ledger.accepted = count);
+        } else {
+            let status: Status = text::read_status(status)?;
+            of(kind, &|ledger| ledger.ended.push((status, count)));
+        }
+    }
+    let mut in_flight =
+        tx.prepare_cached("SELECT kind, count(*) FROM message WHERE ended_at IS NULL GROUP BY kind")?;
+    let mut rows = in_flight.query([])?;
+    while let Some(row) = rows.next()? {
+        let kind = text::read_kind(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        let count: i64 = row.get(1)?;
+        of(kind, &|ledger| ledger.in_flight = count.cast_unsigned());
+    }
+    Ok(Ledger {
+        kinds: kinds.into_values().collect(),
+    })
+}

@@ -1,0 +1,92 @@
+//! A message's row read as its receipt.
+
+use irsp_protocol::receipt::{Receipt, Stage, StageReport};
+use irsp_protocol::{Address, Envelope, MessageId, Status, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::error::StoreError;
+use super::text;
+use crate::role::Hop;
+
+/// What this server knows of a message; and its hop, if it still waits and the row does not say when it was sent.
+pub(crate) fn read(
+    sql: &Connection,
+    id: MessageId,
+    reporter: &Address,
+) -> Result<Option<(Receipt, Option<Hop>)>, StoreError> {
+    let row = sql
+        .prepare_cached(
+            "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop
+             FROM message WHERE id = ?1",
+        )?
+        .query_row([id.as_bytes()], ReceiptRow::read)
+        .optional()?;
+    row.map(|row| Ok((row.receipt(reporter)?, row.unsent()?)))
+        .transpose()
+}
+
+struct ReceiptRow {
+    head: String,
+    accepted_at: i64,
+    sent_at: Option<i64>,
+    answered_at: Option<i64>,
+    answered: Option<u16>,
+    ended_at: Option<i64>,
+    status: Option<u16>,
+    answer: Option<String>,
+    hop: String,
+}
+
+impl ReceiptRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<ReceiptRow> {
+        Ok(ReceiptRow {
+            head: row.get(0)?,
+            accepted_at: row.get(1)?,
+            sent_at: row.get(2)?,
+            answered_at: row.get(3)?,
+            answered: row.get(4)?,
+            ended_at: row.get(5)?,
+            status: row.get(6)?,
+            answer: row.get(7)?,
+            hop: row.get(8)?,
+        })
+    }
+
+    fn unsent(&self) -> Result<Option<Hop>, StoreError> {
+        let waits = self.sent_at.is_none() && self.answered_at.is_none() && self.ended_at.is_none();
+        waits.then(|| text::read_hop(&self.hop)).transpose()
+    }
+
+    fn receipt(&self, reporter: &Address) -> Result<Receipt, StoreError> {
+        let envelope: Envelope = serde_json::from_str(&self.head)?;
+        let status = self.status.map(text::read_status).transpose()?;
+        let answered = self.answered.map(text::read_status).transpose()?;
+        let times = [
+            (Stage::Accepted, Some(self.accepted_at), None),
+            (Stage::Routed, Some(self.accepted_at), None),
+            (Stage::Sent, self.sent_at, None),
+            (Stage::Answered, self.answered_at, answered),
+            (Stage::Ended, self.ended_at, status),
+        ];
+        let stages = times.into_iter().filter_map(|(stage, time, code)| {
+            Some(StageReport {
+                stage,
+                time: Timestamp::from_millis(time?),
+                reporter: reporter.clone(),
+                code,
+            })
+        });
+        Ok(Receipt {
+            id: envelope.id,
+            kind: envelope.kind,
+            source: envelope.source,
+            destination: envelope.destination,
+            channel: envelope.channel,
+            sender_id: envelope.sender_id,
+            expires: envelope.expires,
+            status: status.unwrap_or(Status::QUEUED),
+            stages: stages.collect(),
+            answer: text::read_answer(self.answer.as_deref())?,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! An envelope that came over the bus: its effect and the memory of it in one transaction, so that repeats are
+//! answered and not done again (design 3.1).
+
+use std::sync::Arc;
+
+use irsp_protocol::receipt::Ending;
+use irsp_protocol::{Envelope, MessageKind, Server, Status};
+
+use super::error::StoreError;
+use super::message::{self, End, Progress};
+use super::seen;
+use super::tx::Tx;
+use crate::role::{Hop, Received, Role};
+
+/// What is answered to an envelope, and what the role decided if it saw it for the first time and for good.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Verdict {
+    /// `None`: nothing is answered, and the sender repeats it.
+    pub(crate) answer: Option<Status>,
+    pub(crate) decided: Option<Received>,
+}
+
+impl Tx<'_> {
+    /// Receives one envelope. An error means that the disk failed; a refusal or a failure of the role is a verdict.
+    pub(crate) fn receive(
+        &mut self,
+        role: &dyn Role,
+        from: Server,
+        envelope: &Envelope,
+    ) -> Result<Verdict, StoreError> {
+        if let Some(status) = seen::find(self.sql(), from, envelope.id)? {
+            return Ok(Verdict {
+                answer: Some(status),
+                decided: None,
+            });
+        }
+        let verdict = if envelope.kind == MessageKind::Status {
+            ended_elsewhere(self, from, envelope)?
+        } else if envelope.expires <= self.now() {
+            answered(Status::EXPIRED)
+        } else {
+            let mut later = false;
+            match self.guarded(|tx| decide(tx, role, from, envelope, &mut later)) {
+                Ok(verdict) => verdict,
+                // Whatever the role had begun is undone with it.
+                Err(_) if later => Verdict::default(),
+                Err(StoreError::Refused { status, detail }) => {
+                    tracing::debug!(id = %envelope.id, %status, detail, "an envelope is refused");
+                    Verdict {
+                        answer: Some(status),
+                        decided: Some(Received::Ended(status)),
+                    }
+                }
+                Err(error) if error.is_disk() => return Err(error),
+                Err(error) => {
+                    tracing::error!(id = %envelope.id, kind = envelope.kind.as_str(), %error,
+                        "the effect of an envelope cannot be stored; it is left for its repeat");
+                    Verdict::default()
+                }
+            }
+        };
+        if let Some(status) = verdict.answer {
+            seen::remember(self.sql(), from, envelope.id, status, self.now())?;
+        }
+        Ok(verdict)
+    }
+}
+
+fn decide(
+    tx: &mut Tx<'_>,
+    role: &dyn Role,
+    from: Server,
+    envelope: &Envelope,
+    later: &mut bool,
+) -> Result<Verdict, StoreError> {
+    let decided = role.receive(tx, from, envelope)?;
+    let answer = match &decided {
+        Received::Ended(status) => *status,
+        Received::Forward(hop) => take_custody(tx, from, envelope, hop)?,
+        Received::Later => {
+            *later = true;
+            return Err(StoreError::refused(Status::UNAVAILABLE, "later"));
+        }
+    };
+    Ok(Verdict {
+        answer: Some(answer),
+        decided: Some(decided),
+    })
+}
+
+fn take_custody(tx: &mut Tx<'_>, from: Server, envelope: &Envelope, hop: &Hop) -> Result<Status, StoreError> {
+    let head = serde_json::to_string(envelope)?;
+    let accepted = tx.insert(&Arc::new(envelope.clone()), &head, hop, Some(from))?;
+    // A repeat so late that `seen` has forgotten it: its row knows more.
+    match accepted
+        .duplicate
+        .then(|| message::progress(tx.sql(), envelope.id))
+    {
+        Some(progress) => Ok(match progress? {
+            Progress::Ended(status, _) => status,
+            Progress::Unknown | Progress::Waiting | Progress::HandedOver => Status::QUEUED,
+        }),
+        None => Ok(Status::QUEUED),
+    }
+}
+
+/// The server that took custody of one of our messages tells its end. An end we know already changes nothing.
+fn ended_elsewhere(tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Verdict, StoreError> {
+    let Ok(ending) = serde_json::from_slice::<Ending>(&envelope.data) else {
+        tracing::warn!(id = %envelope.id, server = %from, "a status envelope is not understood");
+        return Ok(answered(Status::MALFORMED));
+    };
+    let end = End {
+        status: ending.status,
+        answer: ending.answer,
+        answered: true,
+        sent_at: None,
+    };
+    tx.end_with(ending.message, Some(&Hop::Server(from)), &end)?;
+    Ok(answered(Status::DONE))
+}
+
+fn answered(status: Status) -> Verdict {
+    Verdict {
+        answer: Some(status),
+        decided: None,
+    }
+}

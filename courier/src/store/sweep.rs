@@ -1,0 +1,109 @@
+//! What time does to the tables: messages expire, receipts and the memory of envelopes seen are forgotten.
+
+use std::time::Duration;
+
+use irsp_protocol::{MessageId, Status, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::error::StoreError;
+use super::message::End;
+use super::text;
+use super::tx::Tx;
+
+/// Rows of each kind one transaction touches, so that a sweep never holds up the writer for long.
+const ROWS_MAX: usize = 500;
+
+/// How long what is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    pub(crate) receipts: Duration,
+    pub(crate) seen: Duration,
+    pub(crate) seen_max: u64,
+}
+
+/// What a sweep has left to do, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// More is due now than one transaction may touch.
+    pub(crate) more: bool,
+    /// When the next message expires.
+    pub(crate) due: Option<Timestamp>,
+    /// When the next receipt or memory may be forgotten.
+    pub(crate) prune: Option<Timestamp>,
+}
+
+pub(crate) fn sweep(tx: &mut Tx<'_>, retention: &Retention) -> Result<Swept, StoreError> {
+    let now = tx.now();
+    let expired = expired(tx.sql(), now)?;
+    for id in &expired {
+        tx.end_with(*id, None, &End::by_us(Status::EXPIRED, None))?;
+    }
+    let receipts = prune_receipts(tx.sql(), before(now, retention.receipts))?;
+    let seen = prune_seen(tx.sql(), before(now, retention.seen), retention.seen_max)?;
+    let more = expired.len() >= ROWS_MAX || receipts >= ROWS_MAX || seen >= ROWS_MAX;
+    next(tx.sql(), retention, more)
+}
+
+/// When there will be something to sweep.
+fn next(sql: &Connection, retention: &Retention, more: bool) -> Result<Swept, StoreError> {
+    let first = |query: &str| -> Result<Option<Timestamp>, StoreError> {
+        let ms: Option<i64> = sql.prepare_cached(query)?.query_row([], |row| row.get(0))?;
+        Ok(ms.map(Timestamp::from_millis))
+    };
+    let due = first("SELECT min(due_at) FROM message WHERE ended_at IS NULL")?;
+    let ended = first("SELECT min(ended_at) FROM message WHERE ended_at IS NOT NULL")?;
+    let seen = first("SELECT (SELECT at FROM seen ORDER BY seq LIMIT 1)")?;
+    let prune = [
+        ended.map(|at| at.plus(retention.receipts)),
+        seen.map(|at| at.plus(retention.seen)),
+    ];
+    Ok(Swept {
+        more,
+        due,
+        prune: prune.into_iter().flatten().min(),
+    })
+}
+
+fn expired(sql: &Connection, now: Timestamp) -> Result<Vec<MessageId>, StoreError> {
+    let mut rows = sql.prepare_cached(
+        "SELECT id FROM message WHERE ended_at IS NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
+    )?;
+    let ids = rows.query_map(params![now.as_millis(), limit()], |row| {
+        Ok(text::read_id(row.get(0)?))
+    })?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+fn prune_receipts(sql: &Connection, before: i64) -> Result<usize, StoreError> {
+    let deleted = sql
+        .prepare_cached(
+            "DELETE FROM message WHERE seq IN
+                 (SELECT seq FROM message WHERE ended_at IS NOT NULL AND ended_at <= ?1 ORDER BY ended_at LIMIT ?2)",
+        )?
+        .execute(params![before, limit()])?;
+    Ok(deleted)
+}
+
+/// Looks at the oldest only: `seen` is in order of time as far as the clock is.
+fn prune_seen(sql: &Connection, before: i64, count_max: u64) -> Result<usize, StoreError> {
+    let deleted = sql
+        .prepare_cached(
+            "DELETE FROM seen WHERE seq IN (SELECT seq FROM seen ORDER BY seq LIMIT ?2)
+                 AND (at <= ?1 OR seq <= (SELECT max(seq) FROM seen) - ?3)",
+        )?
+        .execute(params![
+            before,
+            limit(),
+            i64::try_from(count_max).unwrap_or(i64::MAX)
+        ])?;
+    Ok(deleted)
+}
+
+fn before(now: Timestamp, age: Duration) -> i64 {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    now.as_millis().saturating_sub(age_ms)
+}
+
+fn limit() -> i64 {
+    i64::try_from(ROWS_MAX).unwrap_or(i64::MAX)
+}

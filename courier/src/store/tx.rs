@@ -1,0 +1,293 @@
+//! A transaction of the writer, and the effects that follow once it is on disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use irsp_protocol::receipt::{Answer, Ending};
+use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::message::{self, End};
+use crate::role::{Accepted, Hop};
+
+/// Whose database this is, and what it wants to hear.
+pub(crate) struct Context {
+    pub(crate) server: Server,
+    /// How long after its expiry the end of a message in another server's custody is waited for.
+    pub(crate) custody_grace: Duration,
+    /// How long the news of an end is kept for a server that cannot be reached.
+    pub(crate) status_lifetime: Duration,
+    /// Called on the writer's thread with what each commit has changed.
+    pub(crate) committed: Box<dyn Fn(Effects) + Send>,
+}
+
+/// What a transaction has changed that somebody acts on after its commit.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) stored: Vec<Stored>,
+    pub(crate) left: Vec<Left>,
+}
+
+/// A message has come into the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) seq: i64,
+    pub(crate) hop: Hop,
+    pub(crate) envelope: Arc<Envelope>,
+}
+
+/// A message waits for its hop no more.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) id: MessageId,
+    pub(crate) hop: Hop,
+    /// `None` if another server has custody now.
+    pub(crate) end: Option<EndedRow>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct EndedRow {
+    pub(crate) kind: MessageKind,
+    pub(crate) head: String,
+    pub(crate) origin: Option<Server>,
+    pub(crate) status: Status,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) at: Timestamp,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.left.is_empty()
+    }
+}
+
+/// A transaction of the writer's thread. Many callers' changes share one commit and one fsync.
+pub struct Tx<'a> {
+    sql: &'a Connection,
+    now: Timestamp,
+    context: &'a Context,
+    effects: &'a mut Effects,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(
+        sql: &'a Connection,
+        now: Timestamp,
+        context: &'a Context,
+        effects: &'a mut Effects,
+    ) -> Tx<'a> {
+        Tx {
+            sql,
+            now,
+            context,
+            effects,
+        }
+    }
+
+    /// The open transaction. It is neither committed nor rolled back by whoever uses it.
+    pub fn sql(&self) -> &Connection {
+        self.sql
+    }
+
+    /// The time of this transaction.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Puts an envelope into the outbox; it is sent after the commit.
+    pub fn accept(&mut self, envelope: Envelope, hop: Hop) -> Result<Accepted, StoreError> {
+        let head = serde_json::to_string(&envelope)?;
+        self.insert(&Arc::new(envelope), &head, &hop, None)
+    }
+
+    /// How many messages wait for a hop, for limits on its queue.
+    pub fn waiting(&self, hop: &Hop) -> Result<u64, StoreError> {
+        message::count_waiting(self.sql, hop)
+    }
+
+    /// Ends every message that waits for a hop (its principal was deleted, reset, ...); says how many.
+    pub fn end_hop(&mut self, hop: &Hop, status: Status) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        for id in message::waiting(self.sql, hop)? {
+            ended += u64::from(self.end_with(id, Some(hop), &End::by_us(status, None))?);
+        }
+        Ok(ended)
+    }
+
+    /// Ends one message. One that is unknown or has ended stays as it is.
+    pub fn end(&mut self, id: MessageId, status: Status, answer: Option<Answer>) -> Result<(), StoreError> {
+        self.end_with(id, None, &End::by_us(status, answer))?;
+        Ok(())
+    }
+
+    /// [`accept`](Tx::accept) with the head written already and, for a message in our custody, its origin.
+    pub(crate) fn insert(
+        &mut self,
+        envelope: &Arc<Envelope>,
+        head: &str,
+        hop: &Hop,
+        origin: Option<Server>,
+    ) -> Result<Accepted, StoreError> {
+        if *hop == Hop::Server(self.context.server) {
+            return Err(StoreError::refused(
+                Status::FAILED,
+                "a server is no hop of its own",
+            ));
+        }
+        match message::insert(self.sql, envelope, head, hop, origin, self.now)? {
+            Some(seq) => {
+                self.effects.stored.push(Stored {
+                    seq,
+                    hop: hop.clone(),
+                    envelope: Arc::clone(envelope),
+                });
+                Ok(Accepted {
+                    id: envelope.id,
+                    duplicate: false,
+                })
+            }
+            None => Ok(Accepted {
+                id: message::original(self.sql, envelope)?,
+                duplicate: true,
+            }),
+        }
+    }
+
+    /// Ends a message that waits for `hop`; if it was handed to us, its origin is told by a `Status` envelope of the
+    /// same transaction. Says whether it was there and had not ended.
+    pub(crate) fn end_with(
+        &mut self,
+        id: MessageId,
+        hop: Option<&Hop>,
+        end: &End,
+    ) -> Result<bool, StoreError> {
+        let Some(left) = message::end(self.sql, id, hop, end, self.now)? else {
+            return Ok(false);
+        };
+        let origin = left.end.as_ref().and_then(|end| end.origin);
+        self.effects.left.push(left);
+        if let Some(origin) = origin {
+            self.tell(
+                origin,
+                &Ending {
+                    message: id,
+                    status: end.status,
+                    at: self.now,
+                    answer: end.answer.clone(),
+                },
+            )?;
+        }
+        Ok(true)
+    }
+
+    /// The principal on `hop` has answered; `None` if no such message was ever for it.
+    pub(crate) fn answered(
+        &mut self,
+        hop: &Hop,
+        id: MessageId,
+        answer: Answer,
+        sent_at: Option<Timestamp>,
+    ) -> Result<Option<Accepted>, StoreError> {
+        let end = End {
+            status: Status::DONE,
+            answer: Some(answer),
+            answered: true,
+            sent_at,
+        };
+        let ended = self.end_with(id, Some(hop), &end)?;
+        let known = ended || message::is_for(self.sql, id, hop)?;
+        Ok(known.then_some(Accepted {
+            id,
+            duplicate: !ended,
+        }))
+    }
+
+    /// The server on this hop has taken custody of the message.
+    pub(crate) fn hand_over(
+        &mut self,
+        id: MessageId,
+        hop: &Hop,
+        sent_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let grace_ms = i64::try_from(self.context.custody_grace.as_millis()).unwrap_or(i64::MAX);
+        let left = message::hand_over(self.sql, id, hop, sent_at, self.now, grace_ms)?;
+        self.effects.left.extend(left);
+        Ok(())
+    }
+
+    pub(crate) fn remember_sent(&mut self, id: MessageId, at: Timestamp) -> Result<(), StoreError> {
+        message::remember_sent(self.sql, id, at)
+    }
+
+    /// Runs `f` so that an error or a panic undoes what `f` did and nothing else.
+    pub(crate) fn guarded<R>(
+        &mut self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let (stored, left) = (self.effects.stored.len(), self.effects.left.len());
+        self.run("SAVEPOINT part")?;
+        let result = catch_unwind(AssertUnwindSafe(|| f(self)))
+            .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(&*panic))));
+        if result.is_err() {
+            self.effects.stored.truncate(stored);
+            self.effects.left.truncate(left);
+            // Some errors of the disk have rolled everything back already.
+            if !self.sql.is_autocommit() {
+                self.run("ROLLBACK TO part")?;
+                self.run("RELEASE part")?;
+            }
+        } else if self.sql.is_autocommit() {
+            return Err(StoreError::Unavailable(
+                "the transaction was rolled back".to_owned(),
+            ));
+        } else {
+            self.run("RELEASE part")?;
+        }
+        result
+    }
+
+    fn run(&self, statement: &str) -> Result<(), StoreError> {
+        self.sql.prepare_cached(statement)?.execute([])?;
+        Ok(())
+    }
+
+    fn tell(&mut self, origin: Server, ending: &Ending) -> Result<(), StoreError> {
+        let status = Envelope {
+            id: MessageId::from_uuid(Uuid::now_v7()),
+            kind: MessageKind::Status,
+            source: Address::local(Principal::server(self.context.server)),
+            destination: Address::local(Principal::server(origin)),
+            channel: None,
+            time: self.now,
+            expires: self.now.plus(self.context.status_lifetime),
+            sender_id: None,
+            content_type: Some("application/json".to_owned()),
+            attributes: Vec::new(),
+            data: Bytes::from(serde_json::to_vec(ending)?),
+        };
+        self.accept(status, Hop::Server(origin))?;
+        Ok(())
+    }
+}
+
+impl End {
+    /// We end it; the next hop had no part in that.
+    pub(crate) fn by_us(status: Status, answer: Option<Answer>) -> End {
+        End {
+            status,
+            answer,
+            answered: false,
+            sent_at: None,
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(owned).unwrap_or("no message").to_owned()
+}

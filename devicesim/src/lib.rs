@@ -1,0 +1,102 @@
+//! The device simulator: loads a platform through its public contract (MQTT and HTTP) and tells the truth about it.
+//!
+//! `schedule` says when each upload is due, `device` sends it, `ledger` keeps what became of it, `store` reads what
+//! the application has, `report` judges. Nothing here knows the platform from inside.
+
+pub mod creds;
+pub mod device;
+pub mod fleet;
+pub mod ledger;
+pub mod message;
+pub mod mqtt;
+pub mod options;
+pub mod progress;
+pub mod report;
+pub mod schedule;
+pub mod store;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::fleet::Fleet;
+use crate::mqtt::Server;
+use crate::options::{DEVICES_MAX, Options};
+use crate::report::Report;
+use crate::store::Store;
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Options(#[from] options::OptionsError),
+    #[error("--creds")]
+    Creds(#[from] creds::CredsError),
+    #[error("--ca")]
+    Ca(#[from] mqtt::CaError),
+    #[error("--devices {asked}: the credentials file has {found}")]
+    TooFewCreds { asked: usize, found: usize },
+    #[error("before the run")]
+    Store(#[from] store::StoreError),
+    #[error("cannot write --report {path}: {error}", path = path.display())]
+    Report { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    Fleet(#[from] fleet::FleetError),
+    #[error("latencies")]
+    Latency(#[from] hdrhistogram::CreationError),
+}
+
+/// Runs what `options` ask for. `interrupt` resolves each time the caller wants it to end early.
+pub async fn run(options: &Options, interrupt: impl AsyncFnMut()) -> Result<Report, RunError> {
+    options.check()?;
+    let mut notes = Vec::new();
+    let mut credentials = creds::read(&options.creds)?;
+    if let Some(asked) = options.devices {
+        if asked > credentials.len() {
+            let found = credentials.len();
+            return Err(RunError::TooFewCreds { asked, found });
+        }
+        credentials.truncate(asked);
+    }
+    if credentials.len() > DEVICES_MAX {
+        notes.push(format!(
+            "{} devices asked for, {DEVICES_MAX} used: one process opens no more connections than that",
+            credentials.len()
+        ));
+        credentials.truncate(DEVICES_MAX);
+    }
+    options::check_open_files(credentials.len())?;
+    let server = Server::new(options.url.clone(), options.mqtt, options.ca.as_deref())?;
+    let store = match &options.http {
+        Some(http) => {
+            let store = Store::new(http, &options.app, &options.token_file)?;
+            let before = store.end().await?;
+            Some((store, before))
+        }
+        None => None,
+    };
+    // Opened before the run, so that a wrong path does not cost its result.
+    let file = options.report.as_ref().map(|path| create(path)).transpose()?;
+    let run = format!("{:016x}", rand::random::<u64>());
+    let fleet = Fleet::start(options, run.clone(), server, credentials);
+    let ran = fleet.run(options, store, interrupt).await?;
+    let report = Report::new(options, run, ran, notes)?;
+    if let Some((path, file)) = file {
+        serde_json::to_writer_pretty(file, &report).map_err(|error| RunError::Report {
+            path,
+            error: error.into(),
+        })?;
+    }
+    Ok(report)
+}
+
+fn create(path: &Path) -> Result<(PathBuf, File), RunError> {
+    match File::create(path) {
+        Ok(file) => Ok((path.to_owned(), file)),
+        Err(error) => Err(RunError::Report {
+            path: path.to_owned(),
+            error,
+        }),
+    }
+}

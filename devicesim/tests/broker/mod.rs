@@ -1,0 +1,148 @@
+//! A mosquitto of the test's own, on a free loopback port, ended with the test.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub(crate) struct Mosquitto {
+    binary: PathBuf,
+    dir: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Mosquitto {
+    /// `None`, and a line on standard error, when mosquitto is not installed.
+    pub(crate) async fn start() -> Option<Mosquitto> {
+        let Some(binary) = find("mosquitto").filter(|_| find("mosquitto_passwd").is_some()) else {
+            eprintln!(
+                "SKIPPED: mosquitto and mosquitto_passwd are not installed, the run against them was not made"
+            );
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        write_passwords(dir.path());
+        let conf = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\nuser root\n\
+             max_inflight_messages 0\nmax_queued_messages 0\n",
+            dir.path().join("passwords").display()
+        );
+        std::fs::write(dir.path().join("mosquitto.conf"), conf).unwrap();
+        let child = spawn(&binary, dir.path());
+        let broker = Mosquitto {
+            binary,
+            dir,
+            port,
+            child,
+        };
+        broker.listening().await;
+        Some(broker)
+    }
+
+    /// Kills it and starts it again later; it has forgotten every session.
+    pub(crate) async fn restart_after(&mut self, outage: Duration) {
+        self.end();
+        tokio::time::sleep(outage).await;
+        self.child = spawn(&self.binary, self.dir.path());
+        self.listening().await;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn creds_path(&self) -> PathBuf {
+        self.dir.path().join("creds.csv")
+    }
+
+    /// Writes a file beside the broker's own.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Writes the credentials of the first `devices` devices.
+    pub(crate) fn creds(&self, devices: usize) -> PathBuf {
+        let lines = (0..devices).map(|i| format!("c-{i},dev/sim-{i},code-{i}\n"));
+        let text = format!("client_id,username,password\n{}", lines.collect::<String>());
+        std::fs::write(self.creds_path(), text).unwrap();
+        self.creds_path()
+    }
+
+    /// Writes 20 credentials, one with a wrong code.
+    pub(crate) fn spoil_code(&self, device: usize) {
+        let text = std::fs::read_to_string(self.creds(20)).unwrap();
+        let text = text.replace(&format!(",code-{device}\n"), ",wrong\n");
+        std::fs::write(self.creds_path(), text).unwrap();
+    }
+
+    async fn listening(&self) {
+        for _ in 0..200 {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("mosquitto does not listen on port {}", self.port);
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn spawn(binary: &Path, dir: &Path) -> Child {
+    Command::new(binary)
+        .arg("-c")
+        .arg(dir.join("mosquitto.conf"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Passwords of 20 devices and the application server, hashed by mosquitto's own tool.
+fn write_passwords(dir: &Path) {
+    let path = dir.join("passwords");
+    let mut file = std::fs::File::create(&path).unwrap();
+    for i in 0..20 {
+        writeln!(file, "dev/sim-{i}:code-{i}").unwrap();
+    }
+    writeln!(file, "srv/app:code-app").unwrap();
+    drop(file);
+    let done = Command::new("mosquitto_passwd")
+        .arg("-U")
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use irsp_config::{ConfigError, Settings, Sources};
+use irsp_protocol::Id;
+
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "The IRSP platform: message server, account server and application server"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Without a command: up.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Where the settings come from; the same for every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// TOML file with settings; config/irsp.toml shows every key.
+    #[arg(long, value_name = "FILE", env = "IRSP_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// Data directory (the same as --set data_dir=DIR).
+    #[arg(long, value_name = "DIR", env = "IRSP_DATA", global = true)]
+    data: Option<PathBuf>,
+    /// Sets one key; may be repeated. Wins over the file and the environment.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Every role in one process.
+    Up,
+    /// The message server alone; the other roles attach to it over MQTT/TLS.
+    Broker,
+    /// The account server alone, attached to the bus.
+    Account,
+    /// The application server alone, attached to the bus.
+    Appserver,
+    /// Says whether irsp could start with these settings, and shows them.
+    Check,
+    /// Makes an application and many devices on a running platform.
+    Provision(Order),
+}
+
+/// What `irsp provision` is to make.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// How many devices.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) devices: u32,
+    /// Device ids are PREFIX1 to PREFIXN.
+    #[arg(long, default_value = "sim-")]
+    pub(crate) prefix: String,
+    /// The application the devices upload to; made if it is missing.
+    #[arg(long, value_name = "ID")]
+    pub(crate) app: Id,
+    /// Where the lines client_id,username,password go. Never overwritten: the codes in it are shown only once.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Where the key of a new application goes; without it the key is printed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) app_key_out: Option<PathBuf>,
+    /// HTTP address of the account server.
+    #[arg(long, default_value = "http://127.0.0.1:8080", env = "IRSP_URL")]
+    pub(crate) url: String,
+    /// The admin token's file; admin.token in the data directory unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_token: Option<PathBuf>,
+}
+
+impl Common {
+    pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
+        let Common { config, data, set } = self;
+        Settings::load(
+            Sources {
+                file: config,
+                data,
+                set,
+                ..Sources::default()
+            }
+            .with_environment()?,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_command() {
+        for line in [["irsp", "--data", "d", "check"], ["irsp", "check", "--data", "d"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.common.data, Some("d".into()));
+            assert!(matches!(cli.command, Some(Command::Check)));
+        }
+        assert!(Cli::try_parse_from(["irsp"]).unwrap().command.is_none());
+    }
+
+    #[test]
+    fn an_order_for_no_devices_or_a_malformed_application_is_refused() {
+        let order = |devices: &str, app: &str| {
+            Cli::try_parse_from([
+                "irsp",
+                "provision",
+                "--devices",
+                devices,
+                "--app",
+                app,
+                "--out",
+                "creds.csv",
+            ])
+        };
+        assert!(order("1", "climate").is_ok());
+        assert!(order("0", "climate").is_err());
+        assert!(order("1", "cli/mate").is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! Why irsp ends with exit code 1. Every message is one line that names the file or key and the remedy.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::attach::AttachError;
+use crate::pki::PkiError;
+use crate::ports::PortError;
+use crate::provision::ProvisionError;
+
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Settings(#[from] irsp_config::ConfigError),
+    #[error("log.level = {level:?}: {error}: write error, warn, info, debug, trace or target=level")]
+    LogLevel {
+        level: String,
+        error: tracing_subscriber::filter::ParseError,
+    },
+    #[error("logs cannot be started: {0}")]
+    Logs(String),
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(io::Error),
+    #[error("data_dir = {}: {source}: make it writable for this user or choose another with --data", path.display())]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error("{}: another irsp ({holder}) uses this data directory: stop it or choose another with --data", path.display())]
+    InUse { path: PathBuf, holder: String },
+    #[error("{}: data format {found} is newer than {known}, the newest this irsp knows: use a newer irsp or another --data", path.display())]
+    NewerFormat { path: PathBuf, found: u32, known: u32 },
+    #[error("{}: is not a data format number: restore it from a backup", path.display())]
+    FormatText { path: PathBuf },
+    #[error("{}: {source}: {remedy}", path.display())]
+    File {
+        path: PathBuf,
+        source: io::Error,
+        remedy: &'static str,
+    },
+    #[error("domain = {domain:?}: {reason}")]
+    Domain { domain: String, reason: String },
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    #[error("the {role} cannot start: {reason}")]
+    Role { role: &'static str, reason: String },
+    #[error("signals cannot be heard: {0}")]
+    Signals(io::Error),
+    #[error("http on {address} ended: {source}")]
+    Http {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
+    #[error("the settings cannot be shown: {0}")]
+    Show(String),
+    #[error("{0} of the checks failed")]
+    Checks(usize),
+}
+
+impl Failure {
+    pub(crate) fn file(path: &Path, remedy: &'static str) -> impl FnOnce(io::Error) -> Failure {
+        move |source| Failure::File {
+            path: path.to_owned(),
+            source,
+            remedy,
+        }
+    }
+
+    pub(crate) fn role(role: &'static str) -> impl FnOnce(&dyn std::error::Error) -> Failure {
+        move |error| Failure::Role {
+            role,
+            reason: chain(error),
+        }
+    }
+}
+
+/// An error and its causes in one line, without saying anything twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

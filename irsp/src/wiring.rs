@@ -1,0 +1,97 @@
+//! Settings as each role wants them: one function a role, so that nothing else knows both vocabularies.
+
+use irsp_config::Settings;
+use irsp_protocol::Domain;
+
+use crate::failure::Failure;
+
+pub(crate) fn domain(settings: &Settings) -> Result<Domain, Failure> {
+    Domain::new(&settings.domain).map_err(|error| Failure::Domain {
+        domain: settings.domain.clone(),
+        reason: error.to_string(),
+    })
+}
+
+pub(crate) fn account(settings: &Settings) -> Result<irsp_account::Settings, Failure> {
+    Ok(irsp_account::Settings {
+        data_dir: settings.data_dir.clone(),
+        domain: domain(settings)?,
+        token_lifetime: settings.account.token_lifetime,
+        effect_wait: settings.account.effect_wait,
+        courier: courier(settings),
+    })
+}
+
+pub(crate) fn appserver(settings: &Settings) -> Result<irsp_appserver::Settings, Failure> {
+    let given = &settings.appserver;
+    let defaults = irsp_appserver::Settings::new(settings.data_dir.clone(), domain(settings)?);
+    Ok(irsp_appserver::Settings {
+        uploads: irsp_appserver::Retention {
+            age: (!given.uploads_age_max.is_zero()).then_some(given.uploads_age_max),
+            count: (given.uploads_max != 0).then_some(given.uploads_max),
+        },
+        push: irsp_appserver::PushLimits {
+            expiry: settings.courier.message_expiry.min(given.push_expiry_max),
+            expiry_max: given.push_expiry_max,
+            data_bytes_max: size(given.push_size_max),
+            wait_max: given.push_wait_max,
+            ..defaults.push
+        },
+        streams_max: size(given.streams_max),
+        courier: courier(settings),
+        ..defaults
+    })
+}
+
+pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failure> {
+    let (mqtt, files) = (&settings.mqtt, settings.files());
+    let server = files.server();
+    Ok(irsp_broker::Settings {
+        domain: domain(settings)?,
+        data_dir: settings.data_dir.clone(),
+        listeners: irsp_broker::Listeners {
+            tcp: mqtt.tcp,
+            tls: mqtt.tls,
+            ws: mqtt.ws,
+            wss: mqtt.wss,
+            ws_path: mqtt.ws_path.clone(),
+            certificate: server.cert,
+            key: server.key,
+            client_authorities: files.ca(),
+        },
+        limits: irsp_broker::Limits {
+            connections_max: size(mqtt.connections_max),
+            connect_timeout: mqtt.connect_timeout,
+            packet_size_max: mqtt.packet_size_max,
+            receive_max: mqtt.receive_max,
+            inflight_max: mqtt.inflight_max,
+            topic_alias_max: mqtt.topic_alias_max,
+            keep_alive_max: mqtt.keep_alive_max,
+            session_expiry_max: mqtt.session_expiry_max,
+            queue_messages_max: size(mqtt.queue_messages_max),
+            subscriptions_max: size(mqtt.subscriptions_max),
+            retained_max: size(mqtt.retained_max),
+            stall_timeout: mqtt.stall_timeout,
+        },
+        presence_grace: mqtt.presence_grace,
+        message_expiry: settings.courier.message_expiry,
+        courier: courier(settings),
+    })
+}
+
+fn courier(settings: &Settings) -> irsp_courier::Settings {
+    let given = &settings.courier;
+    irsp_courier::Settings {
+        server_window: size(given.server_window),
+        principal_window: size(given.principal_window),
+        retry_min: given.retry_min,
+        retry_max: given.retry_max,
+        receipt_retention: given.receipt_retention,
+        ..irsp_courier::Settings::default()
+    }
+}
+
+/// A number of things in memory; 32 bits always fit.
+const fn size(number: u32) -> usize {
+    number as usize
+}
