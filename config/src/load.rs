@@ -105,17 +105,14 @@ impl Known {
         let defaults = Table::try_from(Settings::default()).unwrap_or_default();
         let mut keys = BTreeMap::new();
         for (name, value) in &defaults {
-            match value {
-                Value::Table(section) => {
-                    keys.extend(
-                        section
-                            .iter()
-                            .map(|(key, value)| (format!("{name}.{key}"), value.clone())),
-                    );
-                }
-                value => {
-                    keys.insert(name.clone(), value.clone());
-                }
+            if let Value::Table(section) = value {
+                keys.extend(
+                    section
+                        .iter()
+                        .map(|(key, value)| (format!("{name}.{key}"), value.clone())),
+                );
+            } else {
+                keys.insert(name.clone(), value.clone());
             }
         }
         Known { defaults, keys }
@@ -138,16 +135,22 @@ impl Known {
         })?;
         let origin = Origin::File(path.to_owned());
         for (name, value) in table {
-            match value {
-                Value::Table(section) if self.is_section(&name) => {
-                    for (key, value) in section {
-                        self.put(origin.clone(), format!("{name}.{key}"), value, leaves)?;
-                    }
+            if !value.is_table() {
+                self.put(origin.clone(), name, value, leaves)?;
+            } else if self.keys.contains_key(&name) {
+                return Err(ConfigError::NotASection { origin, key: name });
+            } else if let Value::Table(section) = value {
+                if !self.is_section(&name) {
+                    let near = self.near(&name);
+                    return Err(ConfigError::UnknownKey {
+                        origin,
+                        key: name,
+                        near,
+                    });
                 }
-                Value::Table(_) if self.keys.contains_key(&name) => {
-                    return Err(ConfigError::NotASection { origin, key: name });
+                for (key, value) in section {
+                    self.put(origin.clone(), format!("{name}.{key}"), value, leaves)?;
                 }
-                value => self.put(origin.clone(), name, value, leaves)?,
             }
         }
         Ok(())

@@ -57,11 +57,15 @@ impl Port {
 }
 
 fn explain(key: &'static str, address: SocketAddr, source: io::Error) -> PortError {
-    match source.kind() {
-        io::ErrorKind::AddrInUse => PortError::InUse { key, address },
-        io::ErrorKind::PermissionDenied => PortError::Rights { key, address },
-        io::ErrorKind::AddrNotAvailable => PortError::NotOurs { key, address },
-        _ => PortError::Other { key, address, source },
+    let kind = source.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        PortError::InUse { key, address }
+    } else if kind == io::ErrorKind::PermissionDenied {
+        PortError::Rights { key, address }
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        PortError::NotOurs { key, address }
+    } else {
+        PortError::Other { key, address, source }
     }
 }
 

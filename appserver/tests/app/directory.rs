@@ -18,7 +18,7 @@ fn page(house: &House) -> DirectoryPage {
 
 #[tokio::test]
 async fn a_server_that_holds_nothing_asks_until_it_has_a_snapshot() {
-    let mut house = House::empty(|_| {}).await;
+    let mut house = House::empty(|_| {});
     assert_eq!(
         house.get(ADMIN, "/v1/presence").await.0,
         401,

@@ -94,19 +94,19 @@ pub(crate) struct House {
 impl House {
     /// A domain with an admin, an operator, two users, two devices and two applications.
     pub(crate) async fn open() -> House {
-        let mut house = House::empty(|_| {}).await;
+        let mut house = House::empty(|_| {});
         house.furnish().await;
         house
     }
 
     pub(crate) async fn open_with(change: impl FnOnce(&mut Settings)) -> House {
-        let mut house = House::empty(change).await;
+        let mut house = House::empty(change);
         house.furnish().await;
         house
     }
 
     /// Nobody is known yet.
-    pub(crate) async fn empty(change: impl FnOnce(&mut Settings)) -> House {
+    pub(crate) fn empty(change: impl FnOnce(&mut Settings)) -> House {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::new(folder.path().to_owned(), domain());
         settings.catch_up_retry = Duration::from_millis(50);
