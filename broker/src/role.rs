@@ -83,9 +83,10 @@ impl Role for MessageRole {
             "code": ended.status,
             "name": ended.status.name(),
         });
-        match envelope.kind {
-            MessageKind::Upload => body["app"] = json!(envelope.destination.principal.id),
-            _ => body["to"] = json!(envelope.destination),
+        if envelope.kind == MessageKind::Upload {
+            body["app"] = json!(envelope.destination.principal.id);
+        } else {
+            body["to"] = json!(envelope.destination);
         }
         if let Some(answer) = &ended.answer {
             body["answer"] = json!({ "status": answer.code, "body": String::from_utf8_lossy(&answer.body) });

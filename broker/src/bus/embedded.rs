@@ -20,7 +20,13 @@ const FRAMES_PER_TURN: u64 = 1024;
 
 #[derive(Debug, Error)]
 #[error("the bus refuses a link: {0}")]
-pub(crate) struct BusError(#[from] LinkError);
+pub(crate) struct BusError(Box<LinkError>);
+
+impl From<LinkError> for BusError {
+    fn from(error: LinkError) -> BusError {
+        BusError(Box::new(error))
+    }
+}
 
 /// The embedded router and the tasks that move frames between it and the links.
 pub(crate) struct Bus {

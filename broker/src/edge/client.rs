@@ -93,6 +93,11 @@ impl<'e> Client<'e> {
         self.stalled.as_ref()
     }
 
+    /// Whether the courier has something of this client that is not settled yet.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Does what the client's packet asks; returns why to close, if it asks for that.
     pub(super) fn act(
         &mut self,

@@ -148,6 +148,10 @@ async fn admit(
     }
     let ending = run(wire, &mut connection, &mut client, &mailbox).await;
     tracing::info!(%peer, %principal, reason = ?ending.reason, "disconnected");
+    // What the client gave us is settled before the session is left to its next connection, so that a QoS 2 message
+    // that was taken is not taken again when it is repeated [MQTT-4.3.3-10].
+    let _ = timeout(FAREWELL, settle_rest(&mut connection, &mut client, &mailbox)).await;
+    connection.write_into(wire.output());
     drop(client);
     let expiry = ending.session_expiry.unwrap_or(connect.session_expiry);
     leave(edge, &principal, &mailbox);
@@ -301,6 +305,20 @@ async fn run(
                 },
                 None => Ending::lost(),
             };
+        }
+    }
+}
+
+/// Waits until the courier has settled everything this connection gave it.
+async fn settle_rest(connection: &mut Connection, client: &mut Client<'_>, mailbox: &Mailbox) {
+    let mut settled = Vec::new();
+    while client.has_pending() {
+        mailbox.take_orders(&mut settled);
+        for result in settled.drain(..) {
+            client.settled(connection, result, Instant::now());
+        }
+        if client.has_pending() {
+            mailbox.arrived().await;
         }
     }
 }

@@ -82,11 +82,12 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn pem(path: &Path, error: &rustls_pki_types::pem::Error) -> TlsError {
-    let reason = match error {
-        rustls_pki_types::pem::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            "not found".to_owned()
-        }
-        other => format!("{other:?}"),
+    let not_found =
+        matches!(error, rustls_pki_types::pem::Error::Io(error) if error.kind() == io::ErrorKind::NotFound);
+    let reason = if not_found {
+        "not found".to_owned()
+    } else {
+        format!("{error:?}")
     };
     TlsError::Pem {
         path: path.to_owned(),

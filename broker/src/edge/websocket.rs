@@ -30,6 +30,7 @@ where
     // A frame may hold several packets, but never needs to hold more than one of the largest.
     config.max_message_size = Some(packet_size_max as usize + BUFFER_BYTES);
     config.max_frame_size = config.max_message_size;
+    #[expect(clippy::result_large_err, reason = "the library's signature of the callback")]
     let upgrade = |request: &Request, response: Response| check(request, response, path);
     let stream = tokio_tungstenite::accept_hdr_async_with_config(stream, upgrade, Some(config))
         .await
@@ -92,9 +93,11 @@ where
 }
 
 fn io_error(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        Error::ConnectionClosed | Error::AlreadyClosed => io::ErrorKind::UnexpectedEof.into(),
-        other => io::Error::new(io::ErrorKind::InvalidData, other),
+    if let Error::Io(error) = error {
+        return error;
     }
+    if matches!(error, Error::ConnectionClosed | Error::AlreadyClosed) {
+        return io::ErrorKind::UnexpectedEof.into();
+    }
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
