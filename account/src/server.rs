@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use irsp_courier::store::{Store, StoreError};
-use irsp_courier::{Courier, bus};
+use irsp_courier::{Courier, Ledger, bus};
 use irsp_directory::token::TokenSigner;
 use irsp_directory::{Directory, HashKey};
 use irsp_protocol::change::{Cause, Entity, EntityKey, Role};
@@ -117,6 +117,11 @@ impl AccountServer {
     /// The description of the API, made from its handlers.
     pub fn openapi(&self) -> utoipa::openapi::OpenApi {
         api::openapi()
+    }
+
+    /// Accepted, ended and under way, and the residue that must be 0.
+    pub async fn ledger(&self) -> Result<Ledger, StoreError> {
+        self.account.courier.ledger().await
     }
 
     /// Stops accepting, flushes, and waits for every task. What is on its way stays on disk.

@@ -348,7 +348,7 @@ fn wake_at(connection: &Connection) -> tokio::time::Instant {
 
 /// This session no longer takes pushes; the courier keeps them unless another session of the principal does.
 fn leave(edge: &Edge, principal: &Principal, mailbox: &Arc<Mailbox>) {
-    mailbox.set_connected(false);
+    mailbox.disconnect();
     let sessions = edge.enforcer.sessions.mailboxes(principal);
     if !sessions.iter().any(|session| session.is_connected()) {
         edge.courier

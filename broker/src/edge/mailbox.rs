@@ -103,8 +103,17 @@ impl Mailbox {
         self.connected.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_connected(&self, connected: bool) {
-        self.connected.store(connected, Ordering::Release);
+    /// A connection takes the mailbox. An order that its predecessor did not live to hear is not for it.
+    pub(crate) fn connect(&self) {
+        self.contents().end = None;
+        self.connected.store(true, Ordering::Release);
+    }
+
+    /// The connection is over; what arrives from now on waits for the next.
+    pub(crate) fn disconnect(&self) {
+        self.connected.store(false, Ordering::Release);
+        // A publisher that waits for room here waits for nothing.
+        self.room.notify_waiters();
     }
 
     pub(crate) fn is_full(&self) -> bool {

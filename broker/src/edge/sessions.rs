@@ -166,7 +166,7 @@ impl Held {
     /// From now on this connection's mailbox is the session's.
     pub(crate) fn occupy(&self, mailbox: &Arc<Mailbox>) {
         *self.slot.current() = Some(Arc::clone(mailbox));
-        mailbox.set_connected(true);
+        mailbox.connect();
         if !self.is_latest() {
             // Somebody asked between our turn and this line, and found the mailbox before ours.
             mailbox.end(End::TakenOver);
@@ -175,13 +175,13 @@ impl Held {
 
     /// Leaves the session for the next connection.
     pub(crate) fn park(mut self, parked: Parked) {
-        parked.mailbox.set_connected(false);
+        parked.mailbox.disconnect();
         *self.state = Some(parked);
     }
 
     /// Leaves nothing.
     pub(crate) fn vacate(self, mailbox: &Mailbox) {
-        mailbox.set_connected(false);
+        mailbox.disconnect();
         *self.slot.current() = None;
     }
 

@@ -1,0 +1,1 @@
+"""Stories about the whole platform, told by clients that are not ours: mosquitto, paho and urllib."""

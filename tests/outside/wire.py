@@ -1,0 +1,53 @@
+"""A bare MQTT 3.1.1 client on a socket, for what a well-behaved library does not do: fall silent, or die."""
+
+import socket
+import struct
+
+from .waiting import DEADLINE
+
+
+def _text(text):
+    data = text.encode()
+    return struct.pack(">H", len(data)) + data
+
+
+class BareClient:
+    """Sends CONNECT and then only what it is told to."""
+
+    def __init__(self, platform, username, password, keep_alive=60, client_id="bare"):
+        body = _text("MQTT") + bytes([4, 0b1100_0010]) + struct.pack(">H", keep_alive)
+        body += _text(client_id) + _text(username) + _text(password)
+        self.socket = socket.create_connection(platform.tcp, timeout=DEADLINE)
+        self.socket.sendall(bytes([0x10, len(body)]) + body)
+        connack = self._exactly(4)
+        if connack[:2] != b"\x20\x02":
+            raise AssertionError(f"not a CONNACK: {connack.hex()}")
+        self.connack = connack[3]
+
+    def ended(self):
+        """Waits until the server closes the connection; True when it did within the deadline."""
+        try:
+            while self.socket.recv(4096):
+                pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            pass
+        return True
+
+    def reset(self):
+        """Dies: the peer gets a TCP reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def close(self):
+        self.socket.close()
+
+    def _exactly(self, count):
+        data = b""
+        while len(data) < count:
+            more = self.socket.recv(count - len(data))
+            if not more:
+                raise AssertionError(f"closed after {data.hex()}")
+            data += more
+        return data
