@@ -14,8 +14,8 @@ use irsp_protocol::{Principal, Server};
 use tokio::sync::Notify;
 
 use crate::access;
-use crate::edge::mailbox::{End, Mailbox};
-use crate::edge::sessions::Sessions;
+use crate::sessions::Sessions;
+use crate::sessions::mailbox::{End, Mailbox};
 use crate::topics::{self, Topics};
 
 /// How long the account server has to answer for one page.

@@ -1,7 +1,8 @@
 //! The message server (clause 7.2): devices and users connect to its MQTT edge, it knows who is online, keeps pushes
 //! until they are answered, and hands uploads to the application server.
 //!
-//! - `edge`: listeners, login, sessions and what a client's packets do
+//! - `edge`: listeners, login, connections and what a client's packets do
+//! - `sessions`: which exist, who holds each, and the mailbox of each
 //! - `topics`: subscriptions and retained messages
 //! - `access`: who may do what, as pure functions
 //! - `presence`: who is online, ordered and stored
@@ -15,6 +16,7 @@ mod edge;
 mod presence;
 mod role;
 mod server;
+mod sessions;
 mod settings;
 mod store;
 mod topics;

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use irsp_courier::store::{StoreError, Tx};
 use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_protocol::change::ChangeBatch;
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Topic};
+use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status};
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 
@@ -150,17 +148,4 @@ impl MessageRole {
             Err(status) => Received::Ended(status),
         }
     }
-}
-
-/// The topic on which a principal hears how what it sent has ended.
-pub(crate) fn status_topic(principal: &Principal) -> Topic {
-    Topic {
-        owner: Address::local(principal.clone()),
-        branch: Branch::Status,
-    }
-}
-
-/// JSON as it stands in a payload.
-pub(crate) fn payload(body: &serde_json::Value) -> Bytes {
-    Bytes::from(body.to_string())
 }

@@ -18,11 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
-use crate::edge::mailbox::End;
-use crate::edge::sessions::Sessions;
 use crate::edge::{self, Edge, ListenError};
 use crate::presence::{Announcer, Table};
 use crate::role::MessageRole;
+use crate::sessions::Sessions;
+use crate::sessions::mailbox::End;
 use crate::settings::{Limits, Settings};
 use crate::store;
 use crate::topics::Topics;

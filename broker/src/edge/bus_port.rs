@@ -12,8 +12,8 @@ use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::mailbox::Mailbox;
 use crate::bus::{Bus, BusError, topic};
+use crate::sessions::mailbox::Mailbox;
 
 /// The bus as one connected server sees it.
 pub(super) struct BusPort {

@@ -19,8 +19,8 @@ use serde_json::json;
 use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
-use super::mailbox::{Mailbox, Settled};
 use crate::access;
+use crate::sessions::mailbox::{Mailbox, Settled};
 use crate::topics::{Full, split_share};
 
 /// The token of what nobody waits for: an answer given by PUBACK.

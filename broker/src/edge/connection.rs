@@ -16,13 +16,13 @@ use super::Edge;
 use super::bus_port::BusPort;
 use super::client::Client;
 use super::login::{self, Identity};
-use super::mailbox::{End, Mailbox};
-use super::sessions::{Held, Parked, SessionKey};
 use super::transport::Transport;
 use super::will::WillOf;
 use super::wire::Wire;
 use crate::access;
 use crate::presence::Event;
+use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::{Held, Parked, SessionKey};
 
 /// Deliveries given to a connection at once, so that reading and delivering take turns.
 const DELIVERIES_PER_TURN: usize = 256;

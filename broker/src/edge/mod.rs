@@ -6,8 +6,6 @@ mod connection;
 mod envelope;
 mod listener;
 mod login;
-pub(crate) mod mailbox;
-pub(crate) mod sessions;
 mod tls;
 mod transport;
 mod websocket;

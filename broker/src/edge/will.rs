@@ -9,7 +9,7 @@ use irsp_protocol::{Address, MessageKind, Server};
 use irsp_session::Will;
 
 use super::envelope::{self, Acceptance};
-use super::mailbox::Mailbox;
+use crate::sessions::mailbox::Mailbox;
 use crate::topics::Topics;
 
 /// The token of a publish that nobody waits for.

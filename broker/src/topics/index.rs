@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use irsp_session::QoS;
 
-use crate::edge::mailbox::Mailbox;
+use crate::sessions::mailbox::Mailbox;
 
 /// One subscription of one session.
 #[derive(Clone, Debug)]

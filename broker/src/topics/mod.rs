@@ -21,8 +21,7 @@ use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, S
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
-use crate::edge::mailbox::{End, Mailbox};
-use crate::role;
+use crate::sessions::mailbox::{End, Mailbox};
 
 /// The subscriptions and retained messages of all sessions.
 #[derive(Debug)]
@@ -151,7 +150,11 @@ impl Topics {
 
     /// Tells a principal how something it sent has ended, if it listens.
     pub(crate) fn tell_status(&self, principal: &Principal, body: &serde_json::Value) {
-        self.announce(&role::status_topic(principal), role::payload(body), false);
+        let topic = Topic {
+            owner: Address::local(principal.clone()),
+            branch: Branch::Status,
+        };
+        self.announce(&topic, Bytes::from(body.to_string()), false);
     }
 
     /// Hands a push to a principal's own sessions that are subscribed to it. A session that holds it already,

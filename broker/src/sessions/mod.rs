@@ -4,6 +4,8 @@
 //! A connection holds its session's slot locked for as long as it lives. Whoever connects next orders it to end and
 //! waits for the lock, so there are never two connections of one session, and state passes from one to the other.
 
+pub(crate) mod mailbox;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,7 @@ use irsp_protocol::{Kind, Principal};
 use irsp_session::Session;
 use tokio::sync::OwnedMutexGuard;
 
-use super::mailbox::{End, Mailbox};
+use self::mailbox::{End, Mailbox};
 
 /// Names a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
