@@ -22,12 +22,9 @@ use crate::follow::Lead;
 use crate::keys;
 use crate::password::{PasswordError, Passwords};
 use crate::refusal::Refusal;
-use crate::settings::Settings;
+use crate::settings::{ADMIN, Settings};
 use crate::store::entity::Found;
 use crate::store::{Author, Draft, MIGRATIONS, entity, user};
-
-/// The user that the admin token logs in.
-pub(crate) const ADMIN: &str = "admin";
 
 /// Why an account server cannot start. Each names the file.
 #[derive(Debug, Error)]

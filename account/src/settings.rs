@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use irsp_protocol::Domain;
 
+/// The user that the admin token logs in.
+pub(crate) const ADMIN: &str = "admin";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Holds `account.db`, `hash.key`, `token.key` and `admin.token`.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::access;
 use crate::sessions::Sessions;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::End;
 use crate::topics::{self, Topics};
 
 /// How long the account server has to answer for one page.
@@ -41,21 +41,20 @@ impl Enforcer {
                     }
                 }
                 Consequence::EndQueue { .. } => {}
-                Consequence::Unbound { user, .. } => {
-                    for mailbox in self.sessions.mailboxes(&Principal::user(user)) {
-                        self.recheck(&mailbox);
-                    }
-                }
+                Consequence::Unbound { user, .. } => self.recheck(&Principal::user(user)),
             }
         }
     }
 
-    /// Takes back subscriptions that are no longer granted.
-    fn recheck(&self, mailbox: &Arc<Mailbox>) {
-        for filter in mailbox.filters() {
-            let (_, plain) = topics::split_share(&filter);
-            if access::subscribe(mailbox.owner(), plain, &*self.directory).is_err() {
-                self.topics.unsubscribe(mailbox, &filter);
+    /// Takes back a principal's subscriptions that are no longer granted.
+    pub(crate) fn recheck(&self, principal: &Principal) {
+        for mailbox in self.sessions.mailboxes(principal) {
+            for filter in mailbox.filters() {
+                let (_, plain) = topics::split_share(&filter);
+                if access::subscribe(principal, plain, &*self.directory).is_err() {
+                    tracing::info!(%principal, %filter, "a subscription is no longer granted");
+                    self.topics.unsubscribe(&mailbox, &filter);
+                }
             }
         }
     }

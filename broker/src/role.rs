@@ -1,13 +1,14 @@
 //! The message server as its courier sees it: what it does with envelopes from the other servers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use irsp_courier::store::{StoreError, Tx};
 use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
-use irsp_protocol::change::ChangeBatch;
+use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Timestamp};
 use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 
@@ -16,6 +17,9 @@ use crate::presence::Table;
 
 /// Presences in one reply.
 const PRESENCE_PAGE: usize = 1000;
+
+/// The longest expiry MQTT can tell a client: a push that lives longer is told this one [MQTT-3.3.2-5].
+const EXPIRY_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Receives 8.2 changes and pushes; hands pushes to sessions; tells senders how their messages ended.
 pub(crate) struct MessageRole {
@@ -50,15 +54,19 @@ impl Role for MessageRole {
             };
             for change in &batch.changes {
                 self.enforcer.enforce(self.enforcer.directory.apply(change));
+                if let EntityKey::Principal(principal) = &change.key {
+                    self.enforcer.recheck(principal);
+                }
             }
         }
     }
 
     fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
+        let now = (Instant::now(), Timestamp::from(SystemTime::now()));
+        let sessions = self.enforcer.sessions.mailboxes(to);
         for envelope in envelopes {
-            self.enforcer
-                .topics
-                .push(&self.enforcer.sessions.mailboxes(to), to, &envelope);
+            let expires = now.0 + envelope.expires.since(now.1).min(EXPIRY_MAX);
+            self.enforcer.topics.push(&sessions, to, &envelope, expires);
         }
     }
 

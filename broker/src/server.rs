@@ -30,6 +30,9 @@ use crate::topics::Topics;
 /// How often parked sessions are looked through for expired ones.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// Largest packet of a server that runs apart, bytes: a frame holds one envelope of the largest size beside others.
+const BUS_FRAME_MAX: u32 = 16 << 20;
+
 /// Why the message server cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -111,6 +114,10 @@ impl MessageServer {
         let edge = Arc::new(Edge {
             domain: settings.domain,
             session_limits: Arc::new(session_limits(&settings.limits)),
+            server_limits: Arc::new(irsp_session::Limits {
+                packet_size_max: BUS_FRAME_MAX,
+                ..session_limits(&settings.limits)
+            }),
             limits: settings.limits,
             message_expiry: settings.message_expiry,
             enforcer,

@@ -85,7 +85,7 @@ section! {
         /// How long a session outlives its connection at most. A week covers a holiday.
         #[serde(with = "crate::duration")]
         pub session_expiry_max: Duration = DAY.saturating_mul(7),
-        /// Connections at once. Above it a newcomer is told so and closed; each costs a file descriptor.
+        /// Connections at once. Above it a newcomer is closed before it costs anything; each costs a file descriptor.
         pub connections_max: u32 = 100_000,
         /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
         pub queue_messages_max: u32 = 1_000,

@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     #[error("log.level = {level:?}: {error}: write error, warn, info, debug, trace or target=level")]
     LogLevel {
         level: String,
-        error: tracing_subscriber::filter::ParseError,
+        error: String,
     },
     #[error("logs cannot be started: {0}")]
     Logs(String),

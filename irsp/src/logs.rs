@@ -2,6 +2,7 @@
 
 use irsp_config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::failure::Failure;
 
@@ -22,12 +23,18 @@ pub(crate) fn start(log: &Log) -> Result<(), Failure> {
 /// The directives of `log.level`, checked.
 pub(crate) fn filter(log: &Log) -> Result<EnvFilter, Failure> {
     let level = &log.level;
+    let refused = |error: String| Failure::LogLevel {
+        level: level.clone(),
+        error,
+    };
+    // EnvFilter takes a bare word that is no level for a target, and then logs nothing else.
+    for word in level.split(',').map(str::trim).filter(|part| !part.contains(['=', '['])) {
+        word.parse::<LevelFilter>()
+            .map_err(|_| refused(format!("{word:?} is not a level")))?;
+    }
     EnvFilter::builder()
         .parse(level)
-        .map_err(|error| Failure::LogLevel {
-            level: level.clone(),
-            error,
-        })
+        .map_err(|error| refused(error.to_string()))
 }
 
 #[cfg(test)]
@@ -48,5 +55,9 @@ mod tests {
             message.starts_with("log.level = \"irsp_broker=loud\": "),
             "{message}"
         );
+        for level in ["loudly!", "verbose", "info,irsp_broker"] {
+            let message = filter(&log(level)).unwrap_err().to_string();
+            assert!(message.contains("is not a level"), "{message}");
+        }
     }
 }

@@ -14,7 +14,8 @@ use thiserror::Error;
 
 use crate::address::{Principal, Server};
 use crate::change::DirectoryPage;
-use crate::envelope::{Envelope, MessageId};
+use crate::envelope::Envelope;
+use crate::message_id::MessageId;
 use crate::presence::Presence;
 use crate::receipt::{Answer, Receipt};
 use crate::status::Status;

@@ -9,6 +9,7 @@ pub mod api;
 pub mod change;
 pub mod envelope;
 pub mod frame;
+pub mod message_id;
 pub mod presence;
 pub mod receipt;
 pub mod secret;
@@ -17,7 +18,8 @@ pub mod time;
 pub mod topic;
 
 pub use address::{Address, AddressError, Domain, Id, Kind, Principal, Server};
-pub use envelope::{Envelope, MessageId, MessageKind};
+pub use envelope::{Envelope, MessageKind};
+pub use message_id::MessageId;
 pub use secret::Secret;
 pub use status::Status;
 pub use time::Timestamp;

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::envelope::{MessageId, MessageKind};
+use crate::envelope::MessageKind;
+use crate::message_id::MessageId;
 use crate::status::Status;
 use crate::time::Timestamp;
 use crate::topic::Channel;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::{Address, AddressError, Domain, Id, Kind, Principal};
-use crate::envelope::MessageId;
+use crate::message_id::MessageId;
 
 /// Longest channel, in bytes.
 pub const CHANNEL_LEN_MAX: usize = 512;

@@ -43,12 +43,9 @@ class Process:
 
     def __init__(self, words, log):
         self.log = log
-        self.child = subprocess.Popen(
-            [str(binary("irsp")), *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=open(log, "ab"),
-            text=True,
-        )
+        command = [str(binary("irsp")), *map(str, words)]
+        with open(log, "ab") as errors:
+            self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         self.said = []
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -12,10 +12,9 @@ use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5::{Filter, PublishProperties};
 use rumqttc::{TlsConfiguration, Transport, v5};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::PATIENCE;
 use crate::pki;
@@ -141,17 +140,17 @@ impl Connecting {
     /// Connects; the error is the name of the refusal.
     pub async fn connect(self) -> Result<Client> {
         let (tell, heard) = mpsc::unbounded_channel();
-        let frozen = CancellationToken::new();
+        let (frozen, freezing) = watch::channel(false);
         let mut pump = JoinSet::new();
         let link = match self.version {
             Version::V311 => {
                 let (client, events) = rumqttc::AsyncClient::new(self.options_v311()?, REQUESTS);
-                pump.spawn(frozen.clone().run_until_cancelled_owned(pump_v311(events, tell)));
+                pump.spawn(pump_v311(events, tell, freezing));
                 Link::V311(client)
             }
             Version::V5 => {
                 let (client, events) = v5::AsyncClient::new(self.options_v5()?, REQUESTS);
-                pump.spawn(frozen.clone().run_until_cancelled_owned(pump_v5(events, tell)));
+                pump.spawn(pump_v5(events, tell, freezing));
                 Link::V5(client)
             }
         };
@@ -162,6 +161,7 @@ impl Connecting {
             messages: VecDeque::new(),
             answers: VecDeque::new(),
             resumed: false,
+            frozen,
             _pump: pump,
         };
         match client.answer().await? {
@@ -235,7 +235,8 @@ pub struct Client {
     messages: VecDeque<Message>,
     answers: VecDeque<Heard>,
     resumed: bool,
-    _pump: JoinSet<Option<()>>,
+    frozen: watch::Sender<bool>,
+    _pump: JoinSet<()>,
 }
 
 impl Client {
@@ -405,6 +406,11 @@ impl Client {
         }
     }
 
+    /// Falls silent: the socket stays open, but nothing is read or written any more, not even a ping.
+    pub fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+
     /// Says goodbye and goes.
     pub async fn leave(mut self) -> Result<()> {
         match &self.link {
@@ -440,10 +446,25 @@ impl Client {
     }
 }
 
-async fn pump_v311(mut events: rumqttc::EventLoop, tell: mpsc::UnboundedSender<Heard>) {
+/// Holds the socket open and does nothing, if that is wanted.
+async fn thaw(freezing: &mut watch::Receiver<bool>) {
+    // Without a sender the client has been dropped, and this task with it.
+    let _ = freezing.wait_for(|frozen| !frozen).await;
+}
+
+async fn pump_v311(
+    mut events: rumqttc::EventLoop,
+    tell: mpsc::UnboundedSender<Heard>,
+    mut freezing: watch::Receiver<bool>,
+) {
     use rumqttc::{Event, Packet};
     loop {
-        let packet = match events.poll().await {
+        thaw(&mut freezing).await;
+        let polled = tokio::select! {
+            polled = events.poll() => polled,
+            _ = freezing.changed() => continue,
+        };
+        let packet = match polled {
             Ok(Event::Incoming(packet)) => packet,
             Ok(Event::Outgoing(_)) => continue,
             Err(rumqttc::ConnectionError::ConnectionRefused(code)) => {
@@ -479,11 +500,20 @@ async fn pump_v311(mut events: rumqttc::EventLoop, tell: mpsc::UnboundedSender<H
     }
 }
 
-async fn pump_v5(mut events: v5::EventLoop, tell: mpsc::UnboundedSender<Heard>) {
+async fn pump_v5(
+    mut events: v5::EventLoop,
+    tell: mpsc::UnboundedSender<Heard>,
+    mut freezing: watch::Receiver<bool>,
+) {
     use v5::mqttbytes::v5::{Packet, PubRecReason};
     use v5::{ConnectionError, Event, StateError};
     loop {
-        let packet = match events.poll().await {
+        thaw(&mut freezing).await;
+        let polled = tokio::select! {
+            polled = events.poll() => polled,
+            _ = freezing.changed() => continue,
+        };
+        let packet = match polled {
             Ok(Event::Incoming(packet)) => packet,
             Ok(Event::Outgoing(_)) => continue,
             Err(error) => {

@@ -16,7 +16,7 @@ use super::page::{Paging, changed, page};
 use crate::account::Account;
 use crate::password::{self, StoredPassword};
 use crate::refusal::Refusal;
-use crate::server::ADMIN;
+use crate::settings::ADMIN;
 use crate::store::user;
 
 type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;

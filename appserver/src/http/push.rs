@@ -57,14 +57,16 @@ pub(super) async fn push(
         .courier
         .write(move |tx| tx.accept(envelope.clone(), Hop::Server(Server::Message)))
         .await?;
-    let outcome = match request.wait {
-        Some(wait) => api.courier.outcome(id, wait.0, Until::End).await,
-        None => {
-            api.courier
-                .outcome(id, api.push.custody_wait, Until::Custody)
-                .await
-        }
+    let (within, until) = match request.wait {
+        Some(wait) => (wait.0, Until::End),
+        None => (api.push.custody_wait, Until::Custody),
     };
+    // A server that stops does not wait: the push is on disk, and 202 is the truth.
+    let outcome = api
+        .stop
+        .run_until_cancelled(api.courier.outcome(id, within, until))
+        .await
+        .flatten();
     match outcome {
         Some((status, _)) if status.is_error() => Err(Refusal::of_message(
             status,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use irsp_protocol::presence::Reason;
-use irsp_protocol::{Kind, Principal, Topic};
-use irsp_session::{CloseCause, Connect, Connection, Handshake, Progress, Session, Will};
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{Kind, Principal, Status, Topic};
+use irsp_session::{CloseCause, Connect, Connection, Handshake, Limits, Progress, Session, Will};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout, timeout_at};
 
@@ -40,7 +41,16 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
     let arrival = async {
         let opened = transport.open(socket, &edge.domain).await?;
         let mut wire = Wire::new(opened.stream);
-        let greeted = greet(&mut wire, edge, began).await?;
+        let is_server = opened
+            .certificate
+            .as_ref()
+            .is_some_and(|bearer| bearer.as_server().is_some());
+        let limits = if is_server {
+            &edge.server_limits
+        } else {
+            &edge.session_limits
+        };
+        let greeted = greet(&mut wire, limits, began).await?;
         Ok::<_, io::Error>((wire, greeted, opened.certificate))
     };
     let (mut wire, greeted, certificate) = match timeout_at(deadline, arrival).await {
@@ -59,10 +69,10 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
 /// Reads up to CONNECT. `None` if the client was refused; the refusal is written.
 async fn greet(
     wire: &mut Wire,
-    edge: &Edge,
+    limits: &Arc<Limits>,
     began: Instant,
 ) -> io::Result<Option<(Handshake, Box<Connect>)>> {
-    let mut handshake = Handshake::new(Arc::clone(&edge.session_limits), began);
+    let mut handshake = Handshake::new(Arc::clone(limits), began);
     loop {
         let mut progress = Progress::More;
         wire.read(|bytes| progress = handshake.input(bytes, Instant::now()))
@@ -108,6 +118,14 @@ async fn admit(
         }
     };
     let principal = identity.principal();
+    if let Some(will) = &connect.will
+        && let Err(status) = granted_will(edge, &principal, will)
+    {
+        tracing::info!(%peer, %principal, topic = %will.publish.topic, %status, "will refused");
+        wire.output()
+            .extend_from_slice(&handshake.refuse(&login::refusal(status)));
+        return;
+    }
     let assigned = connect
         .client_id
         .is_empty()
@@ -362,15 +380,27 @@ async fn report(edge: &Edge, event: Event) {
     }
 }
 
+/// What a will is, if its sender may publish it: an upload or a live message.
+fn granted_will(edge: &Edge, owner: &Principal, will: &Will) -> Result<Branch, Status> {
+    let mut topic = Topic::parse(&will.publish.topic).map_err(|_| Status::FORBIDDEN)?;
+    access::localise(&mut topic, &edge.domain);
+    access::publish(owner, &topic, &*edge.enforcer.directory)?;
+    let is_upload = matches!(topic.branch, Branch::Up { .. });
+    if !(is_upload || matches!(topic.branch, Branch::Live { .. })) || (is_upload && will.publish.retain) {
+        return Err(Status::FORBIDDEN);
+    }
+    Ok(topic.branch)
+}
+
 /// Publishes a will, after its delay if the client has not come back by then [MQTT-3.1.3-9].
 fn publish_will(edge: &Edge, will: Will, mailbox: &Arc<Mailbox>, session_expiry: Duration) {
-    let Ok(mut topic) = Topic::parse(&will.publish.topic) else {
-        return tracing::debug!(topic = %will.publish.topic, "a will on a topic outside the contract");
+    // Granted at CONNECT; a right that was withdrawn since then counts.
+    let branch = match granted_will(edge, mailbox.owner(), &will) {
+        Ok(branch) => branch,
+        Err(status) => {
+            return tracing::info!(owner = %mailbox.owner(), %status, "a will that is no longer granted");
+        }
     };
-    access::localise(&mut topic, &edge.domain);
-    if let Err(status) = access::publish(mailbox.owner(), &topic, &*edge.enforcer.directory) {
-        return tracing::info!(owner = %mailbox.owner(), %status, "a will that is not granted");
-    }
     let will_of = WillOf {
         topics: Arc::clone(&edge.enforcer.topics),
         courier: edge.courier.clone(),
@@ -387,6 +417,6 @@ fn publish_will(edge: &Edge, will: Will, mailbox: &Arc<Mailbox>, session_expiry:
                 return;
             }
         }
-        will_of.publish(topic.branch, will);
+        will_of.publish(branch, will);
     });
 }

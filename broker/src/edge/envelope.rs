@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::topics::{CORRELATION_DATA, RESPONSE_TOPIC};
+
 /// Why a publish on a topic of the contract is not understood.
 #[derive(Debug, Error)]
 pub(super) enum Malformed {
@@ -65,12 +67,12 @@ pub(super) fn from_publish(
     if let Some(topic) = &properties.response_topic {
         envelope
             .attributes
-            .push(("responsetopic".to_owned(), topic.to_string()));
+            .push((RESPONSE_TOPIC.to_owned(), topic.to_string()));
     }
     if let Some(data) = &properties.correlation_data {
         envelope
             .attributes
-            .push(("correlationdata".to_owned(), STANDARD.encode(data)));
+            .push((CORRELATION_DATA.to_owned(), STANDARD.encode(data)));
     }
     Ok(envelope)
 }

@@ -34,6 +34,8 @@ pub(crate) struct Edge {
     pub(crate) domain: Domain,
     pub(crate) limits: Limits,
     pub(crate) session_limits: Arc<irsp_session::Limits>,
+    /// For servers of this domain, whose packets are bus frames.
+    pub(crate) server_limits: Arc<irsp_session::Limits>,
     pub(crate) message_expiry: Duration,
     pub(crate) enforcer: Enforcer,
     pub(crate) courier: Courier,

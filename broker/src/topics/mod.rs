@@ -12,6 +12,8 @@ mod retained;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 use irsp_protocol::topic::Branch;
@@ -22,6 +24,10 @@ use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
 use crate::sessions::mailbox::{End, Mailbox};
+
+/// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
+pub(crate) const RESPONSE_TOPIC: &str = "responsetopic";
+pub(crate) const CORRELATION_DATA: &str = "correlationdata";
 
 /// The subscriptions and retained messages of all sessions.
 #[derive(Debug)]
@@ -159,7 +165,13 @@ impl Topics {
 
     /// Hands a push to a principal's own sessions that are subscribed to it. A session that holds it already,
     /// unacknowledged, does not get it twice.
-    pub(crate) fn push(&self, sessions: &[Arc<Mailbox>], to: &Principal, envelope: &Envelope) {
+    pub(crate) fn push(
+        &self,
+        sessions: &[Arc<Mailbox>],
+        to: &Principal,
+        envelope: &Envelope,
+        expires: Instant,
+    ) {
         let Some(channel) = envelope.channel.clone() else {
             return;
         };
@@ -174,6 +186,7 @@ impl Topics {
         };
         let mut publish = Publish::new(topic.to_string(), envelope.data.clone(), QoS::AtLeastOnce);
         publish.properties = Some(Box::new(properties(envelope)));
+        publish.expires = Some(expires);
         let publish = Arc::new(publish);
         for hearer in self.hearers(&publish.topic, None) {
             let own = sessions
@@ -260,12 +273,17 @@ fn properties(envelope: &Envelope) -> PublishProperties {
         text("time", envelope.time.to_string()),
         text("expirytime", envelope.expires.to_string()),
     ];
-    for (name, value) in &envelope.attributes {
-        user_properties.push((name.as_str().into(), value.as_str().into()));
-    }
-    PublishProperties {
+    let mut properties = PublishProperties {
         content_type: envelope.content_type.as_deref().map(ByteString::from),
-        user_properties,
         ..PublishProperties::default()
+    };
+    for (name, value) in &envelope.attributes {
+        match name.as_str() {
+            RESPONSE_TOPIC => properties.response_topic = Some(value.as_str().into()),
+            CORRELATION_DATA => properties.correlation_data = STANDARD.decode(value).ok().map(Bytes::from),
+            name => user_properties.push((name.into(), value.as_str().into())),
+        }
     }
+    properties.user_properties = user_properties;
+    properties
 }

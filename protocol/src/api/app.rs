@@ -15,7 +15,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::address::{Address, Domain, Id, Principal};
-use crate::envelope::MessageId;
+use crate::message_id::MessageId;
 use crate::presence::{Connectivity, Presence, Reason};
 use crate::receipt::{Answer, Receipt, Stage};
 use crate::status::Status;
