@@ -15,10 +15,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Settings(#[from] irsp_config::ConfigError),
     #[error("log.level = {level:?}: {error}: write error, warn, info, debug, trace or target=level")]
-    LogLevel {
-        level: String,
-        error: String,
-    },
+    LogLevel { level: String, error: String },
     #[error("logs cannot be started: {0}")]
     Logs(String),
     #[error("the runtime cannot be started: {0}")]

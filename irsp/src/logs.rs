@@ -28,7 +28,11 @@ pub(crate) fn filter(log: &Log) -> Result<EnvFilter, Failure> {
         error,
     };
     // EnvFilter takes a bare word that is no level for a target, and then logs nothing else.
-    for word in level.split(',').map(str::trim).filter(|part| !part.contains(['=', '['])) {
+    for word in level
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.contains(['=', '[']))
+    {
         word.parse::<LevelFilter>()
             .map_err(|_| refused(format!("{word:?} is not a level")))?;
     }

@@ -1,6 +1,7 @@
 """A paho client with an inbox, for 3.1.1 and 5.0, over plain TCP, TLS and WebSocket."""
 
 import json
+import socket
 import threading
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from .waiting import DEADLINE, until
+from .waiting import DEADLINE
 
 V311 = paho.MQTTv311
 V5 = paho.MQTTv5
@@ -43,7 +44,6 @@ class Client:
         session_expiry=None,
         clean=True,
         will=None,
-        trust=True,
     ):
         transport = "websockets" if over == "ws" else "tcp"
         extra = {} if version == V5 else {"clean_session": clean}
@@ -62,7 +62,7 @@ class Client:
         if over == "ws":
             self.paho.ws_set_options(path="/mqtt")
         if over == "tls":
-            self.paho.tls_set(ca_certs=str(platform.ca) if trust else None)
+            self.paho.tls_set(ca_certs=str(platform.ca))
         if will:
             topic, payload, *rest = will
             self.paho.will_set(topic, payload, qos=1, retain=bool(rest and rest[0]))
@@ -156,10 +156,15 @@ class Client:
         self.paho.loop_stop()
 
     def vanish(self):
-        """Closes the socket without a goodbye."""
+        """Closes the connection without a goodbye."""
         self.paho.on_disconnect = None
+        door = self.paho.socket()
+        if door is not None:
+            try:
+                door.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the server was first
         self.paho.loop_stop()
-        self.paho._sock_close()
         self.closed = 0
 
     def wait_closed(self, within=DEADLINE):
@@ -204,8 +209,3 @@ class Client:
         with self._changed:
             self._acks[mid] = code
             self._changed.notify_all()
-
-
-def closed_soon(client):
-    """Waits until the connection is gone."""
-    until(lambda: client.closed is not None, "the connection ends")

@@ -1,20 +1,28 @@
 """Point 4: who may connect and what they may do; every no has its code."""
 
-import time
+import socket
+import ssl
 
 from . import mosquitto
 from .mqtt import V5, V311
 from .story import Device, Story
-from .wire import BareClient
+from .wire import BareClient, ended
 
 BAD_USER_NAME_OR_PASSWORD_V5 = 0x86
 BAD_USER_NAME_OR_PASSWORD_V311 = 4
 NOT_AUTHORIZED = 0x87
+SESSION_TAKEN_OVER = 0x8E
+PACKET_TOO_LARGE = 0x95
 SUBACK_FAILURE_V311 = 0x80
 ADMINISTRATIVE_ACTION = 0x98
 
 
 class Connecting(Story):
+    def bare(self, username, password):
+        client = BareClient(self.platform, username, password)
+        self.addCleanup(client.close)
+        return client
+
     def test_every_client_library_over_every_transport(self):
         device, app = self.a_device(), self.an_application()
         topic = device.topic(f"up/{app.id}/temp")
@@ -49,11 +57,26 @@ class Connecting(Story):
             with self.subTest(code=code):
                 wrong = Device(device.id, code or " ")
                 self.assertEqual(self.client(wrong).connect(), BAD_USER_NAME_OR_PASSWORD_V5)
-                bare = BareClient(self.platform, device.username, code)
+                bare = self.bare(device.username, code)
                 self.assertEqual(bare.connack, BAD_USER_NAME_OR_PASSWORD_V311)
                 self.assertTrue(bare.ended())
         code, said = mosquitto.publish(self.platform, device.username, "wrong", "v1/x", "x", version="311")
         self.assertEqual(code, BAD_USER_NAME_OR_PASSWORD_V311, said)
+
+    def test_a_session_belongs_to_its_principal_whatever_the_client_id(self):
+        ann, bob = self.a_user(), self.a_user()
+        first = self.connected(ann, client_id="phone")
+        self.connected(bob, client_id="phone")
+        self.assertEqual(first.subscribe(f"v1/usr/{ann.id}/status"), [1])
+        self.connected(ann, client_id="phone")
+        self.assertEqual(first.wait_closed(), SESSION_TAKEN_OVER)
+
+    def test_a_packet_that_is_too_large_ends_its_connection_with_the_code(self):
+        device = self.a_device()
+        client = self.connected(device)
+        client.send(device.topic("live/x"), "x" * 2_000_000)
+        self.assertEqual(client.wait_closed(), PACKET_TOO_LARGE)
+        self.connected(device)
 
     def test_an_unknown_device_looks_like_a_wrong_code(self):
         unknown = Device("nobody", self.a_device().code)
@@ -61,11 +84,9 @@ class Connecting(Story):
 
     def test_names_that_are_no_principal_are_refused(self):
         device = self.a_device()
-        for name in ("lamp", "dev/", "dev/a/b", "srv/message", "as/home.example", "xxx/lamp-1", "dev/" + "x" * 300):
+        for name in ("lamp", "dev/", "dev/a/b", "srv/message", "as/home.example", "xxx/lamp-1", "dev/" + "x" * 90):
             with self.subTest(name=name):
-                bare = BareClient(self.platform, name, device.code) if len(name) < 50 else None
-                if bare:
-                    self.assertIn(bare.connack, (4, 5))
+                self.assertIn(self.bare(name, device.code).connack, (4, 5))
                 code, said = mosquitto.publish(self.platform, name, device.code, "v1/x", "x")
                 self.assertIn(code, (BAD_USER_NAME_OR_PASSWORD_V5, NOT_AUTHORIZED), said)
 
@@ -100,11 +121,32 @@ class Connecting(Story):
         self.assertEqual(self.admin.patch(f"/v1/devices/{device.id}", {"disabled": False}).code, 200)
         self.connected(device)
 
-    def test_a_bad_certificate_authority_does_not_stop_others(self):
+    def test_who_does_not_trust_the_ca_stops_nobody_else(self):
+        host, port = self.platform.tls
+        distrusting = ssl.create_default_context()
+        with socket.create_connection((host, port), timeout=5) as door, self.assertRaises(ssl.SSLError):
+            distrusting.wrap_socket(door, server_hostname="localhost")
+        self.connected(self.a_device(), over="tls")
+
+    def test_a_websocket_on_another_path_or_without_mqtt_is_refused(self):
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        upgrade += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        for path, headers, code in (
+            ("/other", upgrade + "Sec-WebSocket-Protocol: mqtt\r\n", "404"),
+            ("/mqtt", upgrade, "400"),
+            ("/mqtt", upgrade + "Sec-WebSocket-Protocol: chat\r\n", "400"),
+        ):
+            with self.subTest(path=path), socket.create_connection(self.platform.ws, timeout=5) as door:
+                door.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+                self.assertEqual(door.recv(1000).decode().split()[1:2], [code])
+
+    def test_silent_sockets_keep_nobody_out(self):
+        doors = [socket.create_connection(address) for address in (self.platform.tcp, self.platform.tls) for _ in range(50)]
+        for door in doors:
+            self.addCleanup(door.close)
         device = self.a_device()
-        with self.assertRaises(OSError):
-            self.client(device, over="tls", trust=False).connect()
-        self.connected(device, over="tls")
+        for over in ("tcp", "tls", "ws"):
+            self.connected(device, over=over).leave()
 
 
 class ForeignTopics(Story):
@@ -236,22 +278,8 @@ class WrongInput(Story):
         device = self.a_device()
         good = self.connected(device)
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff\x7f", b"\x00" * 64, b"\x30\x05\x00\x01a\x00"):
-            bare = BareClient(self.platform, self.a_device().username, "x") if False else None
-            self.assertIsNone(bare)
-            with self.subTest(garbage=garbage):
-                self.assertTrue(self.ends(garbage))
+            with self.subTest(garbage=garbage), socket.create_connection(self.platform.tcp, timeout=5) as door:
+                door.sendall(garbage)
+                self.assertTrue(ended(door))
         app = self.an_application()
         self.assertEqual(good.publish(device.topic(f"up/{app.id}/temp"), "1"), 0)
-
-    def ends(self, garbage):
-        import socket
-
-        with socket.create_connection(self.platform.tcp, timeout=5) as door:
-            door.sendall(garbage)
-            start = time.monotonic()
-            try:
-                while door.recv(100):
-                    pass
-            except ConnectionError:
-                pass
-            return time.monotonic() - start < 5

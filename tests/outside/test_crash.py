@@ -1,9 +1,8 @@
 """Point 8: kill -9 at any time, and what was accepted is there, once."""
 
-import unittest
-
 from .mqtt import V311
 from .story import Story
+from .waiting import until
 
 
 class Crash(Story):
@@ -58,8 +57,7 @@ class Crash(Story):
         lamp = self.connected(device)
         topic = device.topic(f"up/{app.id}/n")
         sent = {n: lamp.send(topic, n) for n in range(400)}
-        while sum(lamp.acked(mid) is not None for mid in sent.values()) < 100 and lamp.closed is None:
-            pass
+        until(lambda: sum(lamp.acked(mid) is not None for mid in sent.values()) >= 100, "100 PUBACKs")
         self.platform.kill()
         lamp.vanish()
         acknowledged = {n for n, mid in sent.items() if lamp.acked(mid) == 0}
@@ -68,15 +66,10 @@ class Crash(Story):
         self.assertGreaterEqual(len(acknowledged), 100)
         end = self.connected(device)
         end.publish(topic, '"end"')
-        stored = self.until_end(app)
+        until(lambda: (found := self.uploads(app)) and found[-1]["data"] == "end", "the last upload")
+        stored = [upload["data"] for upload in self.uploads(app)[:-1]]
         self.assertEqual(len(stored), len(set(stored)), "stored twice")
         self.assertLessEqual(acknowledged, set(stored))
-
-    def until_end(self, app):
-        from .waiting import until
-
-        until(lambda: (u := self.uploads(app)) and u[-1]["data"] == "end", "the last upload")
-        return [upload["data"] for upload in self.uploads(app)[:-1]]
 
     def test_principals_bindings_and_a_reset_code_survive(self):
         device, user = self.a_device(), self.a_user()
@@ -122,7 +115,3 @@ class PresenceAfterACrash(Story):
                 states.append((event["state"], event["reason"]))
         self.assertEqual(states[-1], ("offline", "disconnected"))
         self.assertTrue(all(state == "online" for state, _ in states[:-1]), states)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -19,7 +19,8 @@ class Provisioned(Story):
         out, done = self.provision("--app-key-out", self.platform.dir / "climate.key")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(out.stat().st_mode & 0o777, 0o600)
-        lines = list(csv.reader(out.open()))
+        with out.open() as file:
+            lines = list(csv.reader(file))
         devices = [line for line in lines if line[1].startswith("dev/")]
         self.assertEqual([line[1] for line in devices], [f"dev/sim-{n}" for n in range(1, 21)])
         self.connected(Device("sim-7", devices[6][2])).leave()

@@ -117,7 +117,7 @@ class Pushes(Story):
         self.assertEqual(down.payload, b"on")
         id = self.answer(lamp, device, down)
         status = developer.receive("/status").json
-        self.assertEqual((status["code"], status["id"]), (200, id))
+        self.assertEqual((status["code"], status["id"], status["message"]), (200, "mine-1", id))
         self.receipt(app.http, id, status=200)
 
     def test_a_bound_user_pushes_by_mqtt_and_http(self):
@@ -178,6 +178,15 @@ class Pushes(Story):
         self.admin.delete(f"/v1/devices/{device.id}")
         self.receipt(app.http, pushed["id"], status=410)
 
+    def test_a_reset_device_does_not_get_what_was_waiting(self):
+        device, app = self.a_device(), self.an_application()
+        waiting = self.push(app, device, data=1)
+        reset = self.admin.post(f"/v1/devices/{device.id}/reset")
+        lamp = self.listening(type(device)(device.id, reset["code"]))
+        self.push(app, device, data=2)
+        self.assertEqual(lamp.receive("/down/").json, 2)
+        self.assertGreaterEqual(self.receipt(app.http, waiting["id"])["status"], 400)
+
     def test_an_expired_push_is_408_and_never_delivered(self):
         device, app = self.a_device(), self.an_application()
         pushed = self.push(app, device, data=1, expiry="1s")
@@ -210,6 +219,36 @@ class Pushes(Story):
         self.assertGreaterEqual(thief.publish(other.topic(f"ack/{pushed['id']}"), "200"), 0x80)
         self.assertGreaterEqual(thief.publish(device.topic(f"ack/{pushed['id']}"), "200"), 0x80)
         self.assertEqual(self.receipt(app.http, pushed["id"])["status"], 202)
+
+    def test_a_malformed_answer_and_one_to_no_push_are_refused(self):
+        device = self.a_device()
+        lamp = self.connected(device)
+        nothing = "0190163d-8694-739b-aea5-966c26f8ad91"
+        for topic, answer in ((f"ack/{nothing}", "200"), (f"ack/{nothing}", "hello"), ("ack/17", "200")):
+            self.assertGreaterEqual(lamp.publish(device.topic(topic), answer), 0x80, (topic, answer))
+
+    def test_a_large_push_arrives_whole_and_a_larger_one_is_413(self):
+        device, app = self.a_device(), self.an_application()
+        text = "x" * 900_000
+        self.assertEqual(self.push(app, device, text=text).code, 202)
+        self.assertEqual(self.push(app, device, text=text * 2).code, 413)
+        self.assertEqual(self.listening(device).receive("/down/").payload.decode(), text)
+
+    def test_a_foreign_domain_is_421(self):
+        device, app = self.a_device(), self.an_application()
+        for domain, code in (("home.example", 202), ("other.example", 421)):
+            pushed = app.http.post("/v1/push", {"to": f"{device.username}@{domain}", "channel": "c", "data": 1})
+            self.assertEqual(pushed.code, code)
+
+    def test_what_an_application_may_not_reach_is_403(self):
+        device, other = self.a_device(), self.a_device()
+        only = {"only": [device.username]}
+        app = self.an_application(hears=only, pushes=only)
+        self.assertEqual([self.push(app, to).code for to in (device, other)], [202, 403])
+        self.assertEqual(app.http.get(f"/v1/presence/{other.username}").code, 403)
+        developer = self.connected(app)
+        filters = ("v1/dev/+/presence", device.topic("presence"), other.topic("presence"))
+        self.assertEqual(developer.subscribe(*filters), [NOT_AUTHORIZED, 1, NOT_AUTHORIZED])
 
     def test_receipts_are_for_those_concerned(self):
         device, app, other = self.a_device(), self.an_application(), self.an_application()

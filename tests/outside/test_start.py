@@ -4,7 +4,7 @@ import stat
 import subprocess
 import unittest
 
-from .platform import Apart, Platform, run
+from .platform import Platform, run
 from .story import Story
 
 
@@ -69,40 +69,3 @@ class SecondStart(unittest.TestCase):
         self.assertEqual(second.returncode, 1)
         self.assertEqual(len(second.stderr.splitlines()), 1, second.stderr)
         self.assertIn("another irsp", second.stderr)
-
-
-class RolesApart(Story):
-    """The same way through the platform with each role in its own process."""
-
-    shape = Apart
-
-    def test_upload_status_push_and_presence(self):
-        device, app, user = self.a_device(), self.an_application(), self.a_user()
-        self.bind(user, device)
-        lamp = self.connected(device, over="tls")
-        lamp.subscribe(device.topic("status"), device.topic("down/#"))
-        self.presence(device, state="online")
-
-        self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/temp"), "21.5"), 0)
-        self.assertEqual(lamp.receive("/status").json["code"], 200)
-        self.assertEqual([upload["data"] for upload in self.stored(app, 1)], [21.5])
-
-        pushed = user.http.post("/v1/push", {"to": device.username, "channel": "set", "data": {"on": True}})
-        self.assertEqual(pushed.code, 202, pushed.body)
-        down = lamp.receive("/down/")
-        self.assertEqual(lamp.publish(device.topic(f"ack/{pushed['id']}"), "200"), 0)
-        self.receipt(user.http, pushed["id"], status=200)
-        self.assertEqual(down.json, {"on": True})
-
-    def test_clients_connect_and_upload_while_the_other_roles_are_down(self):
-        device, app = self.a_device(), self.an_application()
-        self.platform.kill_role("account")
-        self.platform.kill_role("appserver")
-
-        lamp = self.connected(device)
-        self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/temp"), "1"), 0)
-
-        self.platform.start_role("account")
-        self.platform.start_role("appserver")
-        app = type(app)(app.id, app.key, self.platform.admin().as_application(app.id, app.key))
-        self.assertEqual([upload["data"] for upload in self.stored(app, 1)], [1])

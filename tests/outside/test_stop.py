@@ -5,11 +5,17 @@ import time
 
 from .mqtt import V5, V311
 from .story import Story
+from .waiting import until
 
 SERVER_SHUTTING_DOWN = 0x8B
 
 
 class Stop(Story):
+    def setUp(self):
+        if self.platform.process.child.poll() is not None:
+            self.platform.start()
+        super().setUp()
+
     def test_clients_are_told_and_the_exit_code_is_0(self):
         lamps = [self.connected(self.a_device(), over=over) for over in ("tcp", "tls", "ws")]
         old = self.connected(self.a_device(), version=V311)
@@ -18,19 +24,17 @@ class Stop(Story):
         self.assertLess(time.monotonic() - start, 10)
         self.assertEqual([lamp.wait_closed() for lamp in lamps], [SERVER_SHUTTING_DOWN] * 3)
         old.wait_closed()
-        self.platform.start()
 
     def test_nothing_acknowledged_is_lost(self):
         device, app = self.a_device(), self.an_application()
         lamp = self.connected(device, version=V5)
         topic = device.topic(f"up/{app.id}/n")
         sent = {n: lamp.send(topic, n) for n in range(300)}
-        while sum(lamp.acked(mid) is not None for mid in sent.values()) < 50 and lamp.closed is None:
-            time.sleep(0.001)
+        until(lambda: sum(lamp.acked(mid) is not None for mid in sent.values()) >= 50, "50 PUBACKs")
         self.assertEqual(self.platform.stop(), 0)
         lamp.wait_closed()
-        acknowledged = [n for n, mid in sent.items() if lamp.acked(mid) == 0]
         self.platform.start()
+        acknowledged = [n for n, mid in sent.items() if lamp.acked(mid) == 0]
         stored = [upload["data"] for upload in self.stored(app, len(acknowledged))]
         self.assertEqual(len(stored), len(set(stored)))
         self.assertLessEqual(set(acknowledged), set(stored))
@@ -43,7 +47,6 @@ class Stop(Story):
         self.assertLess(time.monotonic() - start, 9)
         for stream in streams:
             stream.close()
-        self.platform.start()
 
     def test_a_waiting_push_does_not_hold_it_up(self):
         device, app = self.a_device(), self.an_application()
@@ -65,4 +68,3 @@ class Stop(Story):
         self.assertLess(time.monotonic() - start, 9)
         waiting.join(timeout=10)
         self.assertEqual(answers, [202])
-        self.platform.start()

@@ -3,8 +3,9 @@
 import json
 
 from . import mosquitto
-from .mqtt import V311
+from .mqtt import V5, V311
 from .story import Story
+from .waiting import until
 
 
 class Uploads(Story):
@@ -86,6 +87,34 @@ class Uploads(Story):
         lamp.publish(device.topic(f"up/{app.id}/temp"), "2")
         self.assertEqual([stream.next()["data"], stream.next()["data"]], [1, 2])
 
+    def test_a_stream_resumes_where_it_ended(self):
+        device, app = self.a_device(), self.an_application()
+        lamp = self.connected(device)
+        for n in range(4):
+            lamp.publish(device.topic(f"up/{app.id}/n"), n)
+        seen = self.stored(app, 4)[1]["seq"]
+        stream = app.http.stream(f"/v1/apps/{app.id}/uploads/stream?after={seen}")
+        self.addCleanup(stream.close)
+        self.assertEqual([stream.next()["data"], stream.next()["data"]], [2, 3])
+
+    def test_a_developer_who_was_away_hears_what_came_meanwhile(self):
+        device, app = self.a_device(), self.an_application()
+        for version in (V311, V5):
+            with self.subTest(version=version):
+                desk = {"version": version, "client_id": "desk", "clean": False}
+                if version == V5:
+                    desk["session_expiry"] = 3600
+                developer = self.connected(app, **desk)
+                developer.subscribe(f"v1/dev/+/up/{app.id}/#")
+                developer.leave()
+                lamp = self.connected(device)
+                for n in range(3):
+                    lamp.publish(device.topic(f"up/{app.id}/n"), n)
+                developer = self.connected(app, **desk)
+                self.assertTrue(developer.session_present)
+                self.assertEqual([developer.receive("/up/").json for _ in range(3)], [0, 1, 2])
+                developer.leave()
+
     def test_a_developer_subscribes_with_the_application_key(self):
         device, app = self.a_device(), self.an_application()
         developer = mosquitto.Subscriber(self.platform, app.username, app.key, f"v1/dev/+/up/{app.id}/#", count=2)
@@ -110,8 +139,9 @@ class Uploads(Story):
             lamp.publish(device.topic(f"up/{app.id}/n"), n)
         for n in range(20):
             self.assertEqual(whole.receive().json, n)
-        heard = sorted(message.json for worker in workers for message in worker.received(""))
-        self.assertEqual(heard, list(range(20)))
+        heard = lambda: sorted(message.json for worker in workers for message in worker.received("/up/"))
+        until(lambda: len(heard()) >= 20, "the workers have all")
+        self.assertEqual(heard(), list(range(20)))
 
     def test_a_users_upload_is_stored_too(self):
         user, app = self.a_user(), self.an_application()

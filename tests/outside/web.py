@@ -3,6 +3,7 @@
 import base64
 import json
 import queue
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -93,7 +94,8 @@ class EventStream:
         first = self.response.readline()
         if not first.startswith(b":"):
             raise AssertionError(f"a stream starts with a comment, not {first!r}")
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         event = {}
@@ -115,4 +117,12 @@ class EventStream:
         return json.loads(self.events.get(timeout=within)["data"])
 
     def close(self):
+        """Wakes the reader first, which holds the response while it waits."""
+        if self._reader.is_alive():
+            try:
+                with socket.fromfd(self.response.fileno(), socket.AF_INET, socket.SOCK_STREAM) as door:
+                    door.shutdown(socket.SHUT_RDWR)
+            except (OSError, ValueError, AttributeError):
+                pass  # the server was first
+        self._reader.join()
         self.response.close()

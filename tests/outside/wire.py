@@ -11,6 +11,24 @@ def _text(text):
     return struct.pack(">H", len(data)) + data
 
 
+def _length(number):
+    """A variable byte integer [MQTT-1.5.5]."""
+    low, high = number % 128, number // 128
+    return bytes([low | 0x80]) + _length(high) if high else bytes([low])
+
+
+def ended(door):
+    """Waits until the server closes a connection; True when it did within the deadline."""
+    try:
+        while door.recv(4096):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        pass
+    return True
+
+
 class BareClient:
     """Sends CONNECT and then only what it is told to."""
 
@@ -18,7 +36,7 @@ class BareClient:
         body = _text("MQTT") + bytes([4, 0b1100_0010]) + struct.pack(">H", keep_alive)
         body += _text(client_id) + _text(username) + _text(password)
         self.socket = socket.create_connection(platform.tcp, timeout=DEADLINE)
-        self.socket.sendall(bytes([0x10, len(body)]) + body)
+        self.socket.sendall(b"\x10" + _length(len(body)) + body)
         connack = self._exactly(4)
         if connack[:2] != b"\x20\x02":
             raise AssertionError(f"not a CONNACK: {connack.hex()}")
@@ -26,14 +44,7 @@ class BareClient:
 
     def ended(self):
         """Waits until the server closes the connection; True when it did within the deadline."""
-        try:
-            while self.socket.recv(4096):
-                pass
-        except TimeoutError:
-            return False
-        except ConnectionError:
-            pass
-        return True
+        return ended(self.socket)
 
     def reset(self):
         """Dies: the peer gets a TCP reset."""

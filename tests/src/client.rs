@@ -4,6 +4,7 @@
 //! library has them: `Success`, `NotAuthorized`, `SessionTakenOver`.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ impl Connecting {
             answers: VecDeque::new(),
             resumed: false,
             frozen,
-            _pump: pump,
+            pump,
         };
         match client.answer().await? {
             Heard::Connected { resumed } => client.resumed = resumed,
@@ -236,7 +237,7 @@ pub struct Client {
     answers: VecDeque<Heard>,
     resumed: bool,
     frozen: watch::Sender<bool>,
-    _pump: JoinSet<()>,
+    pump: JoinSet<()>,
 }
 
 impl Client {
@@ -269,7 +270,9 @@ impl Client {
             }
             Link::V5(client) => {
                 let qos = v5::mqttbytes::qos(qos).context("no such QoS")?;
-                client.publish(topic, qos, retain, payload.as_bytes().to_vec()).await?;
+                client
+                    .publish(topic, qos, retain, payload.as_bytes().to_vec())
+                    .await?;
             }
         }
         Ok(())
@@ -411,6 +414,12 @@ impl Client {
         self.frozen.send_replace(true);
     }
 
+    /// Closes the socket without a goodbye. When this returns the client acknowledges nothing any more; a client that
+    /// is merely dropped may, for a moment.
+    pub async fn cut(mut self) {
+        self.pump.shutdown().await;
+    }
+
     /// Says goodbye and goes.
     pub async fn leave(mut self) -> Result<()> {
         match &self.link {
@@ -457,46 +466,60 @@ async fn pump_v311(
     tell: mpsc::UnboundedSender<Heard>,
     mut freezing: watch::Receiver<bool>,
 ) {
-    use rumqttc::{Event, Packet};
+    use rumqttc::{ConnectionError, Event};
+    let pass = |event| {
+        if let Event::Incoming(packet) = event
+            && let Some(heard) = heard_v311(packet)
+        {
+            let _ = tell.send(heard);
+        }
+    };
     loop {
         thaw(&mut freezing).await;
         let polled = tokio::select! {
             polled = events.poll() => polled,
             _ = freezing.changed() => continue,
         };
-        let packet = match polled {
-            Ok(Event::Incoming(packet)) => packet,
-            Ok(Event::Outgoing(_)) => continue,
-            Err(rumqttc::ConnectionError::ConnectionRefused(code)) => {
-                let _ = tell.send(Heard::Lost(format!("{code:?}")));
-                return;
+        let error = match polled {
+            Ok(event) => {
+                pass(event);
+                continue;
             }
-            Err(error) => {
-                let _ = tell.send(Heard::Lost(error.to_string()));
-                return;
-            }
+            Err(error) => error,
         };
-        let heard = if let Packet::ConnAck(connack) = packet {
-            Heard::Connected {
-                resumed: connack.session_present,
-            }
-        } else if let Packet::Publish(publish) = packet {
-            Heard::Message(Message {
-                topic: publish.topic,
-                payload: publish.payload,
-                qos: publish.qos as u8,
-                retain: publish.retain,
-            })
-        } else if let Packet::PubAck(_) | Packet::PubComp(_) = packet {
-            Heard::Published("Success".to_owned())
-        } else if let Packet::SubAck(suback) = packet {
-            Heard::Subscribed(suback.return_codes.iter().map(|code| format!("{code:?}")).collect())
-        } else if let Packet::UnsubAck(_) = packet {
-            Heard::Unsubscribed
+        // What came before the end is still in there.
+        events.state.events.drain(..).for_each(pass);
+        let why = if let ConnectionError::ConnectionRefused(code) = error {
+            format!("{code:?}")
         } else {
-            continue;
+            error.to_string()
         };
-        let _ = tell.send(heard);
+        let _ = tell.send(Heard::Lost(why));
+        return;
+    }
+}
+
+fn heard_v311(packet: rumqttc::Packet) -> Option<Heard> {
+    use rumqttc::Packet;
+    if let Packet::ConnAck(connack) = packet {
+        Some(Heard::Connected {
+            resumed: connack.session_present,
+        })
+    } else if let Packet::Publish(publish) = packet {
+        Some(Heard::Message(Message {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.qos as u8,
+            retain: publish.retain,
+        }))
+    } else if let Packet::PubAck(_) | Packet::PubComp(_) = packet {
+        Some(Heard::Published("Success".to_owned()))
+    } else if let Packet::SubAck(suback) = packet {
+        Some(Heard::Subscribed(names(&suback.return_codes)))
+    } else if let Packet::UnsubAck(_) = packet {
+        Some(Heard::Unsubscribed)
+    } else {
+        None
     }
 }
 
@@ -505,56 +528,70 @@ async fn pump_v5(
     tell: mpsc::UnboundedSender<Heard>,
     mut freezing: watch::Receiver<bool>,
 ) {
-    use v5::mqttbytes::v5::{Packet, PubRecReason};
     use v5::{ConnectionError, Event, StateError};
+    let pass = |event| {
+        if let Event::Incoming(packet) = event
+            && let Some(heard) = heard_v5(packet)
+        {
+            let _ = tell.send(heard);
+        }
+    };
     loop {
         thaw(&mut freezing).await;
         let polled = tokio::select! {
             polled = events.poll() => polled,
             _ = freezing.changed() => continue,
         };
-        let packet = match polled {
-            Ok(Event::Incoming(packet)) => packet,
-            Ok(Event::Outgoing(_)) => continue,
-            Err(error) => {
-                let why = match error {
-                    ConnectionError::ConnectionRefused(code) => format!("{code:?}"),
-                    ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
-                        format!("{reason_code:?}")
-                    }
-                    other => other.to_string(),
-                };
-                let _ = tell.send(Heard::Lost(why));
-                return;
-            }
-        };
-        let heard = if let Packet::ConnAck(connack) = packet {
-            Heard::Connected {
-                resumed: connack.session_present,
-            }
-        } else if let Packet::Publish(publish) = packet {
-            Heard::Message(Message {
-                topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-                payload: publish.payload,
-                qos: publish.qos as u8,
-                retain: publish.retain,
-            })
-        } else if let Packet::PubAck(puback) = packet {
-            Heard::Published(format!("{:?}", puback.reason))
-        } else if let Packet::PubRec(pubrec) = packet {
-            if pubrec.reason == PubRecReason::Success {
+        let error = match polled {
+            Ok(event) => {
+                pass(event);
                 continue;
             }
-            Heard::Published(format!("{:?}", pubrec.reason))
-        } else if let Packet::PubComp(pubcomp) = packet {
-            Heard::Published(format!("{:?}", pubcomp.reason))
-        } else if let Packet::SubAck(suback) = packet {
-            Heard::Subscribed(suback.return_codes.iter().map(|code| format!("{code:?}")).collect())
-        } else if let Packet::UnsubAck(_) = packet {
-            Heard::Unsubscribed
-        } else {
-            continue;
+            Err(error) => error,
         };
-        let _ = tell.send(heard);
+        // What came before the end is still in there.
+        events.state.events.drain(..).for_each(pass);
+        let why = if let ConnectionError::ConnectionRefused(code) = error {
+            format!("{code:?}")
+        } else if let ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) = error {
+            format!("{reason_code:?}")
+        } else {
+            error.to_string()
+        };
+        let _ = tell.send(Heard::Lost(why));
+        return;
     }
+}
+
+fn heard_v5(packet: v5::mqttbytes::v5::Packet) -> Option<Heard> {
+    use v5::mqttbytes::v5::{Packet, PubRecReason};
+    if let Packet::ConnAck(connack) = packet {
+        Some(Heard::Connected {
+            resumed: connack.session_present,
+        })
+    } else if let Packet::Publish(publish) = packet {
+        Some(Heard::Message(Message {
+            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            payload: publish.payload,
+            qos: publish.qos as u8,
+            retain: publish.retain,
+        }))
+    } else if let Packet::PubAck(puback) = packet {
+        Some(Heard::Published(format!("{:?}", puback.reason)))
+    } else if let Packet::PubRec(pubrec) = packet {
+        // PUBREC with success is half of the way; PUBCOMP follows.
+        (pubrec.reason != PubRecReason::Success).then(|| Heard::Published(format!("{:?}", pubrec.reason)))
+    } else if let Packet::PubComp(pubcomp) = packet {
+        Some(Heard::Published(format!("{:?}", pubcomp.reason)))
+    } else if let Packet::SubAck(suback) = packet {
+        Some(Heard::Subscribed(names(&suback.return_codes)))
+    } else if let Packet::UnsubAck(_) = packet {
+        Some(Heard::Unsubscribed)
+    } else {
+        None
+    }
+}
+
+fn names(codes: &[impl Debug]) -> Vec<String> {
+    codes.iter().map(|code| format!("{code:?}")).collect()
 }

@@ -17,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::pki;
 use crate::platform::{Doors, LOOPBACK, Setup};
 
-/// How long a stop may take.
-const STOP: Duration = Duration::from_secs(5);
 /// Retries are quick, so that stories are.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_millis(500);
@@ -97,7 +95,7 @@ impl Here {
     }
 
     /// An orderly stop. What was accepted is on disk, and the ledgers have no residue.
-    pub(crate) async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self, deadline: Duration) -> Result<()> {
         let Here {
             message,
             account,
@@ -116,7 +114,7 @@ impl Here {
             );
         }
         close.cancel();
-        tokio::join!(message.stop(STOP), account.stop(), app.stop());
+        tokio::join!(message.stop(deadline / 2), account.stop(), app.stop());
         while serving.join_next().await.is_some() {}
         Ok(())
     }
@@ -139,7 +137,9 @@ async fn serve(
     let closed = close.clone().cancelled_owned();
     serving.spawn(async move {
         // A listener that ends early is seen by the story that calls it.
-        let _ = axum::serve(listener, service).with_graceful_shutdown(closed).await;
+        let _ = axum::serve(listener, service)
+            .with_graceful_shutdown(closed)
+            .await;
     });
     Ok(address)
 }

@@ -50,7 +50,8 @@ pub(crate) fn make(dir: &Path) -> Result<Files> {
 /// A TLS client that trusts this CA and nobody else.
 pub(crate) fn trusting(ca: &Path) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_file(ca).map_err(|error| anyhow!("{}: {error}", ca.display()))?;
+    let certificate =
+        CertificateDer::from_pem_file(ca).map_err(|error| anyhow!("{}: {error}", ca.display()))?;
     roots.add(certificate)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

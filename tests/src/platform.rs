@@ -36,6 +36,8 @@ pub struct Setup {
     pub presence_grace: Duration,
     pub queue_messages_max: usize,
     pub subscriptions_max: usize,
+    /// How long an orderly stop may take before what is left is cut.
+    pub stop_deadline: Duration,
 }
 
 impl Default for Setup {
@@ -44,6 +46,7 @@ impl Default for Setup {
             presence_grace: Duration::from_secs(30),
             queue_messages_max: 1_000,
             subscriptions_max: 100,
+            stop_deadline: Duration::from_secs(10),
         }
     }
 }
@@ -75,7 +78,7 @@ impl Platform {
     pub async fn start_with(setup: Setup) -> Result<Platform> {
         let data = TempDir::new()?;
         let (here, doors) = Here::start(data.path(), &setup, None).await?;
-        Platform::ready(data, setup, doors, Roles::Here(Box::new(here))).await
+        Platform::at(data, setup, doors, Roles::Here(Box::new(here)))
     }
 
     /// The three roles in three processes of the `irsp` binary. `None`, said loudly, where it has not been built.
@@ -89,13 +92,15 @@ impl Platform {
         let Some((processes, doors)) = Processes::start(layout, data.path(), &setup).await? else {
             return Ok(None);
         };
-        let platform = Platform::ready(data, setup, doors, Roles::Processes(processes)).await?;
+        let platform = Platform::at(data, setup, doors, Roles::Processes(processes))?;
         Ok(Some(platform))
     }
 
-    /// The API answers, and the servers know each other: the first change is in effect everywhere.
-    async fn ready(data: TempDir, setup: Setup, doors: Doors, roles: Roles) -> Result<Platform> {
-        let api = Api::new(format!("http://{}", doors.account), format!("http://{}", doors.app));
+    fn at(data: TempDir, setup: Setup, doors: Doors, roles: Roles) -> Result<Platform> {
+        let api = Api::new(
+            format!("http://{}", doors.account),
+            format!("http://{}", doors.app),
+        );
         let token = std::fs::read_to_string(data.path().join("admin.token")).context("admin.token")?;
         let admin = api.with(token.trim());
         Ok(Platform {
@@ -128,7 +133,7 @@ impl Platform {
     /// An orderly stop.
     pub async fn stop(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.roles, Roles::Stopped) {
-            Roles::Here(here) => here.stop().await,
+            Roles::Here(here) => here.stop(self.setup.stop_deadline).await,
             Roles::Processes(mut processes) => {
                 let stopped = processes.stop().await;
                 self.roles = Roles::Processes(processes);

@@ -53,7 +53,11 @@ struct Running {
 
 impl Processes {
     /// Starts them all on free ports. `None`, said loudly, where the binary has not been built.
-    pub(crate) async fn start(layout: Layout, data: &Path, setup: &Setup) -> Result<Option<(Processes, Doors)>> {
+    pub(crate) async fn start(
+        layout: Layout,
+        data: &Path,
+        setup: &Setup,
+    ) -> Result<Option<(Processes, Doors)>> {
         let Some(binary) = binary()? else {
             return Ok(None);
         };
@@ -140,20 +144,25 @@ impl Processes {
         } else {
             LOOPBACK
         };
-        let settings = [
+        let mut settings = vec![
             format!("mqtt.tcp={}", doors.tcp),
             format!("mqtt.tls={}", doors.tls),
             format!("mqtt.ws={}", doors.ws),
             format!("mqtt.presence_grace={}ms", setup.presence_grace.as_millis()),
+            format!("mqtt.queue_messages_max={}", setup.queue_messages_max),
+            format!("mqtt.subscriptions_max={}", setup.subscriptions_max),
+            format!("stop.deadline={}s", setup.stop_deadline.as_secs()),
             format!("http.listen={http}"),
             format!("broker.listen={LOOPBACK}"),
             format!("account.listen={}", doors.account),
             format!("appserver.listen={}", doors.app),
-            format!("bus.url=mqtts://{}", doors.tls),
             "courier.retry_min=50ms".to_owned(),
             "courier.retry_max=500ms".to_owned(),
             "log.level=warn".to_owned(),
         ];
+        if doors.tls != LOOPBACK {
+            settings.push(format!("bus.url=mqtts://{}", doors.tls));
+        }
         let mut line = Command::new(&self.binary);
         line.arg(command).arg("--data").arg(&self.data);
         for setting in &settings {

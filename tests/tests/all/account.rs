@@ -8,12 +8,23 @@ use serde_json::json;
 async fn a_reset_ends_the_live_session_and_the_old_code() -> Result<()> {
     let mut platform = Platform::start().await?;
     let old = platform.admin.register_device("lamp-1").await?;
-    let mut lamp = platform.client("dev/lamp-1", &old).keeps_session().connect().await?;
+    let mut lamp = platform
+        .client("dev/lamp-1", &old)
+        .keeps_session()
+        .connect()
+        .await?;
     let reset = platform.admin.post("/v1/devices/lamp-1/reset", json!({})).await?;
     let new = reset.secret("code")?;
     assert_eq!(lamp.lost().await?, "NotAuthorized");
-    assert_eq!(platform.client("dev/lamp-1", &old).refused().await?, "BadUserNamePassword");
-    let lamp = platform.client("dev/lamp-1", &new).keeps_session().connect().await?;
+    assert_eq!(
+        platform.client("dev/lamp-1", &old).refused().await?,
+        "BadUserNamePassword"
+    );
+    let lamp = platform
+        .client("dev/lamp-1", &new)
+        .keeps_session()
+        .connect()
+        .await?;
     assert!(!lamp.resumed(), "the old session has ended with its code");
     let presence = eventually("presence of the new session", async || {
         let presence = platform.admin.presence("dev/lamp-1").await.unwrap();
@@ -39,7 +50,10 @@ async fn a_deleted_device_is_disconnected_refused_and_its_queue_purged() -> Resu
     platform.admin.delete("/v1/devices/lamp-1").await?.in_effect()?;
 
     assert_eq!(lamp.lost().await?, "NotAuthorized");
-    assert_eq!(platform.client("dev/lamp-1", &code).refused().await?, "BadUserNamePassword");
+    assert_eq!(
+        platform.client("dev/lamp-1", &code).refused().await?,
+        "BadUserNamePassword"
+    );
     let id = queued.text("id")?;
     eventually("the end of the queued push", async || {
         let receipt = climate.receipt(&id).await.unwrap();
@@ -55,10 +69,17 @@ async fn a_disabled_device_is_out_until_it_is_enabled() -> Result<()> {
     let mut platform = Platform::start().await?;
     let code = platform.admin.register_device("lamp-1").await?;
     let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
-    let disabled = |disabled: bool| platform.admin.patch("/v1/devices/lamp-1", json!({ "disabled": disabled }));
+    let disabled = |disabled: bool| {
+        platform
+            .admin
+            .patch("/v1/devices/lamp-1", json!({ "disabled": disabled }))
+    };
     disabled(true).await?.in_effect()?;
     assert_eq!(lamp.lost().await?, "NotAuthorized");
-    assert_eq!(platform.client("dev/lamp-1", &code).refused().await?, "NotAuthorized");
+    assert_eq!(
+        platform.client("dev/lamp-1", &code).refused().await?,
+        "NotAuthorized"
+    );
     disabled(false).await?.in_effect()?;
     platform.client("dev/lamp-1", &code).connect().await?;
     platform.stop().await
@@ -98,7 +119,11 @@ async fn an_application_whose_grant_is_narrowed_hears_less_at_once() -> Result<(
     assert_eq!(climate.message().await?.text(), "red");
 
     let narrowed = json!({ "hears": { "only": ["dev/lamp-2"] } });
-    platform.admin.patch("/v1/apps/climate", narrowed).await?.in_effect()?;
+    platform
+        .admin
+        .patch("/v1/apps/climate", narrowed)
+        .await?
+        .in_effect()?;
 
     lamp.publish("live/color", 1, "blue").await?;
     assert_eq!(climate.messages_so_far().await?, [], "nothing after the status");
@@ -111,10 +136,16 @@ async fn a_rotated_key_ends_the_sessions_of_the_old_one() -> Result<()> {
     let mut platform = Platform::start().await?;
     let old = platform.admin.register_application("climate").await?;
     let mut climate = platform.client("app/climate", &old).connect().await?;
-    let rotated = platform.admin.post("/v1/apps/climate/keys/rotate", json!({})).await?;
+    let rotated = platform
+        .admin
+        .post("/v1/apps/climate/keys/rotate", json!({}))
+        .await?;
     let new = rotated.secret("key")?;
     assert_eq!(climate.lost().await?, "NotAuthorized");
-    assert_eq!(platform.client("app/climate", &old).refused().await?, "BadUserNamePassword");
+    assert_eq!(
+        platform.client("app/climate", &old).refused().await?,
+        "BadUserNamePassword"
+    );
     platform.client("app/climate", &new).connect().await?;
     platform.stop().await
 }

@@ -32,7 +32,8 @@ async fn stored(platform: &Platform, expected: &[u32]) -> BTreeMap<u32, usize> {
 /// Sends numbered uploads without waiting; returns how many were acknowledged before `after` of them.
 async fn flood(lamp: &mut Client, after: u32) -> Result<u32> {
     for n in 0..FLOOD {
-        lamp.send("v1/dev/lamp-1/up/climate/n", 1, false, &n.to_string()).await?;
+        lamp.send("v1/dev/lamp-1/up/climate/n", 1, false, &n.to_string())
+            .await?;
     }
     for _ in 0..after {
         assert_eq!(lamp.published().await?, "Success");
@@ -83,7 +84,10 @@ async fn a_flood_cut_by_a_kill_loses_and_doubles_nothing_that_was_acknowledged()
         platform.start_again().await?;
         let expected: Vec<u32> = (0..acknowledged).collect();
         let found = stored(&platform, &expected).await;
-        assert!(found.values().all(|times| *times == 1), "{layout:?}, {killed}: {found:?}");
+        assert!(
+            found.values().all(|times| *times == 1),
+            "{layout:?}, {killed}: {found:?}"
+        );
         platform.stop().await?;
     }
     Ok(())
@@ -166,7 +170,11 @@ async fn account_changes_made_while_the_message_server_is_away_reach_it() -> Res
     let old = platform.admin.register_device("lamp-1").await?;
     platform.kill(Server::Message).await?;
     let reset = platform.admin.post("/v1/devices/lamp-1/reset", json!({})).await?;
-    assert_eq!((reset.status, &reset.body["in_effect"]), (202, &json!(false)), "{reset:?}");
+    assert_eq!(
+        (reset.status, &reset.body["in_effect"]),
+        (202, &json!(false)),
+        "{reset:?}"
+    );
     let new = reset.text("code")?;
     platform.kill(Server::Account).await?;
     platform.start_again().await?;
@@ -174,6 +182,9 @@ async fn account_changes_made_while_the_message_server_is_away_reach_it() -> Res
         platform.client("dev/lamp-1", &new).connect().await.ok().map(drop)
     })
     .await;
-    assert_eq!(platform.client("dev/lamp-1", &old).refused().await?, "BadUserNamePassword");
+    assert_eq!(
+        platform.client("dev/lamp-1", &old).refused().await?,
+        "BadUserNamePassword"
+    );
     platform.stop().await
 }

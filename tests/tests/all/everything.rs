@@ -1,5 +1,7 @@
 //! One story through every server, told to the roles in one process and in three: stories do not see the difference.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use irsp_tests::{Layout, Platform, Setup, eventually};
 use serde_json::json;
@@ -23,6 +25,31 @@ async fn the_same_story_in_three_processes() -> Result<()> {
         Some(platform) => story(platform).await,
         None => Ok(()),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_clients_or_servers_that_have_left() -> Result<()> {
+    // Longer than any story waits: a stop that needs its deadline is seen.
+    let setup = || Setup {
+        stop_deadline: Duration::from_secs(600),
+        ..Setup::default()
+    };
+    for layout in [Layout::One, Layout::Three] {
+        let Some(mut platform) = Platform::processes(layout, setup()).await? else {
+            return Ok(());
+        };
+        let code = platform.admin.register_device("lamp-1").await?;
+        platform
+            .client("dev/lamp-1", &code)
+            .connect()
+            .await?
+            .leave()
+            .await?;
+        let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+        platform.stop().await?;
+        assert_eq!(lamp.lost().await?, "ServerShuttingDown");
+    }
+    Ok(())
 }
 
 /// Ann gets a lamp, its readings are stored, she turns it on, the application dims it, and she gives it away.
@@ -65,7 +92,10 @@ async fn story(mut platform: Platform) -> Result<()> {
     .await;
 
     ann_over_http.delete("/v1/bindings/lamp-1").await?.in_effect()?;
-    assert_eq!(ann.publish("to/dev/lamp-1/power", 1, "off").await?, "NotAuthorized");
+    assert_eq!(
+        ann.publish("to/dev/lamp-1/power", 1, "off").await?,
+        "NotAuthorized"
+    );
     platform.admin.delete("/v1/devices/lamp-1").await?.in_effect()?;
     assert_eq!(lamp.lost().await?, "NotAuthorized");
     eventually("no presence of who is gone", async || {

@@ -1,7 +1,7 @@
 //! Live topics: plain publish/subscribe for a device, its users and the applications that hear it.
 
-use anyhow::Result;
-use irsp_tests::{Client, Platform, eventually};
+use anyhow::{Context as _, Result};
+use irsp_tests::{Client, Platform, Setup, eventually};
 use serde_json::json;
 
 /// A domain with `lamp-1` connected, `ann` bound to it and connected, `bob` a stranger, and the application `climate`.
@@ -41,7 +41,11 @@ async fn a_retained_message_waits_for_who_subscribes_later() -> Result<()> {
     let now = home.ann.message().await?;
     assert_eq!((now.text(), now.retain), ("blue".to_owned(), false));
     home.lamp.publish_on(topic, 1, true, "").await?;
-    assert_eq!(home.ann.message().await?.text(), "", "the end of the retained message");
+    assert_eq!(
+        home.ann.message().await?.text(),
+        "",
+        "the end of the retained message"
+    );
     home.ann.unsubscribe("v1/dev/lamp-1/live/#").await?;
     home.ann.hear_all("v1/dev/lamp-1/live/#").await?;
     assert_eq!(home.ann.messages_so_far().await?, []);
@@ -53,9 +57,16 @@ async fn a_message_comes_at_the_lower_of_both_levels() -> Result<()> {
     let mut home = home().await?;
     for (published, subscribed) in [(2, 2), (2, 1), (1, 2), (2, 0), (0, 2)] {
         home.ann.subscribe("v1/dev/lamp-1/live/color", subscribed).await?;
-        assert_eq!(home.lamp.publish("live/color", published, "red").await?, "Success");
+        assert_eq!(
+            home.lamp.publish("live/color", published, "red").await?,
+            "Success"
+        );
         let heard = home.ann.message().await?;
-        assert_eq!(heard.qos, published.min(subscribed), "{published} to {subscribed}");
+        assert_eq!(
+            heard.qos,
+            published.min(subscribed),
+            "{published} to {subscribed}"
+        );
     }
     assert_eq!(home.ann.messages_so_far().await?, [], "each once");
     home.platform.stop().await
@@ -108,14 +119,15 @@ async fn a_message_waits_for_a_session_that_is_away() -> Result<()> {
     };
     let mut desk = developer().await?;
     desk.hear_all("v1/dev/+/live/#").await?;
-    drop(desk);
+    desk.cut().await;
     for n in 0..10 {
         home.lamp.publish("live/n", 1, &n.to_string()).await?;
     }
     let mut desk = developer().await?;
     assert!(desk.resumed());
     for n in 0..10 {
-        assert_eq!(desk.message().await?.text(), n.to_string());
+        let heard = desk.message().await.with_context(|| format!("message {n}"))?;
+        assert_eq!(heard.text(), n.to_string());
     }
     home.platform.stop().await
 }
@@ -128,14 +140,23 @@ async fn a_stranger_neither_hears_nor_speaks() -> Result<()> {
     assert_eq!(home.bob.publish_on(topic, 1, false, "x").await?, "NotAuthorized");
     assert_eq!(home.bob.publish_on(topic, 2, false, "x").await?, "NotAuthorized");
     home.bob.publish_on(topic, 0, false, "x").await?;
-    assert_eq!(home.bob.lost().await?, "NotAuthorized", "at QoS 0 there is no other way to say no");
+    assert_eq!(
+        home.bob.lost().await?,
+        "NotAuthorized",
+        "at QoS 0 there is no other way to say no"
+    );
     home.platform.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_will_of_a_lost_client_is_heard_and_that_of_a_leaving_one_is_not() -> Result<()> {
     let mut home = home().await?;
-    let code = home.platform.admin.post("/v1/devices/lamp-1/reset", json!({})).await?.secret("code")?;
+    let code = home
+        .platform
+        .admin
+        .post("/v1/devices/lamp-1/reset", json!({}))
+        .await?
+        .secret("code")?;
     home.ann.hear_all("v1/dev/lamp-1/live/#").await?;
     let lamp = || {
         home.platform
@@ -150,7 +171,25 @@ async fn the_will_of_a_lost_client_is_heard_and_that_of_a_leaving_one_is_not() -
     })
     .await;
     assert_eq!(home.ann.messages_so_far().await?, []);
-    drop(lamp().await?);
+    lamp().await?.cut().await;
     assert_eq!(home.ann.message().await?.text(), "bye");
     home.platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_subscription_too_many_is_refused_and_the_others_stay() -> Result<()> {
+    let mut platform = Platform::start_with(Setup {
+        subscriptions_max: 2,
+        ..Setup::default()
+    })
+    .await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    lamp.hear("live/a").await?;
+    lamp.hear("live/b").await?;
+    assert_eq!(lamp.subscribe("v1/dev/lamp-1/live/c", 1).await?, "QuotaExceeded");
+    lamp.hear("live/a").await?;
+    lamp.publish("live/b", 1, "still").await?;
+    assert_eq!(lamp.message().await?.text(), "still");
+    platform.stop().await
 }

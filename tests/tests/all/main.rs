@@ -1,11 +1,20 @@
 //! The platform's stories, by flow. Each builds a domain, acts as its clients would, and looks at what they see.
 
+#[cfg(test)]
 mod access;
+#[cfg(test)]
 mod account;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod doors;
+#[cfg(test)]
 mod everything;
+#[cfg(test)]
 mod live;
+#[cfg(test)]
 mod presence;
+#[cfg(test)]
 mod push;
+#[cfg(test)]
 mod upload;

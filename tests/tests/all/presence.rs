@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use irsp_tests::{Client, Connecting, Platform, Setup, eventually};
+use irsp_tests::{Client, Connecting, Platform, Setup, Version, eventually};
 use serde_json::{Value, json};
 
 /// A domain with `lamp-1` and a developer who observes its presence.
@@ -42,7 +42,12 @@ impl Home {
 }
 
 fn brief(presence: &Value) -> Value {
-    json!([presence["epoch"], presence["seq"], presence["state"], presence["reason"]])
+    json!([
+        presence["epoch"],
+        presence["seq"],
+        presence["state"],
+        presence["reason"]
+    ])
 }
 
 async fn heard(observer: &mut Client) -> Result<Value> {
@@ -57,11 +62,17 @@ async fn every_session_has_an_epoch_and_ends_with_a_reason() -> Result<()> {
     let lamp = home.lamp().connect().await?;
     assert_eq!(heard(&mut observer).await?, json!([1, 1, "online", "connected"]));
     lamp.leave().await?;
-    assert_eq!(heard(&mut observer).await?, json!([1, 2, "offline", "disconnected"]));
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([1, 2, "offline", "disconnected"])
+    );
 
-    drop(home.lamp().connect().await?);
+    home.lamp().connect().await?.cut().await;
     assert_eq!(heard(&mut observer).await?, json!([2, 1, "online", "connected"]));
-    assert_eq!(heard(&mut observer).await?, json!([2, 2, "offline", "connection-lost"]));
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([2, 2, "offline", "connection-lost"])
+    );
 
     let last = json!([2, 2, "offline", "connection-lost"]);
     home.known_over_http(&last).await;
@@ -80,7 +91,10 @@ async fn a_takeover_ends_the_old_session_before_the_new_one_begins() -> Result<(
     let _new = home.lamp().id("another").connect().await?;
     assert_eq!(old.lost().await?, "SessionTakenOver");
     assert_eq!(heard(&mut observer).await?, json!([1, 1, "online", "connected"]));
-    assert_eq!(heard(&mut observer).await?, json!([1, 2, "offline", "taken-over"]));
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([1, 2, "offline", "taken-over"])
+    );
     assert_eq!(heard(&mut observer).await?, json!([2, 1, "online", "connected"]));
     home.known_over_http(&json!([2, 1, "online", "connected"])).await;
     home.platform.stop().await
@@ -94,13 +108,17 @@ async fn a_silent_client_is_offline_after_its_keep_alive_and_its_will_is_publish
     watcher.hear_all("v1/dev/lamp-1/live/#").await?;
     let lamp = home
         .lamp()
+        .version(Version::V311)
         .keep_alive(Duration::from_secs(1))
         .will("v1/dev/lamp-1/live/gone", "bye")
         .connect()
         .await?;
     lamp.freeze();
     assert_eq!(heard(&mut observer).await?, json!([1, 1, "online", "connected"]));
-    assert_eq!(heard(&mut observer).await?, json!([1, 2, "offline", "keep-alive-timeout"]));
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([1, 2, "offline", "keep-alive-timeout"])
+    );
     assert_eq!(watcher.message().await?.text(), "bye");
     home.platform.stop().await
 }
@@ -111,12 +129,25 @@ async fn a_user_is_online_while_any_session_is() -> Result<()> {
     let token = home.platform.admin.register_user("ann").await?;
     let mut observer = home.platform.client("app/climate", &home.key).connect().await?;
     observer.hear_all("v1/usr/+/presence").await?;
-    let phone = home.platform.client("usr/ann", &token).id("phone").connect().await?;
-    let tablet = home.platform.client("usr/ann", &token).id("tablet").connect().await?;
+    let phone = home
+        .platform
+        .client("usr/ann", &token)
+        .id("phone")
+        .connect()
+        .await?;
+    let tablet = home
+        .platform
+        .client("usr/ann", &token)
+        .id("tablet")
+        .connect()
+        .await?;
     phone.leave().await?;
     tablet.leave().await?;
     assert_eq!(heard(&mut observer).await?, json!([1, 1, "online", "connected"]));
-    assert_eq!(heard(&mut observer).await?, json!([1, 2, "offline", "disconnected"]));
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([1, 2, "offline", "disconnected"])
+    );
     home.platform.stop().await
 }
 
@@ -130,9 +161,17 @@ async fn a_restart_makes_no_offline_event_for_who_comes_back_in_the_grace_time()
     home.platform.start_again().await?;
 
     let mut observer = home.observer().await?;
-    assert_eq!(heard(&mut observer).await?, json!([1, 1, "online", "connected"]), "still believed");
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([1, 1, "online", "connected"]),
+        "still believed"
+    );
     let _lamp = home.lamp().connect().await?;
-    assert_eq!(heard(&mut observer).await?, json!([2, 1, "online", "connected"]), "no offline between");
+    assert_eq!(
+        heard(&mut observer).await?,
+        json!([2, 1, "online", "connected"]),
+        "no offline between"
+    );
     home.known_over_http(&json!([2, 1, "online", "connected"])).await;
     home.platform.stop().await
 }
@@ -148,6 +187,7 @@ async fn who_does_not_come_back_after_a_restart_is_offline_when_the_grace_time_i
     home.known_over_http(&json!([1, 1, "online", "connected"])).await;
     home.platform.stop().await?;
     home.platform.start_again().await?;
-    home.known_over_http(&json!([1, 2, "offline", "server-stopped"])).await;
+    home.known_over_http(&json!([1, 2, "offline", "server-stopped"]))
+        .await;
     home.platform.stop().await
 }

@@ -41,17 +41,28 @@ async fn an_upload_is_stored_once_and_its_status_comes_back() -> Result<()> {
     for version in [Version::V311, Version::V5] {
         for qos in [1, 2] {
             let mut home = home(version).await?;
-            assert_eq!(home.lamp.publish("up/climate/temp", qos, "21.5").await?, "Success");
+            assert_eq!(
+                home.lamp.publish("up/climate/temp", qos, "21.5").await?,
+                "Success"
+            );
             let status = home.lamp.message().await?.json();
             assert_eq!(
-                (&status["code"], &status["name"], &status["channel"], &status["app"]),
+                (
+                    &status["code"],
+                    &status["name"],
+                    &status["channel"],
+                    &status["app"]
+                ),
                 (&json!(200), &json!("done"), &json!("temp"), &json!("climate")),
                 "{version:?} {qos}"
             );
             let stored = home.stored(1).await;
             assert_eq!(stored.len(), 1);
             assert_eq!(stored[0]["device"], "lamp-1");
-            assert_eq!((&stored[0]["channel"], &stored[0]["data"]), (&json!("temp"), &json!(21.5)));
+            assert_eq!(
+                (&stored[0]["channel"], &stored[0]["data"]),
+                (&json!("temp"), &json!(21.5))
+            );
             assert_eq!(home.lamp.messages_so_far().await?, [], "one status");
             home.platform.stop().await?;
         }
@@ -72,7 +83,10 @@ async fn a_developer_sees_uploads_as_they_happen() -> Result<()> {
     }
     for value in ["1", "2", "3"] {
         let seen = developer.message().await?;
-        assert_eq!((seen.topic.as_str(), seen.text()), ("v1/dev/lamp-1/up/climate/temp", value.to_owned()));
+        assert_eq!(
+            (seen.topic.as_str(), seen.text()),
+            ("v1/dev/lamp-1/up/climate/temp", value.to_owned())
+        );
     }
     let mut streamed = String::new();
     while streamed.matches("event: upload").count() < 3 {
@@ -110,12 +124,21 @@ async fn a_311_device_sets_id_and_time_in_a_cloud_event() -> Result<()> {
         "specversion": "1.0", "id": "e-1", "source": "any", "type": "reading", "subject": "temp",
         "time": "2026-01-02T03:04:05Z", "data": { "celsius": 20 },
     });
-    assert_eq!(home.lamp.publish("ce/climate", 1, &event.to_string()).await?, "Success");
+    assert_eq!(
+        home.lamp.publish("ce/climate", 1, &event.to_string()).await?,
+        "Success"
+    );
     let status = home.lamp.message().await?.json();
     assert_eq!((&status["id"], &status["code"]), (&json!("e-1"), &json!(200)));
     let upload = &home.stored(1).await[0];
     assert_eq!(upload["data"], json!({ "celsius": 20 }));
-    assert!(upload["time"].as_str().unwrap().starts_with("2026-01-02T03:04:05"), "{upload}");
+    assert!(
+        upload["time"]
+            .as_str()
+            .unwrap()
+            .starts_with("2026-01-02T03:04:05"),
+        "{upload}"
+    );
     home.platform.stop().await
 }
 
@@ -123,11 +146,35 @@ async fn a_311_device_sets_id_and_time_in_a_cloud_event() -> Result<()> {
 async fn an_upload_that_is_not_taken_says_why() -> Result<()> {
     let mut home = home(Version::V5).await?;
     for (topic, payload, retain, reason, code) in [
-        ("v1/dev/lamp-1/up/nobody/temp", "1", false, "TopicNameInvalid", 404),
+        (
+            "v1/dev/lamp-1/up/nobody/temp",
+            "1",
+            false,
+            "TopicNameInvalid",
+            404,
+        ),
         ("v1/dev/lamp-2/up/climate/temp", "1", false, "NotAuthorized", 403),
-        ("v1/dev/lamp-1/up/climate@far.example/temp", "1", false, "NotAuthorized", 421),
-        ("v1/dev/lamp-1/up/climate/temp", "1", true, "PayloadFormatInvalid", 400),
-        ("v1/dev/lamp-1/ce/climate", "{}", false, "PayloadFormatInvalid", 400),
+        (
+            "v1/dev/lamp-1/up/climate@far.example/temp",
+            "1",
+            false,
+            "NotAuthorized",
+            421,
+        ),
+        (
+            "v1/dev/lamp-1/up/climate/temp",
+            "1",
+            true,
+            "PayloadFormatInvalid",
+            400,
+        ),
+        (
+            "v1/dev/lamp-1/ce/climate",
+            "{}",
+            false,
+            "PayloadFormatInvalid",
+            400,
+        ),
         ("v1/dev/lamp-1/down/climate/x", "1", false, "NotAuthorized", 403),
         ("anything/else", "1", false, "NotAuthorized", 403),
     ] {
@@ -148,7 +195,10 @@ async fn an_upload_that_is_not_taken_says_why() -> Result<()> {
 async fn a_311_device_is_told_on_its_status_topic_before_it_is_disconnected() -> Result<()> {
     let mut home = home(Version::V311).await?;
     let answer = home.lamp.publish("up/nobody/temp", 1, "1").await?;
-    assert!(answer.starts_with("lost"), "an acknowledgement would be a lie: {answer}");
+    assert!(
+        answer.starts_with("lost"),
+        "an acknowledgement would be a lie: {answer}"
+    );
     assert_eq!(home.lamp.message().await?.json()["code"], 404);
     home.platform.stop().await
 }
