@@ -29,7 +29,13 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
             if !matches!(who.kind, Kind::Device | Kind::User) {
                 return Err(Status::FORBIDDEN);
             }
-            facts.check(local(app)?)
+            let app = local(app)?;
+            facts.check(app)?;
+            if facts.hears(&app.id, who) {
+                Ok(())
+            } else {
+                Err(Status::FORBIDDEN)
+            }
         }
         Branch::Ack { .. } => {
             own(who, owner)?;
@@ -192,6 +198,7 @@ mod tests {
         for (who, topic, expected) in [
             ("dev/lamp", "v1/dev/lamp/up/all/temp".to_owned(), ok),
             ("dev/lamp", "v1/dev/other/up/all/temp".to_owned(), no),
+            ("dev/other", "v1/dev/other/up/one/temp".to_owned(), no),
             ("dev/lamp", "v1/dev/lamp/up/none/temp".to_owned(), gone),
             ("dev/lamp", "v1/dev/lamp/up/all@far.example/temp".to_owned(), away),
             ("dev/lamp", "v1/dev/lamp@far.example/up/all/temp".to_owned(), away),

@@ -10,7 +10,7 @@ use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
 use irsp_protocol::change::DirectoryPage;
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Principal, Server};
+use irsp_protocol::{Principal, Server, Status};
 use tokio::sync::Notify;
 
 use crate::access;
@@ -60,10 +60,9 @@ impl Enforcer {
     }
 }
 
-/// Ends in this transaction what waits for principals that are gone.
-pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal) -> Result<(), StoreError> {
-    tx.end_hop(&Hop::Principal(principal), irsp_protocol::Status::DELETED)
-        .map(drop)
+/// Ends in this transaction what waits for a principal that is gone or was reset (clauses 8.2.3, 8.2.4).
+pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal, status: Status) -> Result<(), StoreError> {
+    tx.end_hop(&Hop::Principal(principal), status).map(drop)
 }
 
 /// Reads a snapshot whenever `behind` says that something is missing. Runs until its task is dropped.
@@ -120,7 +119,7 @@ async fn take_page(
             if let Some(sweep) = &swept {
                 for key in store::sweep(tx.sql(), sweep)? {
                     if let irsp_protocol::change::EntityKey::Principal(principal) = key {
-                        end_queue(tx, principal)?;
+                        end_queue(tx, principal, Status::DELETED)?;
                     }
                 }
             }

@@ -122,8 +122,11 @@ impl MessageRole {
         };
         match irsp_directory::store::take(tx.sql(), &batch)? {
             Verdict::Apply { skip } => {
-                for principal in batch.changes[skip..].iter().filter_map(irsp_directory::removed) {
-                    directory::end_queue(tx, principal)?;
+                for (principal, status) in batch.changes[skip..]
+                    .iter()
+                    .filter_map(irsp_directory::ends_queue)
+                {
+                    directory::end_queue(tx, principal, status)?;
                 }
                 Ok(Received::Ended(Status::DONE))
             }

@@ -1,12 +1,13 @@
 //! What a change means for what is live: sessions, queues, subscriptions.
 //!
 //! - Removed, disabled, another generation, another role, or a secret gone: the sessions end.
-//! - Removed: what waits for the principal ends with 410. A reset keeps the queue: the device is still the same one.
+//! - Removed: what waits for the principal ends with 410. Reset: what waits for the device ends with 403
+//!   ([`ends_queue`]).
 //! - A binding removed: the user's sessions lose what the binding gave.
 //!
 //! A principal that was not held before has no sessions, so nothing follows from it.
 
-use irsp_protocol::change::{Application, Cause, Change, Device, EntityKey, Role, User};
+use irsp_protocol::change::{Application, Cause, Change, Device, Entity, EntityKey, Role, User};
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal, Status};
 
@@ -21,12 +22,16 @@ pub enum Consequence {
     Unbound { device: Id, user: Id },
 }
 
-/// The principal that a change removes, if it does. Needs no directory, so that a queue can be ended in the very
-/// transaction that stores the removal.
-pub fn removed(change: &Change) -> Option<Principal> {
-    match (&change.key, &change.entity) {
-        (EntityKey::Principal(principal), None) => Some(principal.clone()),
-        (EntityKey::Principal(_) | EntityKey::Binding { .. } | EntityKey::TokenKey(_), _) => None,
+/// Whose queue a change ends, and with which status: a removed principal's with 410, a reset device's with 403, because
+/// what waits was meant for whoever held the old code. Needs no directory, so that the queue can be ended in the very
+/// transaction that stores the change.
+pub fn ends_queue(change: &Change) -> Option<(Principal, Status)> {
+    match (&change.key, &change.entity, change.cause) {
+        (EntityKey::Principal(principal), None, _) => Some((principal.clone(), Status::DELETED)),
+        (EntityKey::Principal(principal), Some(Entity::Device(_)), Cause::Reset) => {
+            Some((principal.clone(), Status::FORBIDDEN))
+        }
+        (EntityKey::Principal(_) | EntityKey::Binding { .. } | EntityKey::TokenKey(_), _, _) => None,
     }
 }
 

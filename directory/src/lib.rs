@@ -15,7 +15,7 @@ mod push;
 pub mod store;
 pub mod token;
 
-pub use consequence::{Consequence, removed};
+pub use consequence::{Consequence, ends_queue};
 pub use directory::Directory;
 pub use key::HashKey;
 pub use login::Login;

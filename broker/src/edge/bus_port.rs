@@ -10,6 +10,7 @@ use irsp_courier::bus::{Incoming, Link};
 use irsp_protocol::{Server, Status};
 use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{Bus, BusError, topic};
@@ -21,6 +22,14 @@ pub(super) struct BusPort {
     outgoing: mpsc::Sender<(Server, Bytes)>,
     /// Until the server subscribes, frames for it are not taken from the bus.
     incoming: Option<mpsc::Receiver<Incoming>>,
+    /// Cancelled when the connection is over, and the forwarding with it.
+    gone: CancellationToken,
+}
+
+impl Drop for BusPort {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
 }
 
 impl BusPort {
@@ -30,6 +39,7 @@ impl BusPort {
             server,
             outgoing,
             incoming: Some(incoming),
+            gone: CancellationToken::new(),
         })
     }
 
@@ -56,7 +66,9 @@ impl BusPort {
             return Err(Status::FORBIDDEN);
         }
         if let Some(incoming) = self.incoming.take() {
-            tasks.spawn(forward(incoming, topic(self.server), Arc::clone(mailbox)));
+            let forward = forward(incoming, topic(self.server), Arc::clone(mailbox));
+            let gone = self.gone.clone();
+            tasks.spawn(async move { gone.run_until_cancelled(forward).await });
         }
         Ok(())
     }

@@ -34,7 +34,6 @@ pub(super) struct Client<'e> {
     bus: Option<BusPort>,
     /// Publishes given to the courier and not yet settled, oldest first.
     pending: VecDeque<Pending>,
-    last_token: u64,
     stalled: Option<Stalled>,
 }
 
@@ -84,13 +83,22 @@ impl<'e> Client<'e> {
             mailbox,
             bus,
             pending: VecDeque::new(),
-            last_token: NOBODY,
             stalled: None,
         }
     }
 
     pub(super) fn stalled(&self) -> Option<&Stalled> {
         self.stalled.as_ref()
+    }
+
+    /// How many publishes of this client the courier has not settled yet, of any QoS.
+    pub(super) fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many it may have before nothing further is read.
+    pub(super) fn receive_max(&self) -> u16 {
+        self.edge.limits.receive_max
     }
 
     /// Whether the courier has something of this client that is not settled yet.
@@ -276,15 +284,15 @@ impl<'e> Client<'e> {
     }
 
     fn wait_for(&mut self, publish_token: PublishToken, publish: &Arc<Publish>, observed: bool) -> u64 {
-        self.last_token += 1;
+        let token = self.mailbox.next_token();
         let publish = Arc::clone(publish);
         self.pending.push_back(Pending {
-            token: self.last_token,
+            token,
             publish_token,
             publish,
             observed,
         });
-        self.last_token
+        token
     }
 
     fn publish_live(
@@ -330,7 +338,7 @@ impl<'e> Client<'e> {
         let body =
             json!({ "topic": &*publish.topic, "code": status, "name": status.name(), "detail": detail });
         self.edge.enforcer.topics.tell_status(&self.principal, &body);
-        self.deliver(connection, usize::MAX, now);
+        self.deliver(connection, connection.queue_room(), now);
         let forbidden = matches!(
             *status,
             Status::FORBIDDEN | Status::WRONG_DOMAIN | Status::NOT_FOUND | Status::DELETED

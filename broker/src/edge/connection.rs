@@ -29,6 +29,8 @@ use crate::sessions::{Held, Parked, SessionKey};
 const DELIVERIES_PER_TURN: usize = 256;
 /// Bytes that wait to be written before no further deliveries are taken.
 const OUTPUT_HIGH: usize = 64 << 10;
+/// Bytes that wait to be written before nothing further is read from a client that does not read.
+const OUTPUT_MAX: usize = 1 << 20;
 /// How long a client may take to read the last packet before its connection is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
@@ -303,7 +305,10 @@ async fn run(
             more = client.deliver(connection, DELIVERIES_PER_TURN, now) == DELIVERIES_PER_TURN;
         }
         connection.write_into(wire.output());
-        let reads = !connection.paused() && client.stalled().is_none();
+        let reads = !connection.paused()
+            && client.stalled().is_none()
+            && client.pending_len() < usize::from(client.receive_max())
+            && wire.output().len() < OUTPUT_MAX;
         let input = |bytes: &[u8]| connection.input(bytes, Instant::now());
         let moved = tokio::select! {
             moved = wire.drive(reads, more, input) => moved,

@@ -4,7 +4,7 @@
 //! is away waits in it. It is bounded, and says so to whoever fills it instead of forgetting anything in silence.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytestring::ByteString;
@@ -61,6 +61,7 @@ pub(crate) struct Mailbox {
     owner: Principal,
     deliveries_max: usize,
     connected: AtomicBool,
+    last_token: AtomicU64,
     contents: Mutex<Contents>,
     arrived: Notify,
     room: Notify,
@@ -84,6 +85,7 @@ impl Mailbox {
             owner,
             deliveries_max,
             connected: AtomicBool::new(false),
+            last_token: AtomicU64::new(0),
             contents: Mutex::default(),
             arrived: Notify::new(),
             room: Notify::new(),
@@ -114,6 +116,12 @@ impl Mailbox {
         self.connected.store(false, Ordering::Release);
         // A publisher that waits for room here waits for nothing.
         self.room.notify_waiters();
+    }
+
+    /// A token for something given to the courier. It outlives the connection, so a late result is never taken for
+    /// another's.
+    pub(crate) fn next_token(&self) -> u64 {
+        self.last_token.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -125,7 +125,8 @@ impl Topics {
         }
         for hearer in hearers {
             // QoS 0, or away: best effort within the bound.
-            if !hearer.mailbox.is_full() || (hearer.qos > QoS::AtMostOnce && hearer.mailbox.is_connected()) {
+            let kept = hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected();
+            if kept || !hearer.mailbox.is_full() {
                 hearer.deliver(publish);
             }
         }
@@ -192,7 +193,10 @@ impl Topics {
             let own = sessions
                 .iter()
                 .any(|session| Arc::ptr_eq(session, &hearer.mailbox));
-            if let Some(tag) = own.then(|| hearer.mailbox.tag_push(envelope.id)).flatten() {
+            if own && hearer.qos == QoS::AtMostOnce {
+                // Nothing will say whether it arrived: it comes again when the client does.
+                hearer.deliver(&publish);
+            } else if let Some(tag) = own.then(|| hearer.mailbox.tag_push(envelope.id)).flatten() {
                 hearer.deliver_tagged(&publish, Some(tag));
             }
         }

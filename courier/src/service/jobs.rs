@@ -211,5 +211,10 @@ impl Job for Remember {
 
 /// Waits for the pump if it is behind: the pump never waits for the writer. A pump that has stopped needs no news.
 pub(super) fn report(events: &mpsc::Sender<Event>, event: Event) {
-    let _stopped = events.blocking_send(event);
+    if tokio::runtime::Handle::try_current().is_ok() {
+        // The writer has been closed and hands a late job back on its caller's task, which must not block.
+        let _stopped = events.try_send(event);
+    } else {
+        let _stopped = events.blocking_send(event);
+    }
 }

@@ -37,7 +37,7 @@ fn a_deleted_device_loses_its_sessions_and_its_queue_at_once() {
 }
 
 #[test]
-fn a_reset_device_loses_its_sessions_and_keeps_its_queue() {
+fn a_reset_device_loses_its_sessions() {
     let mut house = Household::new();
     let reset = Device {
         codes: vec![sample::key().hash(b"new code")],
