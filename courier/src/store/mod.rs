@@ -1,7 +1,7 @@
 //! The database: one file per server, one writer, and the only place of this crate that knows SQL.
 //!
 //! WAL with `synchronous = FULL`: when a commit returns, it is on disk. Writes go through the writer's thread
-//! ([`writer`]), many to a commit; reads have connections of their own and see committed states only.
+//! (`writer`), many to a commit; reads have connections of their own and see committed states only.
 
 mod error;
 mod format;
