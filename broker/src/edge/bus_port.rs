@@ -76,9 +76,6 @@ impl BusPort {
 
 async fn forward(mut incoming: mpsc::Receiver<Incoming>, topic: &'static str, mailbox: Arc<Mailbox>) {
     while let Some(incoming) = incoming.recv().await {
-        if !mailbox.is_connected() {
-            return;
-        }
         let Incoming::Frame(frame) = incoming else {
             continue;
         };

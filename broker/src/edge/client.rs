@@ -101,11 +101,6 @@ impl<'e> Client<'e> {
         self.edge.limits.receive_max
     }
 
-    /// Whether the courier has something of this client that is not settled yet.
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
     /// Does what the client's packet asks; returns why to close, if it asks for that.
     pub(super) fn act(
         &mut self,

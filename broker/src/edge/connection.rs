@@ -335,12 +335,12 @@ async fn run(
 /// Waits until the courier has settled everything this connection gave it.
 async fn settle_rest(connection: &mut Connection, client: &mut Client<'_>, mailbox: &Mailbox) {
     let mut settled = Vec::new();
-    while client.has_pending() {
+    while client.pending_len() > 0 {
         mailbox.take_orders(&mut settled);
         for result in settled.drain(..) {
             client.settled(connection, result, Instant::now());
         }
-        if client.has_pending() {
+        if client.pending_len() > 0 {
             mailbox.arrived().await;
         }
     }
