@@ -384,16 +384,20 @@ impl Desk<'_> {
         let Some(plan) = self.plan().await else {
             return Ok(());
         };
+        let _uploading = Progress::during(&errand.progress.uploading);
         while let Some((n, due)) = self.next(&plan) {
             tokio::select! {
-                () = sleep_until(plan.start + due) => {}
+                biased;
                 () = errand.cease.cancelled() => return Ok(()),
+                () = sleep_until(plan.start + due) => {}
             }
             let Ok(place) = window.acquire().await else {
                 return Ok(());
             };
             place.forget();
-            self.state().take(n);
+            if self.state().take(n) {
+                Progress::raise(&errand.progress.begun);
+            }
             let payload = message::payload(&errand.run, n, plan.schedule.value(n), errand.payload_size);
             let id = message::id(&errand.run, n);
             client.publish(&self.up_topic, errand.qos, id, payload).await?;
@@ -503,14 +507,16 @@ impl State {
         Some((n, plan.schedule.due(n)))
     }
 
-    /// Takes what [`State::next`] has shown.
-    fn take(&mut self, n: u64) {
-        if self.again.front() == Some(&n) {
+    /// Takes what [`State::next`] has shown; says whether it is taken for the first time.
+    fn take(&mut self, n: u64) -> bool {
+        let again = self.again.front() == Some(&n);
+        if again {
             self.again.pop_front();
         } else {
             self.begun += 1;
         }
         self.order.push_back(n);
+        !again
     }
 
     fn after_due(&self, n: u64) -> Duration {

@@ -209,15 +209,11 @@ impl Fleet {
 
     /// Waits for what is still missing.
     async fn settle(&mut self, wait: Duration, schedule: &Schedule, interrupt: &mut impl AsyncFnMut()) {
-        let target = match self.course {
-            Course::Complete => schedule.total(),
-            Course::Interrupted => Progress::read(&self.errand.progress.sent),
-        };
-        self.line.begin("settling", target);
+        self.line.begin("settling", schedule.total());
         let deadline = Instant::now() + wait;
         let mut tick = ticks();
         let mut stop = pin!(interrupt());
-        while Instant::now() < deadline && !self.settled(target) {
+        while Instant::now() < deadline && !self.settled(schedule.total()) {
             tokio::select! {
                 _ = tick.tick() => {
                     let progress = &self.errand.progress;
@@ -231,9 +227,16 @@ impl Fleet {
         }
     }
 
-    fn settled(&self, target: u64) -> bool {
-        let reached = |counter: &AtomicU64| Progress::read(counter) >= target;
+    /// Whether nothing of the `planned` uploads is missing; in an interrupted run, of those that were begun.
+    fn settled(&self, planned: u64) -> bool {
         let progress = &self.errand.progress;
+        let target = match self.course {
+            Course::Complete => planned,
+            // A device that has not heard of the interruption may still begin one.
+            Course::Interrupted if Progress::read(&progress.uploading) > 0 => return false,
+            Course::Interrupted => Progress::read(&progress.begun),
+        };
+        let reached = |counter: &AtomicU64| Progress::read(counter) >= target;
         reached(&progress.sent)
             && (self.errand.qos == Qos::AtMostOnce || reached(&progress.answered))
             && (self.errand.statuses == Statuses::None || reached(&progress.ended))

@@ -10,6 +10,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub struct Progress {
     /// Devices connected now.
     pub connected: AtomicU64,
+    /// Devices that may still begin uploads.
+    pub uploading: AtomicU64,
+    /// Uploads begun: handed to the client, sent or not yet.
+    pub begun: AtomicU64,
     /// Uploads sent at least once.
     pub sent: AtomicU64,
     /// Uploads acknowledged or refused.
@@ -29,8 +33,23 @@ impl Progress {
         counter.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Raises the counter until what is returned is dropped.
+    pub fn during(counter: &AtomicU64) -> Raised<'_> {
+        Progress::raise(counter);
+        Raised(counter)
+    }
+
     pub fn read(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
+    }
+}
+
+/// See [`Progress::during`].
+pub struct Raised<'a>(&'a AtomicU64);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        Progress::lower(self.0);
     }
 }
 

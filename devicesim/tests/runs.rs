@@ -188,10 +188,17 @@ async fn an_interrupted_run_ends_with_what_it_has_and_fails() {
         report.to_str().unwrap(),
     ])
     .unwrap();
-    let after = std::time::Duration::from_millis(1500);
-    let ran = devicesim::run(&options, async || tokio::time::sleep(after).await)
-        .await
-        .unwrap();
+    // The second part of a run is the uploading.
+    let mut part = 0;
+    let ran = devicesim::run(&options, async || {
+        part += 1;
+        match part {
+            2 => tokio::time::sleep(std::time::Duration::from_millis(1500)).await,
+            _ => std::future::pending().await,
+        }
+    })
+    .await
+    .unwrap();
     assert!(
         !ran.verdict.pass && ran.uploads.sent > 0 && ran.uploads.unacknowledged == 0,
         "{:?}",
