@@ -1,30 +1,25 @@
 //! What a connected client's packets do: uploads, pushes, answers, live messages and subscriptions.
 
+mod live;
+mod pushes;
+mod subscriptions;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytestring::ByteString;
 use irsp_courier::Hop;
-use irsp_protocol::change::Answers;
-use irsp_protocol::receipt::Answer;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Channel, Kind, MessageId, MessageKind, Principal, Server, Status, Topic};
-use irsp_session::{
-    Action, CloseCause, Connection, Delivery, DropCause, Publish, PublishToken, QoS, RetainHandling,
-    SubscribeFilter, SubscribeToken, SubscriptionIds,
-};
+use irsp_protocol::{Address, Channel, MessageKind, Principal, Server, Status, Topic};
+use irsp_session::{Action, CloseCause, Connection, Publish, PublishToken, QoS};
 use serde_json::json;
 
+pub(super) use self::live::Stalled;
 use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::sessions::mailbox::{Mailbox, Settled};
-use crate::topics::{Full, split_share};
-
-/// The token of what nobody waits for: an answer given by PUBACK.
-const NOBODY: u64 = 0;
 
 /// One connected client and what it has under way.
 pub(super) struct Client<'e> {
@@ -43,16 +38,6 @@ struct Pending {
     publish: Arc<Publish>,
     /// Whether others may hear it once it is accepted.
     observed: bool,
-}
-
-/// A live publish that waits for room at a slow subscriber. Nothing is read from the client meanwhile.
-pub(super) struct Stalled {
-    publish_token: PublishToken,
-    publish: Arc<Publish>,
-    /// Whose mailbox is full.
-    pub(super) slow: Arc<Mailbox>,
-    /// After this the publish is refused.
-    pub(super) until: Instant,
 }
 
 /// A refusal and its reason for a person.
@@ -156,21 +141,6 @@ impl<'e> Client<'e> {
                     now,
                 );
             }
-        }
-    }
-
-    /// Tries a stalled publish again; refuses it when its time is over.
-    pub(super) fn retry_stalled(&mut self, connection: &mut Connection, now: Instant) {
-        let Some(stalled) = self.stalled.take() else {
-            return;
-        };
-        match self.edge.enforcer.topics.publish(&stalled.publish, &self.mailbox) {
-            Ok(()) => connection.settle(stalled.publish_token, irsp_session::reason::SUCCESS, None),
-            Err(Full(_)) if now >= stalled.until => {
-                let refused = Refused(Status::OVER_QUOTA, "a subscriber cannot follow".to_owned());
-                self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
-            }
-            Err(Full(slow)) => self.stalled = Some(Stalled { slow, ..stalled }),
         }
     }
 
@@ -290,35 +260,6 @@ impl<'e> Client<'e> {
         token
     }
 
-    fn publish_live(
-        &mut self,
-        connection: &mut Connection,
-        token: PublishToken,
-        publish: &Arc<Publish>,
-        now: Instant,
-    ) -> Result<(), Refused> {
-        let topics = &self.edge.enforcer.topics;
-        if publish.retain && topics.keep(publish).is_err() {
-            return Err(Refused(
-                Status::OVER_QUOTA,
-                "no room for another retained message".to_owned(),
-            ));
-        }
-        match topics.publish(publish, &self.mailbox) {
-            Ok(()) => connection.settle(token, irsp_session::reason::SUCCESS, None),
-            Err(Full(slow)) => {
-                let until = now + self.edge.limits.stall_timeout;
-                self.stalled = Some(Stalled {
-                    publish_token: token,
-                    publish: Arc::clone(publish),
-                    slow,
-                    until,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Tells the client why, in every way its version has. An acknowledgement would say that the message is safe, so
     /// an MQTT 3 client, which cannot be told no, is told on its status topic and disconnected [MQTT-3.3.5-2].
     fn refuse(
@@ -353,152 +294,5 @@ impl<'e> Client<'e> {
             .iter()
             .for_each(|delivery| connection.deliver(delivery, now));
         deliveries.len()
-    }
-
-    fn subscribe(
-        &mut self,
-        connection: &mut Connection,
-        token: SubscribeToken,
-        filters: &[SubscribeFilter],
-        id: Option<u32>,
-        now: Instant,
-    ) {
-        let mut reasons = Vec::with_capacity(filters.len());
-        let mut retained = Vec::new();
-        let mut listens = false;
-        for wanted in filters {
-            match self.subscribe_one(wanted, id) {
-                Ok(new) => {
-                    reasons.push(wanted.qos as u8);
-                    listens |= self.is_down(&wanted.filter);
-                    let send = match wanted.retain_handling {
-                        RetainHandling::Send => true,
-                        RetainHandling::SendIfNew => new,
-                        RetainHandling::DoNotSend => false,
-                    };
-                    if let (None, plain, true) = (split_share(&wanted.filter).0, &wanted.filter, send) {
-                        let found = self.edge.enforcer.topics.retained(plain, now);
-                        retained.extend(found.into_iter().map(|publish| (wanted.qos, publish)));
-                    }
-                }
-                Err(status) => {
-                    tracing::debug!(principal = %self.principal, filter = %wanted.filter, %status, "filter refused");
-                    reasons.push(status.suback_reason());
-                }
-            }
-        }
-        connection.subscribed(token, &reasons);
-        for (qos, publish) in retained {
-            let qos = qos.min(publish.qos);
-            let subscription_ids = SubscriptionIds::from(id);
-            connection.deliver(
-                &Delivery {
-                    publish,
-                    qos,
-                    retain: true,
-                    subscription_ids,
-                    tag: None,
-                },
-                now,
-            );
-        }
-        if listens {
-            self.listens();
-        }
-    }
-
-    fn subscribe_one(&mut self, wanted: &SubscribeFilter, id: Option<u32>) -> Result<bool, Status> {
-        if let Some(bus) = &mut self.bus {
-            return bus
-                .subscribe(&wanted.filter, &self.mailbox, &self.edge.tasks)
-                .map(|()| true);
-        }
-        let held = self.mailbox.filters();
-        if held.len() >= self.edge.limits.subscriptions_max && !held.contains(&wanted.filter) {
-            return Err(Status::OVER_QUOTA);
-        }
-        let (_, plain) = split_share(&wanted.filter);
-        access::subscribe(&self.principal, plain, &*self.edge.enforcer.directory)?;
-        Ok(self.edge.enforcer.topics.subscribe(&self.mailbox, wanted, id))
-    }
-
-    fn unsubscribe(&mut self, filter: &ByteString) -> u8 {
-        let removed = self.edge.enforcer.topics.unsubscribe(&self.mailbox, filter);
-        if removed && self.is_down(filter) && !self.is_listening() {
-            self.edge.courier.absent(&Hop::Principal(self.principal.clone()));
-        }
-        if removed {
-            irsp_session::reason::SUCCESS
-        } else {
-            irsp_session::reason::NO_SUBSCRIPTION_EXISTED
-        }
-    }
-
-    /// Whether this session hears pushes.
-    pub(super) fn is_listening(&self) -> bool {
-        self.mailbox.filters().iter().any(|filter| self.is_down(filter))
-    }
-
-    /// Tells the courier that pushes can be delivered: those that wait come now, in order.
-    pub(super) fn listens(&self) {
-        let hop = Hop::Principal(self.principal.clone());
-        self.edge.courier.absent(&hop);
-        self.edge.courier.present(hop);
-    }
-
-    fn is_down(&self, filter: &str) -> bool {
-        let (_, plain) = split_share(filter);
-        let mut levels = plain.split('/').skip(1);
-        levels.next() == Some(self.principal.kind.as_str())
-            && levels.next() == Some(self.principal.id.as_str())
-            && levels.next() == Some("down")
-    }
-
-    /// The client's MQTT acknowledgement of a push: an answer only for devices registered so.
-    fn delivered(&mut self, tag: u64, reason: u8) {
-        let Some(id) = self.mailbox.untag_push(tag) else {
-            return;
-        };
-        let by_mqtt = self.principal.kind == Kind::Device
-            && self
-                .edge
-                .enforcer
-                .directory
-                .device(&self.principal.id)
-                .is_some_and(|device| device.answers == Answers::Mqtt);
-        if by_mqtt && !irsp_session::reason::is_error(reason) {
-            self.answered(
-                id,
-                Answer {
-                    code: 200,
-                    body: bytes::Bytes::new(),
-                },
-                NOBODY,
-            );
-        }
-    }
-
-    fn answered(&self, id: MessageId, answer: Answer, token: u64) {
-        let hop = Hop::Principal(self.principal.clone());
-        self.edge
-            .courier
-            .answered(hop, id, answer, self.mailbox.clone(), token);
-    }
-
-    /// A push that this client can never take ends; one that was not sent stays with the courier.
-    fn dropped(&self, tag: Option<u64>, cause: DropCause) {
-        tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
-        let Some(id) = tag.and_then(|tag| self.mailbox.untag_push(tag)) else {
-            return;
-        };
-        if cause == DropCause::TooLarge {
-            let courier = self.edge.courier.clone();
-            self.edge.tasks.spawn(async move {
-                let ended = courier.write(move |tx| tx.end(id, Status::TOO_LARGE, None)).await;
-                if let Err(error) = ended {
-                    tracing::warn!(%error, message = %id, "a push that is too large stays until it expires");
-                }
-            });
-        }
     }
 }

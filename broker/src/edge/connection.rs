@@ -7,30 +7,23 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use irsp_protocol::presence::Reason;
-use irsp_protocol::topic::Branch;
-use irsp_protocol::{Kind, Principal, Status, Topic};
-use irsp_session::{CloseCause, Connect, Connection, Handshake, Limits, Progress, Session, Will};
+use irsp_protocol::{Kind, Principal};
+use irsp_session::{Connect, Handshake, Limits, Progress, Session};
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use super::Edge;
 use super::bus_port::BusPort;
 use super::client::Client;
+use super::conversation::{run, settle_rest};
 use super::login::{self, Identity};
 use super::transport::Transport;
-use super::will::WillOf;
+use super::will::{granted_will, publish_will};
 use super::wire::Wire;
-use crate::access;
 use crate::presence::Event;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::Mailbox;
 use crate::sessions::{Held, Parked, SessionKey};
 
-/// Deliveries given to a connection at once, so that reading and delivering take turns.
-const DELIVERIES_PER_TURN: usize = 256;
-/// Bytes that wait to be written before no further deliveries are taken.
-const OUTPUT_HIGH: usize = 64 << 10;
-/// Bytes that wait to be written before nothing further is read from a client that does not read.
-const OUTPUT_MAX: usize = 1 << 20;
 /// How long a client may take to read the last packet before its connection is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
@@ -229,146 +222,6 @@ fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<BusPort>, crate::
     }
 }
 
-/// How a connection ended.
-struct Ending {
-    reason: Reason,
-    publishes_will: bool,
-    /// As DISCONNECT changed it [MQTT-3.14.2-2].
-    session_expiry: Option<Duration>,
-}
-
-impl Ending {
-    fn lost() -> Ending {
-        Ending {
-            reason: Reason::ConnectionLost,
-            publishes_will: true,
-            session_expiry: None,
-        }
-    }
-
-    fn closed(cause: &CloseCause, ordered: Option<End>) -> Ending {
-        let reason = match (cause, ordered) {
-            (_, Some(end)) => end.presence_reason(),
-            (CloseCause::Disconnect { .. }, None) => Reason::Disconnected,
-            (CloseCause::KeepAlive, None) => Reason::KeepAliveTimeout,
-            (
-                CloseCause::ProtocolError(_) | CloseCause::PublishRefused { .. } | CloseCause::Server { .. },
-                None,
-            ) => Reason::ProtocolError,
-        };
-        let session_expiry = match cause {
-            CloseCause::Disconnect { session_expiry, .. } => *session_expiry,
-            CloseCause::KeepAlive
-            | CloseCause::ProtocolError(_)
-            | CloseCause::PublishRefused { .. }
-            | CloseCause::Server { .. } => None,
-        };
-        Ending {
-            reason,
-            publishes_will: cause.publishes_will(),
-            session_expiry,
-        }
-    }
-}
-
-/// Moves bytes, mail and time until the connection ends.
-async fn run(
-    wire: &mut Wire,
-    connection: &mut Connection,
-    client: &mut Client<'_>,
-    mailbox: &Mailbox,
-) -> Ending {
-    let mut settled = Vec::new();
-    let mut ordered = None;
-    let timer = sleep_until(wake_at(connection));
-    tokio::pin!(timer);
-    loop {
-        let now = Instant::now();
-        if let Some(end) = mailbox.take_orders(&mut settled) {
-            ordered = Some(end);
-            connection.disconnect(end.reason_code(), None);
-        }
-        for result in settled.drain(..) {
-            client.settled(connection, result, now);
-        }
-        client.retry_stalled(connection, now);
-        let mut more = false;
-        while client.stalled().is_none()
-            && let Some(action) = connection.poll()
-        {
-            if let Some(cause) = client.act(connection, action, now) {
-                connection.write_into(wire.output());
-                return Ending::closed(&cause, ordered);
-            }
-        }
-        if connection.window_open() && wire.output().len() < OUTPUT_HIGH {
-            more = client.deliver(connection, DELIVERIES_PER_TURN, now) == DELIVERIES_PER_TURN;
-        }
-        connection.write_into(wire.output());
-        let reads = !connection.paused()
-            && client.stalled().is_none()
-            && client.pending_len() < usize::from(client.receive_max())
-            && wire.output().len() < OUTPUT_MAX;
-        let input = |bytes: &[u8]| connection.input(bytes, Instant::now());
-        let moved = tokio::select! {
-            moved = wire.drive(reads, more, input) => moved,
-            () = mailbox.arrived() => Ok(()),
-            () = room(client) => Ok(()),
-            () = &mut timer => {
-                connection.timeout(Instant::now());
-                timer.as_mut().reset(wake_at(connection));
-                Ok(())
-            }
-        };
-        if moved.is_err() {
-            return match ordered {
-                Some(end) => Ending {
-                    reason: end.presence_reason(),
-                    ..Ending::lost()
-                },
-                None => Ending::lost(),
-            };
-        }
-    }
-}
-
-/// Waits until the courier has settled everything this connection gave it.
-async fn settle_rest(connection: &mut Connection, client: &mut Client<'_>, mailbox: &Mailbox) {
-    let mut settled = Vec::new();
-    while client.pending_len() > 0 {
-        mailbox.take_orders(&mut settled);
-        for result in settled.drain(..) {
-            client.settled(connection, result, Instant::now());
-        }
-        if client.pending_len() > 0 {
-            mailbox.arrived().await;
-        }
-    }
-}
-
-/// Completes when a stalled publish is worth another try; never without one.
-async fn room(client: &Client<'_>) {
-    let Some(stalled) = client.stalled() else {
-        return std::future::pending().await;
-    };
-    let room = stalled.slow.room();
-    tokio::pin!(room);
-    room.as_mut().enable();
-    // A slow subscriber that is gone or has room meanwhile tells nobody: look before waiting.
-    if stalled.slow.is_full() && stalled.slow.is_connected() {
-        let _ = timeout_at(stalled.until.into(), room).await;
-    }
-}
-
-/// When to look at the connection's deadlines again. Deadlines move with every packet, the timer does not: it looks
-/// and is set anew.
-fn wake_at(connection: &Connection) -> tokio::time::Instant {
-    match connection.deadline() {
-        Some(deadline) => deadline.into(),
-        None => tokio::time::Instant::now() + Duration::from_secs(24 * 3600),
-    }
-}
-
 /// This session no longer takes pushes; the courier keeps them unless another session of the principal does.
 fn leave(edge: &Edge, principal: &Principal, mailbox: &Arc<Mailbox>) {
     mailbox.disconnect();
@@ -383,45 +236,4 @@ async fn report(edge: &Edge, event: Event) {
     if edge.presences.send(event).await.is_err() {
         tracing::warn!("presence is no longer announced: the server stops");
     }
-}
-
-/// What a will is, if its sender may publish it: an upload or a live message.
-fn granted_will(edge: &Edge, owner: &Principal, will: &Will) -> Result<Branch, Status> {
-    let mut topic = Topic::parse(&will.publish.topic).map_err(|_| Status::FORBIDDEN)?;
-    access::localise(&mut topic, &edge.domain);
-    access::publish(owner, &topic, &*edge.enforcer.directory)?;
-    let is_upload = matches!(topic.branch, Branch::Up { .. });
-    if !(is_upload || matches!(topic.branch, Branch::Live { .. })) || (is_upload && will.publish.retain) {
-        return Err(Status::FORBIDDEN);
-    }
-    Ok(topic.branch)
-}
-
-/// Publishes a will, after its delay if the client has not come back by then [MQTT-3.1.3-9].
-fn publish_will(edge: &Edge, will: Will, mailbox: &Arc<Mailbox>, session_expiry: Duration) {
-    // Granted at CONNECT; a right that was withdrawn since then counts.
-    let branch = match granted_will(edge, mailbox.owner(), &will) {
-        Ok(branch) => branch,
-        Err(status) => {
-            return tracing::info!(owner = %mailbox.owner(), %status, "a will that is no longer granted");
-        }
-    };
-    let will_of = WillOf {
-        topics: Arc::clone(&edge.enforcer.topics),
-        courier: edge.courier.clone(),
-        mailbox: Arc::clone(mailbox),
-        expiry: edge.message_expiry,
-    };
-    let stop = edge.stop.clone();
-    let delay = will.delay.min(session_expiry);
-    edge.tasks.spawn(async move {
-        if !delay.is_zero() {
-            // A server that stops publishes at once: nobody would do it later.
-            let _ = stop.run_until_cancelled(tokio::time::sleep(delay)).await;
-            if will_of.mailbox.is_connected() {
-                return;
-            }
-        }
-        will_of.publish(branch, will);
-    });
 }

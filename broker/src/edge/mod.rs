@@ -3,6 +3,8 @@
 mod bus_port;
 mod client;
 mod connection;
+mod conversation;
+mod ending;
 mod envelope;
 mod listener;
 mod login;

@@ -1,0 +1,67 @@
+//! Live messages: heard by every subscriber, or their publisher waits.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use irsp_protocol::Status;
+use irsp_session::{Connection, Publish, PublishToken};
+
+use super::{Client, Refused};
+use crate::sessions::mailbox::Mailbox;
+use crate::topics::Full;
+
+/// A live publish that waits for room at a slow subscriber. Nothing is read from the client meanwhile.
+pub(in crate::edge) struct Stalled {
+    publish_token: PublishToken,
+    publish: Arc<Publish>,
+    /// Whose mailbox is full.
+    pub(in crate::edge) slow: Arc<Mailbox>,
+    /// After this the publish is refused.
+    pub(in crate::edge) until: Instant,
+}
+
+impl Client<'_> {
+    /// Tries a stalled publish again; refuses it when its time is over.
+    pub(in crate::edge) fn retry_stalled(&mut self, connection: &mut Connection, now: Instant) {
+        let Some(stalled) = self.stalled.take() else {
+            return;
+        };
+        match self.edge.enforcer.topics.publish(&stalled.publish, &self.mailbox) {
+            Ok(()) => connection.settle(stalled.publish_token, irsp_session::reason::SUCCESS, None),
+            Err(Full(_)) if now >= stalled.until => {
+                let refused = Refused(Status::OVER_QUOTA, "a subscriber cannot follow".to_owned());
+                self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
+            }
+            Err(Full(slow)) => self.stalled = Some(Stalled { slow, ..stalled }),
+        }
+    }
+
+    pub(super) fn publish_live(
+        &mut self,
+        connection: &mut Connection,
+        token: PublishToken,
+        publish: &Arc<Publish>,
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let topics = &self.edge.enforcer.topics;
+        if publish.retain && topics.keep(publish).is_err() {
+            return Err(Refused(
+                Status::OVER_QUOTA,
+                "no room for another retained message".to_owned(),
+            ));
+        }
+        match topics.publish(publish, &self.mailbox) {
+            Ok(()) => connection.settle(token, irsp_session::reason::SUCCESS, None),
+            Err(Full(slow)) => {
+                let until = now + self.edge.limits.stall_timeout;
+                self.stalled = Some(Stalled {
+                    publish_token: token,
+                    publish: Arc::clone(publish),
+                    slow,
+                    until,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Pushes on their way to a client: whether it hears them, and what it says to them.
+
+use irsp_courier::Hop;
+use irsp_protocol::change::Answers;
+use irsp_protocol::receipt::Answer;
+use irsp_protocol::{Kind, MessageId, Status};
+use irsp_session::DropCause;
+
+use super::Client;
+use crate::topics::split_share;
+
+/// The token of what nobody waits for: an answer given by PUBACK.
+const NOBODY: u64 = 0;
+
+impl Client<'_> {
+    /// Whether this session hears pushes.
+    pub(in crate::edge) fn is_listening(&self) -> bool {
+        self.mailbox.filters().iter().any(|filter| self.is_down(filter))
+    }
+
+    /// Tells the courier that pushes can be delivered: those that wait come now, in order.
+    pub(in crate::edge) fn listens(&self) {
+        let hop = Hop::Principal(self.principal.clone());
+        self.edge.courier.absent(&hop);
+        self.edge.courier.present(hop);
+    }
+
+    pub(super) fn is_down(&self, filter: &str) -> bool {
+        let (_, plain) = split_share(filter);
+        let mut levels = plain.split('/').skip(1);
+        levels.next() == Some(self.principal.kind.as_str())
+            && levels.next() == Some(self.principal.id.as_str())
+            && levels.next() == Some("down")
+    }
+
+    /// The client's MQTT acknowledgement of a push: an answer only for devices registered so.
+    pub(super) fn delivered(&mut self, tag: u64, reason: u8) {
+        let Some(id) = self.mailbox.untag_push(tag) else {
+            return;
+        };
+        let by_mqtt = self.principal.kind == Kind::Device
+            && self
+                .edge
+                .enforcer
+                .directory
+                .device(&self.principal.id)
+                .is_some_and(|device| device.answers == Answers::Mqtt);
+        if by_mqtt && !irsp_session::reason::is_error(reason) {
+            self.answered(
+                id,
+                Answer {
+                    code: 200,
+                    body: bytes::Bytes::new(),
+                },
+                NOBODY,
+            );
+        }
+    }
+
+    pub(super) fn answered(&self, id: MessageId, answer: Answer, token: u64) {
+        let hop = Hop::Principal(self.principal.clone());
+        self.edge
+            .courier
+            .answered(hop, id, answer, self.mailbox.clone(), token);
+    }
+
+    /// A push that this client can never take ends; one that was not sent stays with the courier.
+    pub(super) fn dropped(&self, tag: Option<u64>, cause: DropCause) {
+        tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
+        let Some(id) = tag.and_then(|tag| self.mailbox.untag_push(tag)) else {
+            return;
+        };
+        if cause == DropCause::TooLarge {
+            let courier = self.edge.courier.clone();
+            self.edge.tasks.spawn(async move {
+                let ended = courier.write(move |tx| tx.end(id, Status::TOO_LARGE, None)).await;
+                if let Err(error) = ended {
+                    tracing::warn!(%error, message = %id, "a push that is too large stays until it expires");
+                }
+            });
+        }
+    }
+}

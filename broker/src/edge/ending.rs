@@ -1,0 +1,50 @@
+//! How a connection ended, and what follows from it.
+
+use std::time::Duration;
+
+use irsp_protocol::presence::Reason;
+use irsp_session::CloseCause;
+
+use crate::sessions::mailbox::End;
+
+/// How a connection ended.
+pub(super) struct Ending {
+    pub(super) reason: Reason,
+    pub(super) publishes_will: bool,
+    /// As DISCONNECT changed it [MQTT-3.14.2-2].
+    pub(super) session_expiry: Option<Duration>,
+}
+
+impl Ending {
+    pub(super) fn lost() -> Ending {
+        Ending {
+            reason: Reason::ConnectionLost,
+            publishes_will: true,
+            session_expiry: None,
+        }
+    }
+
+    pub(super) fn closed(cause: &CloseCause, ordered: Option<End>) -> Ending {
+        let reason = match (cause, ordered) {
+            (_, Some(end)) => end.presence_reason(),
+            (CloseCause::Disconnect { .. }, None) => Reason::Disconnected,
+            (CloseCause::KeepAlive, None) => Reason::KeepAliveTimeout,
+            (
+                CloseCause::ProtocolError(_) | CloseCause::PublishRefused { .. } | CloseCause::Server { .. },
+                None,
+            ) => Reason::ProtocolError,
+        };
+        let session_expiry = match cause {
+            CloseCause::Disconnect { session_expiry, .. } => *session_expiry,
+            CloseCause::KeepAlive
+            | CloseCause::ProtocolError(_)
+            | CloseCause::PublishRefused { .. }
+            | CloseCause::Server { .. } => None,
+        };
+        Ending {
+            reason,
+            publishes_will: cause.publishes_will(),
+            session_expiry,
+        }
+    }
+}
