@@ -4,13 +4,18 @@
 //! repeats in the transaction that stores the effect. So the bus may lose, repeat or reorder anything and any
 //! process may be killed at any moment, and nothing accepted is lost or done twice.
 
+mod accept;
 pub mod bus;
 mod core;
+mod hop;
 mod ledger;
+mod lock;
 mod role;
 mod service;
 pub mod store;
 
+pub use accept::{AcceptSink, Accepted};
+pub use hop::Hop;
 pub use ledger::{KindLedger, Ledger};
-pub use role::{AcceptSink, Accepted, Ended, Hop, Received, ReplyFuture, Role};
+pub use role::{Ended, Received, ReplyFuture, Role};
 pub use service::{Courier, Settings, Until};

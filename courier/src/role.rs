@@ -1,33 +1,15 @@
 //! What a server tells its courier, and what the courier asks of it.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Envelope, MessageId, Principal, Server, Status, Timestamp};
+use irsp_protocol::{Envelope, Principal, Server, Status, Timestamp};
 
+use crate::hop::Hop;
 use crate::store::{StoreError, Tx};
-
-/// Where an envelope goes next.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Hop {
-    /// Another server of this domain, over the bus.
-    Server(Server),
-    /// A principal whose sessions this server holds.
-    Principal(Principal),
-}
-
-impl fmt::Display for Hop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Hop::Server(server) => write!(f, "srv/{server}"),
-            Hop::Principal(principal) => principal.fmt(f),
-        }
-    }
-}
 
 /// What a server does with an envelope that came over the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +20,6 @@ pub enum Received {
     Forward(Hop),
     /// Not now: nothing is stored or answered, and the sender repeats it.
     Later,
-}
-
-/// A message has been accepted: it is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    pub id: MessageId,
-    /// The sender had given the same sender id before; `id` is that first message's, and nothing was stored again.
-    pub duplicate: bool,
 }
 
 /// A message that this courier held has ended, on disk.
@@ -59,12 +33,6 @@ pub struct Ended {
     pub status: Status,
     pub answer: Option<Answer>,
     pub at: Timestamp,
-}
-
-/// Hears of acceptance and of answers stored. Called on the writer's thread: it must not block.
-pub trait AcceptSink: Send + Sync {
-    /// `token` is what the caller gave with its request. An error is the status to refuse it with.
-    fn settled(&self, token: u64, result: Result<Accepted, Status>);
 }
 
 /// A boxed future, as [`Role::answer`] gives it.

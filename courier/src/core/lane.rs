@@ -8,7 +8,7 @@ use irsp_protocol::{Envelope, MessageId, Timestamp};
 
 use super::retry::Retry;
 use super::{Load, Now, Window};
-use crate::role::Hop;
+use crate::hop::Hop;
 
 pub(super) struct Lane {
     ticket: u64,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
 
-use crate::role::Hop;
+use crate::hop::Hop;
 use lane::{Lane, Offer};
 
 /// How long after a failed load it is tried again.

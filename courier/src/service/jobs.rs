@@ -6,8 +6,10 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use super::pump::Event;
-use crate::role::{AcceptSink, Accepted, Hop, Role};
+use super::events::Event;
+use crate::accept::{AcceptSink, Accepted};
+use crate::hop::Hop;
+use crate::role::Role;
 use crate::store::{End, Job, Retention, StoreError, Swept, Tx, Verdict, sweep};
 
 /// Accepts one envelope; the hot path.

@@ -1,5 +1,6 @@
 //! The courier as its server sees it: the shell around the core, and the calls into it.
 
+mod events;
 mod jobs;
 mod loader;
 mod outgoing;
@@ -22,16 +23,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::accept::AcceptSink;
 use crate::bus::Link;
 use crate::core::Core;
+use crate::hop::Hop;
 use crate::ledger::Ledger;
-use crate::role::{AcceptSink, Hop, Role};
+use crate::lock::lock;
+use crate::role::Role;
 use crate::store::{
-    Admission, Context, Progress, Retention, Store, StoreError, Tx, Writer, lock, progress, read_ledger,
+    Admission, Context, Progress, Retention, Store, StoreError, Tx, Writer, progress, read_ledger,
     read_receipt,
 };
+use events::{Command, Event};
 use outgoing::Outgoing;
-use pump::{Command, Event, Inlets, Pump};
+use pump::{Inlets, Pump};
 use upkeep::Upkeep;
 use waiters::Waiters;
 

@@ -2,25 +2,26 @@
 //! alone, so neither can stop the other; and with nothing under way and nothing due it sleeps.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::events::{Command, Event};
 use super::jobs::{self, Frame, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::core::{Action, Core, Load, Now};
-use crate::role::{AcceptSink, Ended, Hop, Received, Role};
-use crate::store::{Admission, Effects, EndedRow, Left, StoreError, Swept, Verdict};
+use crate::hop::Hop;
+use crate::role::{Ended, Received, Role};
+use crate::store::{Admission, Effects, EndedRow, Left, Swept, Verdict};
 
 /// Frames read from the bus whose effects are not on disk yet; with more, the bus waits.
 const FRAMES_MAX: usize = 64;
@@ -28,41 +29,6 @@ const FRAMES_MAX: usize = 64;
 const BATCH_MAX: usize = 256;
 /// Questions answered at the same time; more are told that we are busy.
 const QUESTIONS_MAX: usize = 64;
-
-/// What the writer has done.
-pub(super) enum Event {
-    Committed(Effects),
-    Received {
-        delivered: Vec<((Server, Envelope), Verdict)>,
-        settled: Vec<(Hop, MessageId)>,
-    },
-    /// Principals' answers are stored, or refused.
-    Settled(Vec<(Hop, MessageId)>),
-    Swept(Result<Swept, StoreError>),
-}
-
-/// What callers ask of the pump.
-pub(super) enum Command {
-    Present(Hop),
-    Absent(Hop),
-    Answered {
-        hop: Hop,
-        id: MessageId,
-        answer: Answer,
-        sink: Arc<dyn AcceptSink>,
-        token: u64,
-    },
-    Ask {
-        server: Server,
-        token: u64,
-        question: Question,
-    },
-    SentAt {
-        hop: Hop,
-        id: MessageId,
-        tell: oneshot::Sender<Option<Timestamp>>,
-    },
-}
 
 pub(super) struct Pump {
     pub(super) shared: Arc<Shared>,
@@ -445,6 +411,3 @@ pub(super) fn now() -> Now {
         wall: Timestamp::from(SystemTime::now()),
     }
 }
-
-/// A clock that jumps is noticed after this at the latest, while something is due.
-pub(super) const CLOCK_TRUST: Duration = Duration::from_secs(600);

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use irsp_protocol::Timestamp;
 
-use super::pump::CLOCK_TRUST;
 use crate::core::Now;
 use crate::store::{Retention, StoreError, Swept};
 
+/// A clock that jumps is noticed after this at the latest, while something is due.
+const CLOCK_TRUST: Duration = Duration::from_secs(600);
 /// Between two sweeps, so that many expiries share one.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Between two sweeps for what is old alone.

@@ -7,7 +7,8 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{MessageId, Status};
 use tokio::sync::oneshot;
 
-use crate::store::{Left, lock};
+use crate::lock::lock;
+use crate::store::Left;
 
 /// How far [`Courier::outcome`](super::Courier::outcome) waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use irsp_protocol::{MessageKind, Status};
 use rusqlite::{Connection, params};
 
+use super::effects::Effects;
 use super::error::StoreError;
 use super::text;
-use super::tx::Effects;
 use crate::ledger::{KindLedger, Ledger};
 
 /// In place of a status: counts the accepted.

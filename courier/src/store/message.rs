@@ -7,10 +7,10 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::effects::{EndedRow, Left};
 use super::error::StoreError;
 use super::text;
-use super::tx::{EndedRow, Left};
-use crate::role::Hop;
+use crate::hop::Hop;
 
 /// How a message ends.
 #[derive(Clone, Debug)]

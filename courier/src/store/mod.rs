@@ -3,6 +3,8 @@
 //! WAL with `synchronous = FULL`: when a commit returns, it is on disk. Writes go through the writer's thread
 //! (`writer`), many to a commit; reads have connections of their own and see committed states only.
 
+mod commit;
+mod effects;
 mod error;
 mod format;
 mod ledger;
@@ -16,23 +18,27 @@ mod tx;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use crate::lock::lock;
+
 pub use error::StoreError;
 pub use format::Migration;
 pub use tx::Tx;
 
+pub(crate) use commit::Job;
+pub(crate) use effects::{Effects, EndedRow, Left};
 pub(crate) use ledger::read as read_ledger;
 pub(crate) use message::{End, Page, Progress, load, progress};
 pub(crate) use receipt::read as read_receipt;
 pub(crate) use receive::Verdict;
 pub(crate) use sweep::{Retention, Swept, sweep};
-pub(crate) use tx::{Context, Effects, EndedRow, Left};
-pub(crate) use writer::{Admission, Job, Writer};
+pub(crate) use tx::Context;
+pub(crate) use writer::{Admission, Writer};
 
 /// How long a connection waits for another one's lock. Only a foreign process can hold one for longer than a commit.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -154,9 +160,4 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error>
     sql.busy_timeout(LOCK_WAIT)?;
     sql.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(sql)
-}
-
-/// What these mutexes guard is whole between two statements, so a panic elsewhere does not spoil it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

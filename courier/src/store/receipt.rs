@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::error::StoreError;
 use super::text;
-use crate::role::Hop;
+use crate::hop::Hop;
 
 /// What this server knows of a message; and its hop, if it still waits and the row does not say when it was sent.
 pub(crate) fn read(

@@ -10,7 +10,8 @@ use super::error::StoreError;
 use super::message::{self, End, Progress};
 use super::seen;
 use super::tx::Tx;
-use crate::role::{Hop, Received, Role};
+use crate::hop::Hop;
+use crate::role::{Received, Role};
 
 /// What is answered to an envelope, and what the role decided if it saw it for the first time and for good.
 #[derive(Clone, Debug, Default)]

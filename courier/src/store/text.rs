@@ -4,7 +4,7 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{MessageId, MessageKind, Principal, Server, Status};
 
 use super::error::StoreError;
-use crate::role::Hop;
+use crate::hop::Hop;
 
 /// A hop is written as the principal it is: `srv/app`, `dev/lamp-1`.
 pub(super) fn hop(hop: &Hop) -> String {

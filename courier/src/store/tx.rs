@@ -1,4 +1,4 @@
-//! A transaction of the writer, and the effects that follow once it is on disk.
+//! A transaction of the writer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use super::effects::{Effects, Stored};
 use super::error::StoreError;
 use super::message::{self, End};
-use crate::role::{Accepted, Hop};
+use crate::accept::Accepted;
+use crate::hop::Hop;
 
 /// Whose database this is, and what it wants to hear.
 pub(crate) struct Context {
@@ -23,46 +25,6 @@ pub(crate) struct Context {
     pub(crate) status_lifetime: Duration,
     /// Called on the writer's thread with what each commit has changed.
     pub(crate) committed: Box<dyn Fn(Effects) + Send>,
-}
-
-/// What a transaction has changed that somebody acts on after its commit.
-#[derive(Debug, Default)]
-pub(crate) struct Effects {
-    pub(crate) stored: Vec<Stored>,
-    pub(crate) left: Vec<Left>,
-}
-
-/// A message has come into the outbox.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) seq: i64,
-    pub(crate) hop: Hop,
-    pub(crate) envelope: Arc<Envelope>,
-}
-
-/// A message waits for its hop no more.
-#[derive(Clone, Debug)]
-pub(crate) struct Left {
-    pub(crate) id: MessageId,
-    pub(crate) hop: Hop,
-    /// `None` if another server has custody now.
-    pub(crate) end: Option<EndedRow>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct EndedRow {
-    pub(crate) kind: MessageKind,
-    pub(crate) head: String,
-    pub(crate) origin: Option<Server>,
-    pub(crate) status: Status,
-    pub(crate) answer: Option<Answer>,
-    pub(crate) at: Timestamp,
-}
-
-impl Effects {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.stored.is_empty() && self.left.is_empty()
-    }
 }
 
 /// A transaction of the writer's thread. Many callers' changes share one commit and one fsync.

@@ -1,0 +1,48 @@
+//! What a transaction has changed: once it is on disk, somebody acts on it.
+
+use std::sync::Arc;
+
+use irsp_protocol::receipt::Answer;
+use irsp_protocol::{Envelope, MessageId, MessageKind, Server, Status, Timestamp};
+
+use crate::hop::Hop;
+
+/// What a transaction has changed that somebody acts on after its commit.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) stored: Vec<Stored>,
+    pub(crate) left: Vec<Left>,
+}
+
+/// A message has come into the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) seq: i64,
+    pub(crate) hop: Hop,
+    pub(crate) envelope: Arc<Envelope>,
+}
+
+/// A message waits for its hop no more.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) id: MessageId,
+    pub(crate) hop: Hop,
+    /// `None` if another server has custody now.
+    pub(crate) end: Option<EndedRow>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct EndedRow {
+    pub(crate) kind: MessageKind,
+    pub(crate) head: String,
+    pub(crate) origin: Option<Server>,
+    pub(crate) status: Status,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) at: Timestamp,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.left.is_empty()
+    }
+}
