@@ -6,6 +6,7 @@
 
 mod accept;
 pub mod bus;
+mod clock;
 mod core;
 mod hop;
 mod ledger;
@@ -15,7 +16,8 @@ mod service;
 pub mod store;
 
 pub use accept::{AcceptSink, Accepted};
+pub use clock::{Clock, Now};
 pub use hop::Hop;
 pub use ledger::{KindLedger, Ledger};
 pub use role::{Ended, Received, ReplyFuture, Role};
-pub use service::{Courier, Settings, Until};
+pub use service::{Courier, Manual, Settings, Until};

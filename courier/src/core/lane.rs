@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use irsp_protocol::{Envelope, MessageId, Timestamp};
 
 use super::retry::Retry;
-use super::{Load, Now, Window};
+use super::{Load, Window};
+use crate::clock::Now;
 use crate::hop::Hop;
 
 pub(super) struct Lane {

@@ -16,18 +16,12 @@ use std::time::{Duration, Instant};
 
 use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
 
+use crate::clock::Now;
 use crate::hop::Hop;
 use lane::{Lane, Offer};
 
 /// How long after a failed load it is tried again.
 const RELOAD_WAIT: Duration = Duration::from_secs(1);
-
-/// Now, by the clock that never jumps and by the one people read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    pub(crate) instant: Instant,
-    pub(crate) wall: Timestamp,
-}
 
 /// What may be under way to one hop without an answer. One message is, however large.
 #[derive(Clone, Copy, Debug)]

@@ -14,12 +14,38 @@ use crate::store::{End, Job, Retention, StoreError, Swept, Tx, Verdict, sweep};
 
 /// Accepts one envelope; the hot path.
 pub(super) struct Accept {
-    pub(super) envelope: Arc<Envelope>,
-    pub(super) head: String,
-    pub(super) hop: Hop,
-    pub(super) sink: Arc<dyn AcceptSink>,
-    pub(super) token: u64,
-    pub(super) accepted: Option<Accepted>,
+    envelope: Arc<Envelope>,
+    head: String,
+    hop: Hop,
+    sink: Arc<dyn AcceptSink>,
+    token: u64,
+    accepted: Option<Accepted>,
+}
+
+impl Accept {
+    /// `None` if the envelope cannot be written; the sink has heard so.
+    pub(super) fn new(
+        envelope: Envelope,
+        hop: Hop,
+        sink: Arc<dyn AcceptSink>,
+        token: u64,
+    ) -> Option<Box<Accept>> {
+        match serde_json::to_string(&envelope) {
+            Ok(head) => Some(Box::new(Accept {
+                envelope: Arc::new(envelope),
+                head,
+                hop,
+                sink,
+                token,
+                accepted: None,
+            })),
+            Err(error) => {
+                tracing::error!(id = %envelope.id, %error, "an envelope cannot be written");
+                sink.settled(token, Err(Status::FAILED));
+                None
+            }
+        }
+    }
 }
 
 impl Job for Accept {

@@ -3,16 +3,18 @@
 mod events;
 mod jobs;
 mod loader;
+mod manual;
 mod outgoing;
 mod pump;
+mod run;
 mod settings;
+mod shared;
 mod upkeep;
 mod waiters;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::receipt::{Answer, Receipt};
@@ -21,25 +23,23 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::accept::AcceptSink;
 use crate::bus::Link;
-use crate::core::Core;
+use crate::clock::{Clock, SystemClock};
 use crate::hop::Hop;
 use crate::ledger::Ledger;
 use crate::lock::lock;
 use crate::role::Role;
-use crate::store::{
-    Admission, Context, Progress, Retention, Store, StoreError, Tx, Writer, progress, read_ledger,
-    read_receipt,
-};
+use crate::store::{Admission, Context, Progress, Store, StoreError, Tx, progress, read_ledger};
 use events::{Command, Event};
 use outgoing::Outgoing;
-use pump::{Inlets, Pump};
-use upkeep::Upkeep;
+use pump::Pump;
+use run::{Inlets, Runner};
+use shared::Shared;
 use waiters::Waiters;
 
+pub use manual::Manual;
 pub use settings::Settings;
 pub use waiters::Until;
 
@@ -52,20 +52,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Courier {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    server: Server,
-    /// Who reports in receipts: `srv/message@home.example`.
-    reporter: Address,
-    store: Store,
-    writer: Writer,
-    retention: Retention,
-    /// Bounded by its callers: a session says once that it is there or gone, and answers no more than its window.
-    commands: mpsc::UnboundedSender<Command>,
-    waiters: Waiters,
-    questions: Mutex<HashMap<u64, oneshot::Sender<Reply>>>,
-    tokens: AtomicU64,
 }
 
 impl Courier {
@@ -92,8 +78,10 @@ impl Courier {
         let (report, events) = mpsc::channel(EVENTS_MAX);
         let (commands, asked) = mpsc::unbounded_channel();
         let waiters = Waiters::default();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let context = Context {
             server,
+            clock: Arc::clone(&clock),
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
             committed: {
@@ -106,35 +94,38 @@ impl Courier {
         };
         let writer = store.start_writer(context)?;
         let shared = Arc::new(Shared {
-            server,
             reporter: Address {
                 principal: Principal::server(server),
                 domain: Some(domain),
             },
             store,
             writer,
-            retention: settings.retention(),
+            clock: Arc::clone(&clock),
             commands,
             waiters,
             questions: Mutex::default(),
             tokens: AtomicU64::new(1),
         });
-        let core = Core::new(server, settings.limits(), random());
-        let mut pump = Pump::new(
-            Arc::clone(&shared),
-            role,
-            core,
-            Outgoing::new(link.outgoing),
-            Upkeep::new(settings.retention()),
+        let outgoing = Outgoing::new(link.outgoing);
+        let pump = Pump::new(
+            server,
+            Arc::clone(&role),
+            &settings,
+            outgoing,
             report,
+            clock.as_ref(),
         );
         let inlets = Inlets {
             bus: link.incoming,
             events,
             commands: asked,
         };
-        pump.greet();
-        tasks.spawn(pump.run(inlets, stop));
+        let runner = Runner {
+            shared: Arc::clone(&shared),
+            role,
+            pump,
+        };
+        tasks.spawn(runner.run(inlets, stop));
         Ok(Courier { shared })
     }
 
@@ -144,32 +135,19 @@ impl Courier {
 
     /// An id for a message accepted now.
     pub fn new_id(&self) -> MessageId {
-        MessageId::from_uuid(Uuid::now_v7())
+        self.shared.clock.new_id()
     }
 
     pub fn now(&self) -> Timestamp {
-        Timestamp::from(SystemTime::now())
+        self.shared.clock.now().wall
     }
 
     /// Accepts an envelope for a hop. The sink hears of it once it is on disk, or why it is not accepted. Nothing is
     /// waited for here: when too much waits to be written, it is refused with 507.
     pub fn accept(&self, envelope: Envelope, hop: Hop, sink: Arc<dyn AcceptSink>, token: u64) {
-        let head = match serde_json::to_string(&envelope) {
-            Ok(head) => head,
-            Err(error) => {
-                tracing::error!(id = %envelope.id, %error, "an envelope cannot be written");
-                return sink.settled(token, Err(Status::FAILED));
-            }
-        };
-        let job = jobs::Accept {
-            envelope: Arc::new(envelope),
-            head,
-            hop,
-            sink,
-            token,
-            accepted: None,
-        };
-        self.shared.writer.submit(Box::new(job), Admission::Bounded);
+        if let Some(job) = jobs::Accept::new(envelope, hop, sink, token) {
+            self.shared.writer.submit(job, Admission::Bounded);
+        }
     }
 
     /// Runs a transaction; resolves when it is on disk. `f` may run again if the commit it shared has failed, so it
@@ -278,45 +256,6 @@ impl Courier {
     }
 }
 
-impl Shared {
-    /// After the pump has stopped there is nobody to be told, and nothing left to be done.
-    fn command(&self, command: Command) {
-        let _stopped = self.commands.send(command);
-    }
-
-    fn replied(&self, token: u64, reply: Reply) {
-        if let Some(tell) = lock(&self.questions).remove(&token) {
-            // Whoever has stopped waiting misses nothing.
-            let _gone = tell.send(reply);
-        }
-    }
-
-    async fn receipt(&self, id: MessageId) -> Result<Option<Receipt>, StoreError> {
-        let reporter = self.reporter.clone();
-        let found = self
-            .store
-            .read(move |sql| read_receipt(sql, id, &reporter))
-            .await?;
-        let Some((mut receipt, unsent)) = found else {
-            return Ok(None);
-        };
-        if let Some(hop) = unsent {
-            // The time of sending is written with the answer; until then only the pump knows it.
-            let (tell, told) = oneshot::channel();
-            self.command(Command::SentAt { hop, id, tell });
-            if let Ok(Some(at)) = told.await {
-                receipt.stages.push(irsp_protocol::receipt::StageReport {
-                    stage: irsp_protocol::receipt::Stage::Sent,
-                    time: at,
-                    reporter: self.reporter.clone(),
-                    code: None,
-                });
-            }
-        }
-        Ok(Some(receipt))
-    }
-}
-
 /// A question that is no longer waited for.
 struct Unasked<'a> {
     shared: &'a Shared,
@@ -327,9 +266,4 @@ impl Drop for Unasked<'_> {
     fn drop(&mut self) {
         lock(&self.shared.questions).remove(&self.token);
     }
-}
-
-/// The random part of a fresh id.
-fn random() -> u64 {
-    Uuid::now_v7().as_u64_pair().1
 }

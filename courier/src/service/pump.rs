@@ -1,170 +1,159 @@
-//! The pump: the one task that owns the core and moves what it says. It never waits for the writer or for the bus
-//! alone, so neither can stop the other; and with nothing under way and nothing due it sleeps.
+//! The pump: owns the core and moves what it says. Frames, events and commands in with `now`, [`Work`] and frames out;
+//! it waits for nothing, so the same pump runs under the runtime and in a simulation.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
+use irsp_protocol::{Envelope, MessageId, Server, Status};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::events::{Command, Event};
 use super::jobs::{self, Frame, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
+use super::settings::Settings;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
-use crate::core::{Action, Core, Load, Now};
+use crate::clock::{Clock, Now};
+use crate::core::{Action, Core, Load};
 use crate::hop::Hop;
 use crate::role::{Ended, Received, Role};
-use crate::store::{Admission, Effects, EndedRow, Left, Swept, Verdict};
+use crate::store::{Effects, EndedRow, Job, Left, Retention, Swept, Verdict};
 
 /// Frames read from the bus whose effects are not on disk yet; with more, the bus waits.
 const FRAMES_MAX: usize = 64;
-/// Commands and events handled before the actions they cause.
-const BATCH_MAX: usize = 256;
 /// Questions answered at the same time; more are told that we are busy.
 const QUESTIONS_MAX: usize = 64;
 
-pub(super) struct Pump {
-    pub(super) shared: Arc<Shared>,
-    pub(super) role: Arc<dyn Role>,
-    pub(super) core: Core,
-    pub(super) outgoing: Outgoing,
-    pub(super) upkeep: Upkeep,
-    /// For the jobs that report back.
-    pub(super) report: mpsc::Sender<Event>,
-    frames_under_way: usize,
-    loads: Vec<Load>,
-    loading: JoinSet<Loaded>,
-    questions: JoinSet<(Server, u64, Reply)>,
+/// What the pump asks of whoever runs it.
+pub(super) enum Work {
+    /// Give it to the writer.
+    Write(Box<dyn Job>),
+    /// Read this and give it to [`Pump::on_loaded`]; there is one at a time.
+    Read(Vec<Load>),
+    /// Find the reply to another server's question and give it to [`Pump::on_reply`].
+    Question {
+        from: Server,
+        token: u64,
+        question: Question,
+    },
+    /// Another server's reply to the question with this token.
+    Replied { token: u64, reply: Reply },
 }
 
-/// What the pump listens to.
-pub(super) struct Inlets {
-    pub(super) bus: mpsc::Receiver<Incoming>,
-    pub(super) events: mpsc::Receiver<Event>,
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+pub(super) struct Pump {
+    server: Server,
+    role: Arc<dyn Role>,
+    core: Core,
+    outgoing: Outgoing,
+    upkeep: Upkeep,
+    retention: Retention,
+    /// For the jobs that report back.
+    report: mpsc::Sender<Event>,
+    frames_under_way: usize,
+    questions_under_way: usize,
+    loads: Vec<Load>,
+    reading: Vec<Load>,
+    work: VecDeque<Work>,
 }
 
 impl Pump {
+    /// A pump whose first work is to say that we are there and to end what has expired while we were not.
     pub(super) fn new(
-        shared: Arc<Shared>,
+        server: Server,
         role: Arc<dyn Role>,
-        core: Core,
+        settings: &Settings,
         outgoing: Outgoing,
-        upkeep: Upkeep,
         report: mpsc::Sender<Event>,
+        clock: &dyn Clock,
     ) -> Pump {
-        Pump {
-            shared,
+        let mut pump = Pump {
+            server,
             role,
-            core,
+            core: Core::new(server, settings.limits(), random(clock.new_id())),
             outgoing,
-            upkeep,
+            upkeep: Upkeep::new(settings.retention()),
+            retention: settings.retention(),
             report,
             frames_under_way: 0,
+            questions_under_way: 0,
             loads: Vec::new(),
-            loading: JoinSet::new(),
-            questions: JoinSet::new(),
-        }
+            reading: Vec::new(),
+            work: VecDeque::new(),
+        };
+        pump.greet();
+        pump.sweep(clock.now());
+        pump
     }
 
-    pub(super) async fn run(mut self, mut inlets: Inlets, stop: CancellationToken) {
-        let (mut events, mut commands) = (Vec::new(), Vec::new());
-        let mut bus_open = true;
-        loop {
-            self.act();
-            let blocked = self.outgoing.flush();
-            let wake = self.next_wake();
-            tokio::select! {
-                () = stop.cancelled() => break,
-                count = inlets.events.recv_many(&mut events, BATCH_MAX) => {
-                    if count == 0 {
-                        break;
-                    }
-                    for event in events.drain(..) {
-                        self.on_event(event);
-                    }
-                }
-                count = inlets.commands.recv_many(&mut commands, BATCH_MAX) => {
-                    if count == 0 {
-                        break;
-                    }
-                    self.on_commands(&mut commands);
-                }
-                incoming = inlets.bus.recv(), if bus_open && self.frames_under_way < FRAMES_MAX => match incoming {
-                    Some(Incoming::Frame(frame)) => self.on_frame(frame),
-                    Some(Incoming::Attached) => self.on_attached(),
-                    None => bus_open = false,
-                },
-                () = self.outgoing.room(), if blocked => {}
-                Some(loaded) = self.loading.join_next() => match loaded {
-                    Ok(loaded) => self.on_loaded(loaded),
-                    Err(error) => tracing::error!(%error, "a read was broken off"),
-                },
-                Some(answered) = self.questions.join_next() => match answered {
-                    Ok((to, token, reply)) => self.outgoing.push(to, &Item::Reply { token, reply }),
-                    Err(error) => tracing::error!(%error, "a question was not answered"),
-                },
-                () = sleep_until(wake), if wake.is_some() => self.on_timer(),
-            }
-        }
-        // What is ready may still go; what the bus does not take is sent again after the next start.
-        self.outgoing.flush();
+    /// What is to be done next. To be asked until there is nothing, before [`flush`](Pump::flush).
+    pub(super) fn poll_work(&mut self) -> Option<Work> {
+        self.act();
+        self.work.pop_front()
     }
 
-    /// Tells the others that we are there, and ends what has expired while we were not, before anything new.
-    pub(super) fn greet(&mut self) {
-        let own = self.shared.server;
-        for server in Server::ALL.into_iter().filter(|server| *server != own) {
-            self.outgoing.push(server, &Item::Hello { from: own });
-        }
-        self.sweep();
+    /// Gives the bus what it takes now. Says whether something is left that it does not take.
+    pub(super) fn flush(&mut self) -> bool {
+        self.outgoing.flush()
     }
 
-    fn next_wake(&self) -> Option<Instant> {
-        let upkeep = self.upkeep.next(now());
+    /// Resolves when the bus takes frames again.
+    pub(super) fn room(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.outgoing.room()
+    }
+
+    /// Whether the next frame may come: not too many wait for the disk.
+    pub(super) fn takes_frames(&self) -> bool {
+        self.frames_under_way < FRAMES_MAX
+    }
+
+    /// When [`on_timer`](Pump::on_timer) has something to do.
+    pub(super) fn next_wake(&self, now: Now) -> Option<Instant> {
+        let upkeep = self.upkeep.next(now);
         [self.core.next_timeout(), upkeep].into_iter().flatten().min()
     }
 
-    fn on_timer(&mut self) {
-        let now = now();
-        self.core.handle_timeout(now);
-        if self.upkeep.is_due(now) {
-            self.sweep();
+    fn greet(&mut self) {
+        let from = self.server;
+        for server in Server::ALL.into_iter().filter(|server| *server != from) {
+            self.outgoing.push(server, &Item::Hello { from });
         }
     }
 
-    fn sweep(&mut self) {
-        self.upkeep.begin(now());
+    pub(super) fn on_timer(&mut self, now: Now) {
+        self.core.handle_timeout(now);
+        if self.upkeep.is_due(now) {
+            self.sweep(now);
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        self.upkeep.begin(now);
         let job = jobs::Sweep {
-            retention: self.shared.retention,
+            retention: self.retention,
             swept: Swept::default(),
             events: self.report.clone(),
         };
-        self.shared.writer.submit(Box::new(job), Admission::Own);
+        self.write(job);
     }
 
-    fn on_event(&mut self, event: Event) {
+    pub(super) fn on_event(&mut self, event: Event, now: Now) {
         match event {
-            Event::Committed(effects) => self.on_committed(effects),
+            Event::Committed(effects) => self.on_committed(effects, now),
             Event::Received { delivered, settled } => {
                 self.frames_under_way -= 1;
-                self.on_received(delivered);
+                self.on_received(delivered, now);
                 self.on_settled(settled);
             }
             Event::Settled(settled) => self.on_settled(settled),
-            Event::Swept(result) => self.upkeep.end(result, now()),
+            Event::Swept(result) => self.upkeep.end(result, now),
         }
     }
 
-    fn on_committed(&mut self, effects: Effects) {
-        let now = now();
+    fn on_committed(&mut self, effects: Effects, now: Now) {
         for stored in &effects.stored {
             self.upkeep.expires(stored.envelope.expires);
             self.core.stored(&stored.hop, stored.seq, &stored.envelope, now);
@@ -192,11 +181,11 @@ impl Pump {
         }
     }
 
-    fn on_received(&mut self, delivered: Vec<((Server, Envelope), Verdict)>) {
-        let from = self.shared.server;
+    fn on_received(&mut self, delivered: Vec<((Server, Envelope), Verdict)>, now: Now) {
+        let from = self.server;
         for ((sender, envelope), verdict) in delivered {
             if let Some(status) = verdict.answer {
-                self.upkeep.wrote(now());
+                self.upkeep.wrote(now);
                 self.outgoing.push(
                     sender,
                     &Item::Answer {
@@ -223,9 +212,9 @@ impl Pump {
         }
     }
 
-    fn on_commands(&mut self, commands: &mut Vec<Command>) {
+    pub(super) fn on_commands(&mut self, commands: impl IntoIterator<Item = Command>) {
         let mut answers = Vec::new();
-        for command in commands.drain(..) {
+        for command in commands {
             match command {
                 Command::Present(Hop::Principal(principal)) => self.core.present(principal),
                 Command::Absent(Hop::Principal(principal)) => self.core.absent(&principal),
@@ -253,7 +242,7 @@ impl Pump {
                     token,
                     question,
                 } => {
-                    let from = self.shared.server;
+                    let from = self.server;
                     self.outgoing.push(
                         server,
                         &Item::Ask {
@@ -275,23 +264,28 @@ impl Pump {
                 results: Vec::new(),
                 events: self.report.clone(),
             };
-            self.shared.writer.submit(Box::new(job), Admission::Own);
+            self.write(job);
         }
     }
 
-    fn on_attached(&mut self) {
-        let (own, now) = (self.shared.server, now());
-        for server in Server::ALL.into_iter().filter(|server| *server != own) {
-            self.outgoing.push(server, &Item::Hello { from: own });
-            self.core.heard(server, now);
+    pub(super) fn on_incoming(&mut self, incoming: Incoming, now: Now) {
+        match incoming {
+            Incoming::Frame(frame) => self.on_frame(frame, now),
+            Incoming::Attached => {
+                self.greet();
+                let own = self.server;
+                for server in Server::ALL.into_iter().filter(|server| *server != own) {
+                    self.core.heard(server, now);
+                }
+            }
         }
     }
 
-    fn on_frame(&mut self, mut frame: Bytes) {
+    fn on_frame(&mut self, mut frame: Bytes, now: Now) {
         let (mut delivered, mut answers) = (Vec::new(), Vec::new());
         loop {
             match frame::read(&mut frame) {
-                Ok(Some(Item::Hello { from })) => self.core.heard(from, now()),
+                Ok(Some(Item::Hello { from })) => self.core.heard(from, now),
                 Ok(Some(Item::Deliver { from, envelope })) => delivered.push((from, envelope)),
                 Ok(Some(Item::Answer {
                     from,
@@ -310,7 +304,7 @@ impl Pump {
                     token,
                     question,
                 })) => self.on_question(from, token, question),
-                Ok(Some(Item::Reply { token, reply })) => self.shared.replied(token, reply),
+                Ok(Some(Item::Reply { token, reply })) => self.work.push_back(Work::Replied { token, reply }),
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(%error, "the rest of a frame is not understood");
@@ -329,30 +323,33 @@ impl Pump {
             answers,
             events: self.report.clone(),
         };
-        self.shared.writer.submit(Box::new(job), Admission::Own);
+        self.write(job);
     }
 
     fn on_question(&mut self, from: Server, token: u64, question: Question) {
-        if self.questions.len() >= QUESTIONS_MAX {
+        if self.questions_under_way >= QUESTIONS_MAX {
             let reply = Reply::Unanswered(Status::UNAVAILABLE);
             self.outgoing.push(from, &Item::Reply { token, reply });
             return;
         }
-        let (shared, role) = (Arc::clone(&self.shared), Arc::clone(&self.role));
-        self.questions.spawn(async move {
-            let reply = match question {
-                Question::Receipt { id } => match shared.receipt(id).await {
-                    Ok(receipt) => Reply::Receipt(receipt),
-                    Err(error) => Reply::Unanswered(error.status()),
-                },
-                other @ (Question::Directory { .. } | Question::Presence { .. }) => role.answer(other).await,
-            };
-            (from, token, reply)
+        self.questions_under_way += 1;
+        self.work.push_back(Work::Question {
+            from,
+            token,
+            question,
         });
     }
 
-    fn on_loaded(&mut self, loaded: Loaded) {
-        let now = now();
+    /// What became of a question; without a reply whoever asked asks again.
+    pub(super) fn on_reply(&mut self, reply: Option<(Server, u64, Reply)>) {
+        self.questions_under_way -= 1;
+        if let Some((to, token, reply)) = reply {
+            self.outgoing.push(to, &Item::Reply { token, reply });
+        }
+    }
+
+    pub(super) fn on_loaded(&mut self, loaded: Loaded, now: Now) {
+        self.reading.clear();
         for (load, page) in loaded {
             match page {
                 Ok(page) => self.core.loaded(&load, page.rows, page.complete, now),
@@ -364,6 +361,13 @@ impl Pump {
         }
     }
 
+    /// The read under way came to nothing.
+    pub(super) fn on_read_failed(&mut self, now: Now) {
+        for load in std::mem::take(&mut self.reading) {
+            self.core.load_failed(&load, now);
+        }
+    }
+
     /// Does what the core has decided.
     fn act(&mut self) {
         while let Some(action) = self.core.poll_action() {
@@ -372,7 +376,7 @@ impl Pump {
                     hop: Hop::Server(server),
                     envelopes,
                 } => {
-                    let from = self.shared.server;
+                    let from = self.server;
                     for envelope in envelopes {
                         let envelope = Envelope::clone(&envelope);
                         self.outgoing.push(server, &Item::Deliver { from, envelope });
@@ -385,29 +389,24 @@ impl Pump {
                 Action::Load(load) => self.loads.push(load),
                 Action::Remember { sent } => {
                     let job = Remember { sent };
-                    self.shared.writer.submit(Box::new(job), Admission::Own);
+                    self.write(job);
                 }
             }
         }
-        if self.loading.is_empty() && !self.loads.is_empty() {
-            let batch: Vec<Load> = self
-                .loads
-                .drain(..self.loads.len().min(loader::HOPS_MAX))
-                .collect();
-            self.loading.spawn(loader::read(Arc::clone(&self.shared), batch));
+        if self.reading.is_empty() && !self.loads.is_empty() {
+            let hops = self.loads.len().min(loader::HOPS_MAX);
+            self.reading = self.loads.drain(..hops).collect();
+            self.work.push_back(Work::Read(self.reading.clone()));
         }
     }
-}
 
-async fn sleep_until(wake: Option<Instant>) {
-    if let Some(wake) = wake {
-        tokio::time::sleep_until(wake.into()).await;
+    fn write(&mut self, job: impl Job + 'static) {
+        self.work.push_back(Work::Write(Box::new(job)));
     }
 }
 
-pub(super) fn now() -> Now {
-    Now {
-        instant: tokio::time::Instant::now().into_std(),
-        wall: Timestamp::from(SystemTime::now()),
-    }
+/// The random part of a fresh id.
+fn random(id: MessageId) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = *id.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use irsp_protocol::Timestamp;
 
-use crate::core::Now;
+use crate::clock::Now;
 use crate::store::{Retention, StoreError, Swept};
 
 /// A clock that jumps is noticed after this at the latest, while something is due.

@@ -8,9 +8,6 @@
 //! jobs run again one by one, each with a transaction of its own, so that only the culprit fails. A job may therefore
 //! run more than once before it is told once.
 
-use std::time::SystemTime;
-
-use irsp_protocol::Timestamp;
 use rusqlite::Connection;
 
 use super::effects::Effects;
@@ -83,7 +80,7 @@ fn work(
     jobs: &mut [Box<dyn Job>],
     effects: &mut Effects,
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-    let now = Timestamp::from(SystemTime::now());
+    let now = context.clock.now().wall;
     let mut results = Vec::with_capacity(jobs.len());
     for job in jobs {
         let result = Tx::new(sql, now, context, effects).guarded(|tx| job.run(tx));

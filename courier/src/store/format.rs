@@ -20,7 +20,7 @@ const COURIER: &[Migration] = &[Migration {
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.
 /// A newer format is refused before anything is changed.
-pub(super) fn migrate(
+pub(crate) fn migrate(
     sql: &mut Connection,
     path: &Path,
     role: &'static [Migration],

@@ -30,8 +30,9 @@ pub use error::StoreError;
 pub use format::Migration;
 pub use tx::Tx;
 
-pub(crate) use commit::Job;
+pub(crate) use commit::{Job, write};
 pub(crate) use effects::{Effects, EndedRow, Left};
+pub(crate) use format::migrate;
 pub(crate) use ledger::read as read_ledger;
 pub(crate) use message::{End, Page, Progress, load, progress};
 pub(crate) use receipt::read as read_receipt;
@@ -81,7 +82,7 @@ impl Store {
             Ok::<_, rusqlite::Error>(sql)
         };
         let mut sql = open().map_err(|error| cannot(error.to_string()))?;
-        if let Err(error) = format::migrate(&mut sql, path, migrations) {
+        if let Err(error) = migrate(&mut sql, path, migrations) {
             return Err(if matches!(error, StoreError::NewerFormat { .. }) {
                 error
             } else {

@@ -8,17 +8,18 @@ use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
 use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
 use rusqlite::Connection;
-use uuid::Uuid;
 
 use super::effects::{Effects, Stored};
 use super::error::StoreError;
 use super::message::{self, End};
 use crate::accept::Accepted;
+use crate::clock::Clock;
 use crate::hop::Hop;
 
 /// Whose database this is, and what it wants to hear.
 pub(crate) struct Context {
     pub(crate) server: Server,
+    pub(crate) clock: Arc<dyn Clock>,
     /// How long after its expiry the end of a message in another server's custody is waited for.
     pub(crate) custody_grace: Duration,
     /// How long the news of an end is kept for a server that cannot be reached.
@@ -219,7 +220,7 @@ impl<'a> Tx<'a> {
 
     fn tell(&mut self, origin: Server, ending: &Ending) -> Result<(), StoreError> {
         let status = Envelope {
-            id: MessageId::from_uuid(Uuid::now_v7()),
+            id: self.context.clock.new_id(),
             kind: MessageKind::Status,
             source: Address::local(Principal::server(self.context.server)),
             destination: Address::local(Principal::server(origin)),
