@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
-use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
+use irsp_protocol::{
+    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+};
 use rusqlite::Connection;
 
 use super::effects::{Effects, Stored};
@@ -229,6 +231,7 @@ impl<'a> Tx<'a> {
             expires: self.now.plus(self.context.status_lifetime),
             sender_id: None,
             content_type: Some("application/json".to_owned()),
+            options: PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::from(serde_json::to_vec(ending)?),
         };
