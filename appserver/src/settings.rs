@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use irsp_protocol::{Domain, Expiry};
+use irsp_protocol::Domain;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -46,7 +46,10 @@ pub struct Retention {
 /// Limits of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PushLimits {
-    pub expiry: Expiry,
+    /// Expiry of a push that does not say one.
+    pub expiry: Duration,
+    /// The longest expiry: it holds a place in a queue all that time.
+    pub expiry_max: Duration,
     /// Largest payload. With its topic and properties it still fits the message server's largest packet (1 MiB).
     pub data_bytes_max: usize,
     /// The longest `wait`: it holds a connection all that time.
@@ -58,7 +61,8 @@ pub struct PushLimits {
 impl Default for PushLimits {
     fn default() -> PushLimits {
         PushLimits {
-            expiry: Expiry::default(),
+            expiry: Duration::from_secs(24 * 3600),
+            expiry_max: Duration::from_secs(30 * 24 * 3600),
             data_bytes_max: 1_000_000,
             wait_max: Duration::from_secs(60),
             custody_wait: Duration::from_secs(5),

@@ -51,7 +51,7 @@ impl From<Status> for Refused {
 
 impl From<envelope::Malformed> for Refused {
     fn from(error: envelope::Malformed) -> Refused {
-        Refused(error.status(), error.to_string())
+        Refused(Status::MALFORMED, error.to_string())
     }
 }
 
@@ -184,7 +184,7 @@ impl<'e> Client<'e> {
             ),
             Branch::CloudEvent { app } => {
                 let acceptance = self.acceptance(MessageKind::Upload, app);
-                let envelope = envelope::from_cloud_event(acceptance, publish, now)?;
+                let envelope = envelope::from_cloud_event(acceptance, &publish.payload)?;
                 self.hand_over(token, publish, envelope, Hop::Server(Server::App), true);
                 Ok(())
             }

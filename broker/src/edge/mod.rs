@@ -8,7 +8,6 @@ mod ending;
 mod envelope;
 mod listener;
 mod login;
-mod properties;
 mod tls;
 mod transport;
 mod websocket;
@@ -16,9 +15,10 @@ mod will;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use irsp_courier::Courier;
-use irsp_protocol::{Domain, Expiry};
+use irsp_protocol::Domain;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,7 +38,7 @@ pub(crate) struct Edge {
     pub(crate) session_limits: Arc<irsp_session::Limits>,
     /// For servers of this domain, whose packets are bus frames.
     pub(crate) server_limits: Arc<irsp_session::Limits>,
-    pub(crate) message_expiry: Expiry,
+    pub(crate) message_expiry: Duration,
     pub(crate) enforcer: Enforcer,
     pub(crate) courier: Courier,
     pub(crate) presences: Presences,

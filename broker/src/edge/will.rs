@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use irsp_courier::{Courier, Hop};
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Expiry, MessageKind, Principal, Server, Status, Topic};
+use irsp_protocol::{Address, MessageKind, Principal, Server, Status, Topic};
 use irsp_session::Will;
 
 use super::Edge;
@@ -22,7 +22,8 @@ struct WillOf {
     topics: Arc<Topics>,
     courier: Courier,
     mailbox: Arc<Mailbox>,
-    expiry: Expiry,
+    /// How long an upload is kept if the will says nothing.
+    expiry: Duration,
 }
 
 impl WillOf {

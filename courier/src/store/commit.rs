@@ -1,19 +1,20 @@
 //! Many jobs in one commit.
 //!
 //! ```text
-//! BEGIN IMMEDIATE -> run each job within a savepoint -> COMMIT (fsync) -> tell each
+//! BEGIN IMMEDIATE -> run each job -> COMMIT (fsync) -> tell each
 //! ```
 //!
-//! A job that says no is undone alone. When the disk says no, or the commit fails, everything is rolled back and the
-//! jobs run again one by one, each with a transaction of its own, so that only the culprit fails. A job may therefore
-//! run more than once before it is told once.
+//! Jobs seldom say no. When one does, everything is rolled back and all run again, each within a savepoint, so that
+//! this one is undone alone. When the disk says no, or the commit fails, everything is rolled back and the jobs run
+//! again one by one, each with a transaction of its own, so that only the culprit fails. A job may therefore run more
+//! than once before it is told once.
 
 use rusqlite::Connection;
 
 use super::effects::Effects;
 use super::error::StoreError;
 use super::ledger;
-use super::tx::{Context, Tx};
+use super::tx::{Care, Context, Tx};
 
 /// Something to be written.
 pub(crate) trait Job: Send {
@@ -61,17 +62,41 @@ enum Failure {
 
 type Outcome = (Vec<Result<(), StoreError>>, Effects);
 
+/// Why an attempt was rolled back.
+enum Undone {
+    /// A job said no; with savepoints the others can be kept.
+    Spoiled,
+    Failed(Failure),
+}
+
 fn commit(sql: &Connection, context: &Context, jobs: &mut [Box<dyn Job>]) -> Result<Outcome, Failure> {
-    execute(sql, "BEGIN IMMEDIATE").map_err(Failure::Begin)?;
+    let trusted = attempt(sql, context, jobs, Care::Trusting);
+    let done = match trusted {
+        Err(Undone::Spoiled) => attempt(sql, context, jobs, Care::Guarding),
+        Ok(_) | Err(Undone::Failed(_)) => trusted,
+    };
+    done.map_err(|undone| match undone {
+        Undone::Failed(failure) => failure,
+        Undone::Spoiled => Failure::Work(StoreError::Unavailable("a job could not be undone".to_owned())),
+    })
+}
+
+fn attempt(
+    sql: &Connection,
+    context: &Context,
+    jobs: &mut [Box<dyn Job>],
+    care: Care,
+) -> Result<Outcome, Undone> {
+    execute(sql, "BEGIN IMMEDIATE").map_err(|error| Undone::Failed(Failure::Begin(error)))?;
     let mut effects = Effects::default();
-    let worked = work(sql, context, jobs, &mut effects);
+    let worked = work(sql, context, jobs, &mut effects, care);
     if worked.is_err()
         && !sql.is_autocommit()
         && let Err(error) = execute(sql, "ROLLBACK")
     {
         tracing::error!(%error, "a transaction could not be rolled back");
     }
-    worked.map(|results| (results, effects)).map_err(Failure::Work)
+    worked.map(|results| (results, effects))
 }
 
 fn work(
@@ -79,18 +104,22 @@ fn work(
     context: &Context,
     jobs: &mut [Box<dyn Job>],
     effects: &mut Effects,
-) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    mut care: Care,
+) -> Result<Vec<Result<(), StoreError>>, Undone> {
+    let failed = |error| Undone::Failed(Failure::Work(error));
     let now = context.clock.now().wall;
     let mut results = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let result = Tx::new(sql, now, context, effects).guarded(|tx| job.run(tx));
+        let result = Tx::new(sql, now, context, effects, &mut care).guarded(|tx| job.run(tx));
         match result {
-            Err(error) if error.is_disk() || sql.is_autocommit() => return Err(error),
+            Err(error) if error.is_disk() || sql.is_autocommit() => return Err(failed(error)),
+            // A part of the job may have failed and been taken for a verdict.
+            Ok(()) | Err(_) if care == Care::Spoiled => return Err(Undone::Spoiled),
             Ok(()) | Err(_) => results.push(result),
         }
     }
-    ledger::add(sql, effects)?;
-    execute(sql, "COMMIT")?;
+    ledger::add(sql, effects).map_err(failed)?;
+    execute(sql, "COMMIT").map_err(failed)?;
     Ok(results)
 }
 

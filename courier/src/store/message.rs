@@ -74,45 +74,50 @@ pub(super) fn end(
     end: &End,
     now: Timestamp,
 ) -> Result<Option<Left>, StoreError> {
+    // Read first and written by its number: an UPDATE with RETURNING makes SQLite copy every page it touches.
+    let mut select = sql.prepare_cached(
+        "SELECT seq, hop, kind, head, origin FROM message WHERE id = ?1 AND ended_at IS NULL",
+    )?;
+    let mut found = select.query([id.as_bytes()])?;
+    let Some(row) = found.next()? else {
+        return Ok(None);
+    };
+    let seq: i64 = row.get(0)?;
+    let text_of = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    let of = text::read_hop(text_of(1)?)?;
+    if hop.is_some_and(|hop| *hop != of) {
+        return Ok(None);
+    }
+    let origin = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    let left = Left {
+        id,
+        hop: of,
+        end: Some(EndedRow {
+            kind: text::read_kind(text_of(2)?)?,
+            head: text_of(3)?.to_owned(),
+            origin: origin.map(text::read_server).transpose()?,
+            status: end.status,
+            answer: end.answer.clone(),
+            at: now,
+        }),
+    };
+    drop(found);
     let answered = end.answered.then(|| (now.as_millis(), end.status.code()));
     sql.prepare_cached(
         "UPDATE message SET ended_at = ?2, status = ?3, answer = ?4, data = NULL, sent_at = coalesce(sent_at, ?5),
              answered_at = coalesce(answered_at, ?6), answered = coalesce(answered, ?7)
-         WHERE id = ?1 AND ended_at IS NULL AND (?8 IS NULL OR hop = ?8) RETURNING hop, kind, head, origin",
+         WHERE seq = ?1",
     )?
-    .query_row(
-        params![
-            id.as_bytes(),
-            now.as_millis(),
-            end.status.code(),
-            text::answer(end.answer.as_ref())?,
-            end.sent_at.map(Timestamp::as_millis),
-            answered.map(|(at, _)| at),
-            answered.map(|(_, code)| code),
-            hop.map(text::hop),
-        ],
-        |row| {
-            let strings: (String, String, String, Option<String>) =
-                (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(strings)
-        },
-    )
-    .optional()?
-    .map(|(hop, kind, head, origin)| {
-        Ok(Left {
-            id,
-            hop: text::read_hop(&hop)?,
-            end: Some(EndedRow {
-                kind: text::read_kind(&kind)?,
-                head,
-                origin: origin.as_deref().map(text::read_server).transpose()?,
-                status: end.status,
-                answer: end.answer.clone(),
-                at: now,
-            }),
-        })
-    })
-    .transpose()
+    .execute(params![
+        seq,
+        now.as_millis(),
+        end.status.code(),
+        text::answer(end.answer.as_ref())?,
+        end.sent_at.map(Timestamp::as_millis),
+        answered.map(|(at, _)| at),
+        answered.map(|(_, code)| code),
+    ])?;
+    Ok(Some(left))
 }
 
 /// The next server has custody (202): nothing is sent any more, and the end is waited for `grace` beyond expiry.

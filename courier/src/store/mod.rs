@@ -47,6 +47,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 const READS_MAX: usize = 8;
 /// Statements a connection keeps prepared: all of ours and a role's.
 const STATEMENTS_MAX: usize = 128;
+/// Pages the writer keeps in memory, KiB: the ends of all its indexes, so that it seldom reads what it writes to.
+const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Above this the write-ahead log's file is cut after a checkpoint.
 const LOG_BYTES_MAX: u32 = 64 << 20;
 
@@ -92,7 +94,10 @@ impl Store {
         let durable = |sql: &Connection| {
             sql.pragma_update(None, "journal_mode", "WAL")?;
             sql.pragma_update(None, "synchronous", "FULL")?;
-            sql.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)
+            sql.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+            sql.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+            // What a savepoint would undo is kept in memory, not written to a file for every page touched.
+            sql.pragma_update(None, "temp_store", "MEMORY")
         };
         durable(&sql).map_err(|error| cannot(error.to_string()))?;
         Ok(Store {

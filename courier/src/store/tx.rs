@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
-use irsp_protocol::{
-    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
-};
+use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
 use rusqlite::Connection;
 
 use super::effects::{Effects, Stored};
@@ -30,12 +28,25 @@ pub(crate) struct Context {
     pub(crate) committed: Box<dyn Fn(Effects) + Send>,
 }
 
+/// What becomes of a transaction when a part of it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Parts run bare, because a savepoint makes SQLite copy every page the part touches. One that fails spoils the
+    /// whole transaction, which is then rolled back and run again with savepoints.
+    Trusting,
+    /// A trusting transaction in which a part has failed: it must not be committed.
+    Spoiled,
+    /// Each part runs within a savepoint and is undone alone.
+    Guarding,
+}
+
 /// A transaction of the writer's thread. Many callers' changes share one commit and one fsync.
 pub struct Tx<'a> {
     sql: &'a Connection,
     now: Timestamp,
     context: &'a Context,
     effects: &'a mut Effects,
+    care: &'a mut Care,
 }
 
 impl<'a> Tx<'a> {
@@ -44,12 +55,14 @@ impl<'a> Tx<'a> {
         now: Timestamp,
         context: &'a Context,
         effects: &'a mut Effects,
+        care: &'a mut Care,
     ) -> Tx<'a> {
         Tx {
             sql,
             now,
             context,
             effects,
+            care,
         }
     }
 
@@ -188,15 +201,22 @@ impl<'a> Tx<'a> {
         message::remember_sent(self.sql, id, at)
     }
 
-    /// Runs `f` so that an error or a panic undoes what `f` did and nothing else.
+    /// Runs `f` so that an error or a panic undoes what `f` did and nothing else; or, in a trusting transaction,
+    /// everything, which is then run again.
     pub(crate) fn guarded<R>(
         &mut self,
         f: impl FnOnce(&mut Tx<'_>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
+        if *self.care != Care::Guarding {
+            let result = caught(|| f(self));
+            if result.is_err() {
+                *self.care = Care::Spoiled;
+            }
+            return result;
+        }
         let (stored, left) = (self.effects.stored.len(), self.effects.left.len());
         self.run("SAVEPOINT part")?;
-        let result = catch_unwind(AssertUnwindSafe(|| f(self)))
-            .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(&*panic))));
+        let result = caught(|| f(self));
         if result.is_err() {
             self.effects.stored.truncate(stored);
             self.effects.left.truncate(left);
@@ -231,7 +251,6 @@ impl<'a> Tx<'a> {
             expires: self.now.plus(self.context.status_lifetime),
             sender_id: None,
             content_type: Some("application/json".to_owned()),
-            options: PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::from(serde_json::to_vec(ending)?),
         };
@@ -250,6 +269,11 @@ impl End {
             sent_at: None,
         }
     }
+}
+
+fn caught<R>(f: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
+    catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(&*panic))))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
