@@ -123,7 +123,10 @@ impl Flight {
     }
 
     fn acknowledged(&mut self, id: u16, now: Instant, books: &mut Books) -> anyhow::Result<()> {
-        let slot = self.sent.get_mut(usize::from(id).wrapping_sub(1)).and_then(Option::take);
+        let slot = self
+            .sent
+            .get_mut(usize::from(id).wrapping_sub(1))
+            .and_then(Option::take);
         let sent = slot.with_context(|| format!("PUBACK of {id}, which is not under way"))?;
         self.free.push(id);
         if books.measures(now) {
@@ -160,7 +163,10 @@ struct Login {
 enum Packet {
     PubAck(u16),
     /// The device's number, if the topic names it; and the packet id at QoS 1.
-    Publish { device: usize, id: Option<u16> },
+    Publish {
+        device: usize,
+        id: Option<u16>,
+    },
     Other,
 }
 
@@ -219,9 +225,13 @@ fn understand(first: u8, body: &[u8]) -> anyhow::Result<Packet> {
         3 => {
             let len = usize::from(u16::from_be_bytes([body[0], body[1]]));
             // load/{session}/{device}: ours has one device per connection and needs no number.
-            let digits = body[2..2 + len].rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let digits = body[2..2 + len]
+                .rsplit(|byte| *byte == b'/')
+                .next()
+                .unwrap_or_default();
             let device = digits.iter().fold(0, |n: usize, digit| {
-                n.wrapping_mul(10).wrapping_add(usize::from(digit.wrapping_sub(b'0')))
+                n.wrapping_mul(10)
+                    .wrapping_add(usize::from(digit.wrapping_sub(b'0')))
             });
             let id = (first & 0b110 != 0).then(|| u16::from_be_bytes([body[2 + len], body[3 + len]]));
             Ok(Packet::Publish { device, id })
@@ -238,7 +248,11 @@ async fn open(server: &str, login: &Login, filter: Option<&str>) -> anyhow::Resu
     stream.write_all(&connect(login)).await?;
     let mut connack = [0; 4];
     stream.read_exact(&mut connack).await?;
-    ensure!(connack[0] == 0x20 && connack[3] == 0, "CONNACK {connack:?} for {}", login.client_id);
+    ensure!(
+        connack[0] == 0x20 && connack[3] == 0,
+        "CONNACK {connack:?} for {}",
+        login.client_id
+    );
     if let Some(filter) = filter {
         let mut body = vec![0, 1];
         text(&mut body, filter);
@@ -248,7 +262,10 @@ async fn open(server: &str, login: &Login, filter: Option<&str>) -> anyhow::Resu
         stream.write_all(&out).await?;
         let mut suback = [0; 5];
         stream.read_exact(&mut suback).await?;
-        ensure!(suback[0] == 0x90 && suback[4] <= 1, "SUBACK {suback:?} for {filter}");
+        ensure!(
+            suback[0] == 0x90 && suback[4] <= 1,
+            "SUBACK {suback:?} for {filter}"
+        );
     }
     Ok(stream)
 }
@@ -318,19 +335,27 @@ impl Device {
         };
         let mut out = Vec::new();
         fill(&mut out, Instant::now());
-        converse(&mut self.stream, until, &self.freed, &mut out, |packet, out, now| {
-            match packet {
-                Some(Packet::PubAck(id)) => {
-                    self.flight.borrow_mut().acknowledged(id, now, &mut books.borrow_mut())?;
+        converse(
+            &mut self.stream,
+            until,
+            &self.freed,
+            &mut out,
+            |packet, out, now| {
+                match packet {
+                    Some(Packet::PubAck(id)) => {
+                        self.flight
+                            .borrow_mut()
+                            .acknowledged(id, now, &mut books.borrow_mut())?;
+                    }
+                    Some(Packet::Publish { .. }) if self.hears_here => {
+                        self.flight.borrow_mut().heard(now, &mut books.borrow_mut())?;
+                    }
+                    Some(Packet::Publish { .. } | Packet::Other) => {}
+                    None => fill(out, now),
                 }
-                Some(Packet::Publish { .. }) if self.hears_here => {
-                    self.flight.borrow_mut().heard(now, &mut books.borrow_mut())?;
-                }
-                Some(Packet::Publish { .. } | Packet::Other) => {}
-                None => fill(out, now),
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
         .await
     }
 }
@@ -350,20 +375,33 @@ fn used(pid: u32) -> Used {
     while let Some(pid) = all.pop() {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let stat = read("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
         let number = |at: usize| fields.get(at).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
         used.cpu_s += (number(11) + number(12)) / 100.0;
         let field = |text: &str, name: &str| -> u64 {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+            line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+                .unwrap_or(0)
         };
         used.written += field(&read("io"), "write_bytes:");
         used.resident += field(&read("status"), "VmRSS:") * 1024;
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
         for thread in threads {
             let file = |name: &str| std::fs::read_to_string(thread.path().join(name)).unwrap_or_default();
             used.switches += field(&file("status"), "voluntary_ctxt_switches:");
-            all.extend(file("children").split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            all.extend(
+                file("children")
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
     }
     used
@@ -391,7 +429,12 @@ fn logins(options: &Options) -> anyhow::Result<Vec<Login>> {
             })
         })
         .collect();
-    ensure!(logins.len() == options.devices, "{} has {} devices", path.display(), logins.len());
+    ensure!(
+        logins.len() == options.devices,
+        "{} has {} devices",
+        path.display(),
+        logins.len()
+    );
     Ok(logins)
 }
 
@@ -413,7 +456,10 @@ async fn run(options: Options) -> anyhow::Result<serde_json::Value> {
             stream: open(&options.server, &login, filter.as_deref()).await?,
             topic,
             payload: vec![b'x'; options.payload],
-            flight: Rc::new(RefCell::new(Flight::new(options.window, options.hear != Hear::Nobody))),
+            flight: Rc::new(RefCell::new(Flight::new(
+                options.window,
+                options.hear != Hear::Nobody,
+            ))),
             hears_here: filter.is_some(),
             freed: Rc::default(),
         });
@@ -430,7 +476,9 @@ async fn run(options: Options) -> anyhow::Result<serde_json::Value> {
     }));
     let mut tasks = tokio::task::JoinSet::new();
     if options.hear == Hear::Sessions {
-        let flights = opened.iter().map(|device| (Rc::clone(&device.flight), Rc::clone(&device.freed)));
+        let flights = opened
+            .iter()
+            .map(|device| (Rc::clone(&device.flight), Rc::clone(&device.freed)));
         let flights: Rc<Vec<_>> = Rc::new(flights.collect());
         for session in 0..options.sessions {
             let login = Login {
@@ -441,14 +489,20 @@ async fn run(options: Options) -> anyhow::Result<serde_json::Value> {
             let mut stream = open(&options.server, &login, Some(&format!("load/{session}/#"))).await?;
             let (books, flights) = (Rc::clone(&books), Rc::clone(&flights));
             tasks.spawn_local(async move {
-                converse(&mut stream, end, &Notify::new(), &mut Vec::new(), |packet, _, now| match packet {
-                    Some(Packet::Publish { device, .. }) => {
-                        let (flight, freed) = flights.get(device).context("a publish of nobody")?;
-                        freed.notify_one();
-                        flight.borrow_mut().heard(now, &mut books.borrow_mut())
-                    }
-                    _ => Ok(()),
-                })
+                converse(
+                    &mut stream,
+                    end,
+                    &Notify::new(),
+                    &mut Vec::new(),
+                    |packet, _, now| match packet {
+                        Some(Packet::Publish { device, .. }) => {
+                            let (flight, freed) = flights.get(device).context("a publish of nobody")?;
+                            freed.notify_one();
+                            flight.borrow_mut().heard(now, &mut books.borrow_mut())
+                        }
+                        _ => Ok(()),
+                    },
+                )
                 .await
             });
         }
@@ -485,7 +539,9 @@ async fn run(options: Options) -> anyhow::Result<serde_json::Value> {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = LocalSet::new().block_on(&runtime, run(options))?;
     println!("{report:#}");
     Ok(())

@@ -272,8 +272,7 @@ impl End {
 }
 
 fn caught<R>(f: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
-    catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(&*panic))))
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(StoreError::Panicked(panic_text(&*panic))))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
