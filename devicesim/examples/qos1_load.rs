@@ -76,6 +76,8 @@ struct Books {
     end: Instant,
     acknowledged: u64,
     over: u64,
+    /// Over, in the warm-up too.
+    over_in_all: u64,
     puback_us: Histogram<u64>,
     heard_us: Histogram<u64>,
 }
@@ -129,6 +131,7 @@ impl Flight {
             .and_then(Option::take);
         let sent = slot.with_context(|| format!("PUBACK of {id}, which is not under way"))?;
         self.free.push(id);
+        books.over_in_all += u64::from(!self.hears);
         if books.measures(now) {
             books.acknowledged += 1;
             books.puback_us.record(micros(now - sent))?;
@@ -141,6 +144,7 @@ impl Flight {
 
     fn heard(&mut self, now: Instant, books: &mut Books) -> anyhow::Result<()> {
         let sent = self.unheard.pop_front().context("heard what was not published")?;
+        books.over_in_all += 1;
         if books.measures(now) {
             books.over += 1;
             books.heard_us.record(micros(now - sent))?;
@@ -471,6 +475,7 @@ async fn run(options: Options) -> anyhow::Result<serde_json::Value> {
         end,
         acknowledged: 0,
         over: 0,
+        over_in_all: 0,
         puback_us: Histogram::new(3)?,
         heard_us: Histogram::new(3)?,
     }));
@@ -526,6 +531,7 @@ async fn run(options: Options) -> anyhow::Result<serde_json::Value> {
     };
     Ok(json!({
         "per_second": books.over as f64 / options.seconds as f64,
+        "over_in_all": books.over_in_all,
         "acknowledged_per_second": books.acknowledged as f64 / options.seconds as f64,
         "puback_ms": percentiles(&books.puback_us),
         "heard_ms": percentiles(&books.heard_us),
