@@ -84,7 +84,7 @@ impl Role for Lead {
         Box::pin(async move {
             match question {
                 Question::Directory { after } => self.page(after).await,
-                Question::Receipt { .. } | Question::Presence { .. } => Reply::Unanswered(Status::NOT_FOUND),
+                Question::Courier(_) | Question::Presence { .. } => Reply::Unanswered(Status::NOT_FOUND),
             }
         })
     }

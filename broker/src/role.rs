@@ -109,7 +109,7 @@ impl Role for MessageRole {
                     let (page, next) = self.presence.lock().await.page(after.as_ref(), PRESENCE_PAGE);
                     Reply::Presence { page, next }
                 }
-                Question::Receipt { .. } | Question::Directory { .. } => Reply::Unanswered(Status::NOT_FOUND),
+                Question::Courier(_) | Question::Directory { .. } => Reply::Unanswered(Status::NOT_FOUND),
             }
         })
     }

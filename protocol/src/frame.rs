@@ -15,9 +15,10 @@ use thiserror::Error;
 use crate::address::{Principal, Server};
 use crate::change::DirectoryPage;
 use crate::envelope::Envelope;
+use crate::inquiry::{Finding, Inquiry};
 use crate::message_id::MessageId;
 use crate::presence::Presence;
-use crate::receipt::{Answer, Receipt};
+use crate::receipt::Answer;
 use crate::status::Status;
 
 /// One thing said on the bus.
@@ -51,8 +52,8 @@ pub enum Item {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Question {
-    /// What do you know of this message?
-    Receipt { id: MessageId },
+    /// Asked of any server, and answered by its courier.
+    Courier(Inquiry),
     /// A page of the directory, from the account server (clause 8.2).
     Directory { after: Option<String> },
     /// A page of presence, from the message server (clause 8.3.2).
@@ -62,7 +63,7 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
-    Receipt(Option<Receipt>),
+    Courier(Finding),
     Directory(DirectoryPage),
     Presence {
         page: Vec<Presence>,

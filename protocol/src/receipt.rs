@@ -70,14 +70,30 @@ impl Receipt {
     /// Joins what another server knows of the same message: stages in order of time, and the end if either has it.
     pub fn join(mut self, other: Receipt) -> Receipt {
         self.stages.extend(other.stages);
-        self.stages.sort_by_key(|report| (report.time, report.stage));
-        self.stages.dedup();
+        self.order();
         // The end is told by the server that reached it; one that handed the message on still says 202.
         if self.status == Status::QUEUED {
             self.status = other.status;
         }
         self.answer = self.answer.or(other.answer);
         self
+    }
+
+    /// Adds what a server reports that had it not in its outbox.
+    pub fn with(mut self, report: StageReport) -> Receipt {
+        self.stages.push(report);
+        self.order();
+        self
+    }
+
+    pub fn without_stages(mut self) -> Receipt {
+        self.stages.clear();
+        self
+    }
+
+    fn order(&mut self) {
+        self.stages.sort_by_key(|report| (report.time, report.stage));
+        self.stages.dedup();
     }
 }
 
@@ -91,17 +107,17 @@ pub struct Ending {
     pub answer: Option<Answer>,
 }
 
-mod base64_bytes {
+pub(crate) mod base64_bytes {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         let text = String::deserialize(deserializer)?;
         STANDARD.decode(text).map(Bytes::from).map_err(D::Error::custom)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
+use irsp_protocol::{Envelope, MessageId, Server, State, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Event;
@@ -103,28 +103,25 @@ pub(super) struct Frame {
     pub(super) delivered: Vec<(Server, Envelope)>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) answers: Vec<ServerAnswer>,
+    /// What is sent no more after these answers.
+    pub(super) settled: Vec<(Hop, MessageId)>,
+    /// How often the next server may fail at a message.
+    pub(super) failures_max: u32,
     pub(super) events: mpsc::Sender<Event>,
 }
 
 impl Job for Frame {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.verdicts.clear();
+        self.settled.clear();
         for (from, envelope) in &self.delivered {
             self.verdicts
                 .push(tx.receive(self.role.as_ref(), *from, envelope)?);
         }
         for told in &self.answers {
             let hop = Hop::Server(told.from);
-            if told.status == Status::QUEUED {
-                tx.hand_over(told.id, &hop, told.sent_at)?;
-            } else {
-                let end = End {
-                    status: told.status,
-                    answer: told.answer.clone(),
-                    answered: true,
-                    sent_at: told.sent_at,
-                };
-                tx.end_with(told.id, Some(&hop), &end)?;
+            if store_answer(tx, &hop, told, self.failures_max)? {
+                self.settled.push((hop, told.id));
             }
         }
         Ok(())
@@ -134,11 +131,7 @@ impl Job for Frame {
         let event = match result {
             Ok(()) => Event::Received {
                 delivered: self.delivered.into_iter().zip(self.verdicts).collect(),
-                settled: self
-                    .answers
-                    .into_iter()
-                    .map(|told| (Hop::Server(told.from), told.id))
-                    .collect(),
+                settled: self.settled,
             },
             // The sender hears nothing and repeats it.
             Err(error) => {
@@ -151,6 +144,31 @@ impl Job for Frame {
         };
         report(&self.events, event);
     }
+}
+
+/// Stores what the next server said of a message; whether it is sent no more.
+fn store_answer(
+    tx: &mut Tx<'_>,
+    hop: &Hop,
+    told: &ServerAnswer,
+    failures_max: u32,
+) -> Result<bool, StoreError> {
+    if told.status == Status::QUEUED {
+        tx.hand_over(told.id, hop, told.sent_at)?;
+        return Ok(true);
+    }
+    let end = End {
+        status: told.status,
+        answer: told.answer.clone(),
+        answered: true,
+        sent_at: told.sent_at,
+    };
+    let may_yet_take_it = State::of(told.status) == State::Undeliverable && told.status.entry().retryable;
+    if may_yet_take_it {
+        return tx.failed(told.id, hop, &end, failures_max);
+    }
+    tx.end_with(told.id, Some(hop), &end)?;
+    Ok(true)
 }
 
 /// One answer of a principal.

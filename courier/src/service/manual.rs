@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use irsp_protocol::ledger::Ledger;
 use irsp_protocol::receipt::{Answer, Receipt};
 use irsp_protocol::{Address, Envelope, MessageId, Server};
 use rusqlite::Connection;
@@ -29,7 +30,6 @@ use crate::bus::{self, Attachment, Incoming};
 use crate::clock::Clock;
 use crate::core::Load;
 use crate::hop::Hop;
-use crate::ledger::Ledger;
 use crate::role::Role;
 use crate::store::{Context, Job, Migration, StoreError, Tx, migrate, read_ledger, read_receipt, write};
 

@@ -1,6 +1,7 @@
 //! The courier as its server sees it: the shell around the core, and the calls into it.
 
 mod events;
+mod inquiry;
 mod jobs;
 mod loader;
 mod manual;
@@ -9,6 +10,7 @@ mod pump;
 mod run;
 mod settings;
 mod shared;
+mod tail;
 mod upkeep;
 mod waiters;
 
@@ -17,6 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::inquiry::{Finding, Inquiry};
+use irsp_protocol::ledger::Ledger;
 use irsp_protocol::receipt::{Answer, Receipt};
 use irsp_protocol::{Address, Domain, Envelope, MessageId, Principal, Server, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -28,15 +32,17 @@ use crate::accept::AcceptSink;
 use crate::bus::Link;
 use crate::clock::{Clock, SystemClock};
 use crate::hop::Hop;
-use crate::ledger::Ledger;
 use crate::lock::lock;
 use crate::role::Role;
-use crate::store::{Admission, Context, Progress, Store, StoreError, Tx, progress, read_ledger};
+use crate::store::{
+    Admission, Context, Progress, Store, StoreError, Tx, count_dead_letters, progress, read_ledger,
+};
 use events::{Command, Event};
 use outgoing::Outgoing;
 use pump::Pump;
 use run::{Inlets, Runner};
 use shared::Shared;
+use tail::Recorder;
 use waiters::Waiters;
 
 pub use manual::Manual;
@@ -72,13 +78,12 @@ impl Courier {
         tasks: &TaskTracker,
     ) -> Result<Courier, StoreError> {
         let ledger = store.read_now(read_ledger)?;
-        if ledger.residue() != 0 {
-            tracing::error!(server = %server, residue = ledger.residue(), "the ledger does not add up");
-        }
+        inquiry::report_ledger(server, &ledger, store.read_now(count_dead_letters)?);
         let (report, events) = mpsc::channel(EVENTS_MAX);
         let (commands, asked) = mpsc::unbounded_channel();
         let waiters = Waiters::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tail = Arc::new(Recorder::new(clock.new_id()));
         let context = Context {
             server,
             clock: Arc::clone(&clock),
@@ -86,8 +91,10 @@ impl Courier {
             status_lifetime: settings.receipt_retention,
             committed: {
                 let (report, waiters) = (report.clone(), waiters.clone());
+                let (tail, clock) = (Arc::clone(&tail), Arc::clone(&clock));
                 Box::new(move |effects| {
                     waiters.tell(&effects.left);
+                    tail.committed(&effects, clock.as_ref());
                     jobs::report(&report, Event::Committed(effects));
                 })
             },
@@ -101,6 +108,7 @@ impl Courier {
             store,
             writer,
             clock: Arc::clone(&clock),
+            tail,
             commands,
             waiters,
             questions: Mutex::default(),
@@ -220,6 +228,11 @@ impl Courier {
     /// What was accepted, how it ended and what is under way, per kind.
     pub async fn ledger(&self) -> Result<Ledger, StoreError> {
         self.shared.store.read(read_ledger).await
+    }
+
+    /// What an operator asks of this server, as other servers may ask it too.
+    pub async fn inquire(&self, inquiry: Inquiry) -> Result<Finding, StoreError> {
+        inquiry::answer(&self.shared, inquiry).await
     }
 
     /// Waits until a message has left this server; `None` when `within` has passed before.

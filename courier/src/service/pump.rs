@@ -51,6 +51,7 @@ pub(super) struct Pump {
     outgoing: Outgoing,
     upkeep: Upkeep,
     retention: Retention,
+    failures_max: u32,
     /// For the jobs that report back.
     report: mpsc::Sender<Event>,
     frames_under_way: usize,
@@ -77,6 +78,7 @@ impl Pump {
             outgoing,
             upkeep: Upkeep::new(settings.retention()),
             retention: settings.retention(),
+            failures_max: settings.failures_max.max(1),
             report,
             frames_under_way: 0,
             questions_under_way: 0,
@@ -321,6 +323,8 @@ impl Pump {
             delivered,
             verdicts: Vec::new(),
             answers,
+            settled: Vec::new(),
+            failures_max: self.failures_max,
             events: self.report.clone(),
         };
         self.write(job);

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{Command, Event};
+use super::inquiry;
 use super::loader::{self, Loaded};
 use super::pump::{Pump, Work};
 use super::shared::Shared;
@@ -119,8 +120,8 @@ impl Runner {
                 let (shared, role) = (Arc::clone(&self.shared), Arc::clone(&self.role));
                 tasks.questions.spawn(async move {
                     let reply = match question {
-                        Question::Receipt { id } => match shared.receipt(id).await {
-                            Ok(receipt) => Reply::Receipt(receipt),
+                        Question::Courier(inquiry) => match inquiry::answer(&shared, inquiry).await {
+                            Ok(finding) => Reply::Courier(finding),
                             Err(error) => Reply::Unanswered(error.status()),
                         },
                         other @ (Question::Directory { .. } | Question::Presence { .. }) => {

@@ -27,6 +27,10 @@ pub struct Settings {
     /// How long, and for how many envelopes, repeats from other servers are recognised.
     pub seen_retention: Duration,
     pub seen_max: u64,
+    /// How often another server may fail at a message before it is a dead letter.
+    pub failures_max: u32,
+    /// How long a dead letter is kept for an operator.
+    pub dead_letter_retention: Duration,
     /// How long after its expiry the end of a message in another server's custody is waited for.
     pub custody_grace: Duration,
 }
@@ -43,6 +47,8 @@ impl Default for Settings {
             receipt_retention: 24 * HOUR,
             seen_retention: 7 * 24 * HOUR,
             seen_max: 10_000_000,
+            failures_max: 16,
+            dead_letter_retention: 30 * 24 * HOUR,
             custody_grace: Duration::from_secs(60),
         }
     }
@@ -69,6 +75,7 @@ impl Settings {
             receipts: self.receipt_retention,
             seen: self.seen_retention,
             seen_max: self.seen_max,
+            dead_letters: self.dead_letter_retention,
         }
     }
 }

@@ -10,6 +10,7 @@ use irsp_protocol::{Address, MessageId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Command;
+use super::tail::Recorder;
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::lock::lock;
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) writer: Writer,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tail: Arc<Recorder>,
     /// Bounded by its callers: a session says once that it is there or gone, and answers no more than its window.
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) waiters: Waiters,

@@ -20,6 +20,8 @@ pub(crate) struct Stored {
     pub(crate) seq: i64,
     pub(crate) hop: Hop,
     pub(crate) envelope: Arc<Envelope>,
+    /// The code it had ended with, if it is a dead letter that is sent again: the ledger has counted it before.
+    pub(crate) reopens: Option<Status>,
 }
 
 /// A message waits for its hop no more.

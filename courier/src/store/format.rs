@@ -13,10 +13,16 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
-const COURIER: &[Migration] = &[Migration {
-    version: 1,
-    sql: include_str!("schema.sql"),
-}];
+const COURIER: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: include_str!("schema.sql"),
+    },
+    Migration {
+        version: 2,
+        sql: include_str!("dead_letters.sql"),
+    },
+];
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.
 /// A newer format is refused before anything is changed.

@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use irsp_protocol::ledger::{KindLedger, Ledger};
 use irsp_protocol::{MessageKind, Status};
 use rusqlite::{Connection, params};
 
 use super::effects::Effects;
 use super::error::StoreError;
 use super::text;
-use crate::ledger::{KindLedger, Ledger};
 
 /// In place of a status: counts the accepted.
 const ACCEPTED: u16 = 0;
 
-/// Adds what a transaction has accepted and ended.
+/// Adds what a transaction has accepted and ended, and takes back the ends of what it sends again.
 pub(super) fn add(sql: &Connection, effects: &Effects) -> Result<(), StoreError> {
     let mut counts: BTreeMap<(MessageKind, u16), i64> = BTreeMap::new();
     for stored in &effects.stored {
-        *counts.entry((stored.envelope.kind, ACCEPTED)).or_default() += 1;
+        match stored.reopens {
+            None => *counts.entry((stored.envelope.kind, ACCEPTED)).or_default() += 1,
+            Some(end) => *counts.entry((stored.envelope.kind, end.code())).or_default() -= 1,
+        }
     }
     for left in &effects.left {
         if let Some(end) = &left.end {

@@ -4,11 +4,13 @@
 //! (`writer`), many to a commit; reads have connections of their own and see committed states only.
 
 mod commit;
+mod dead;
 mod effects;
 mod error;
 mod format;
 mod ledger;
 mod message;
+mod operate;
 mod receipt;
 mod receive;
 mod seen;
@@ -31,11 +33,12 @@ pub use format::Migration;
 pub use tx::Tx;
 
 pub(crate) use commit::{Job, write};
+pub(crate) use dead::{count as count_dead_letters, one as dead_letter, page as dead_letters};
 pub(crate) use effects::{Effects, EndedRow, Left};
 pub(crate) use format::migrate;
 pub(crate) use ledger::read as read_ledger;
 pub(crate) use message::{End, Page, Progress, load, progress};
-pub(crate) use receipt::read as read_receipt;
+pub(crate) use receipt::{page as read_receipts, read as read_receipt, received as read_received};
 pub(crate) use receive::Verdict;
 pub(crate) use sweep::{Retention, Swept, sweep};
 pub(crate) use tx::Context;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use irsp_protocol::receipt::Ending;
-use irsp_protocol::{Envelope, MessageKind, Server, Status};
+use irsp_protocol::{Envelope, MessageKind, Server, State, Status};
 
 use super::error::StoreError;
 use super::message::{self, End, Progress};
@@ -23,6 +23,7 @@ pub(crate) struct Verdict {
 
 impl Tx<'_> {
     /// Receives one envelope. An error means that the disk failed; a refusal or a failure of the role is a verdict.
+    /// A failure (500, 502, 503, 504) stores nothing and is not remembered: the next try is a first one.
     pub(crate) fn receive(
         &mut self,
         role: &dyn Role,
@@ -45,6 +46,11 @@ impl Tx<'_> {
                 Ok(verdict) => verdict,
                 // Whatever the role had begun is undone with it.
                 Err(_) if later => Verdict::default(),
+                Err(StoreError::Refused { status, detail }) if is_failure(status) => {
+                    tracing::warn!(id = %envelope.id, kind = envelope.kind.as_str(), %status, detail,
+                        "an envelope cannot be taken; its sender tries again");
+                    answered(status)
+                }
                 Err(StoreError::Refused { status, detail }) => {
                     tracing::debug!(id = %envelope.id, %status, detail, "an envelope is refused");
                     Verdict {
@@ -55,12 +61,13 @@ impl Tx<'_> {
                 Err(error) if error.is_disk() => return Err(error),
                 Err(error) => {
                     tracing::error!(id = %envelope.id, kind = envelope.kind.as_str(), %error,
-                        "the effect of an envelope cannot be stored; it is left for its repeat");
-                    Verdict::default()
+                        "the effect of an envelope cannot be stored; its sender tries again");
+                    answered(Status::FAILED)
                 }
             }
         };
-        if let Some(status) = verdict.answer {
+        // A failure has stored nothing, so the next try is a first one.
+        if let Some(status) = verdict.answer.filter(|status| !is_failure(*status)) {
             seen::remember(self.sql(), from, envelope.id, status, self.now())?;
         }
         Ok(verdict)
@@ -76,6 +83,9 @@ fn decide(
 ) -> Result<Verdict, StoreError> {
     let decided = role.receive(tx, from, envelope)?;
     let answer = match &decided {
+        Received::Ended(status) if is_failure(*status) => {
+            return Err(StoreError::refused(*status, "the server cannot take it"));
+        }
         Received::Ended(status) => *status,
         Received::Forward(hop) => take_custody(tx, from, envelope, hop)?,
         Received::Later => {
@@ -87,6 +97,11 @@ fn decide(
         answer: Some(answer),
         decided: Some(decided),
     })
+}
+
+/// Whether the sender tries again, and keeps what it cannot get rid of as a dead letter.
+fn is_failure(status: Status) -> bool {
+    State::of(status) == State::Undeliverable
 }
 
 fn take_custody(tx: &mut Tx<'_>, from: Server, envelope: &Envelope, hop: &Hop) -> Result<Status, StoreError> {

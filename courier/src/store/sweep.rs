@@ -1,10 +1,12 @@
-//! What time does to the tables: messages expire, receipts and the memory of envelopes seen are forgotten.
+//! What time does to the tables: messages expire, receipts and the memory of envelopes seen are forgotten, dead letters
+//! that nobody took up are discarded.
 
 use std::time::Duration;
 
 use irsp_protocol::{MessageId, Status, Timestamp};
 use rusqlite::{Connection, params};
 
+use super::dead;
 use super::error::StoreError;
 use super::message::End;
 use super::text;
@@ -19,6 +21,7 @@ pub(crate) struct Retention {
     pub(crate) receipts: Duration,
     pub(crate) seen: Duration,
     pub(crate) seen_max: u64,
+    pub(crate) dead_letters: Duration,
 }
 
 /// What a sweep has left to do, and when.
@@ -39,8 +42,9 @@ pub(crate) fn sweep(tx: &mut Tx<'_>, retention: &Retention) -> Result<Swept, Sto
         tx.end_with(*id, None, &End::by_us(Status::EXPIRED, None))?;
     }
     let receipts = prune_receipts(tx.sql(), before(now, retention.receipts))?;
+    let dead = dead::prune(tx.sql(), before(now, retention.dead_letters), limit())?;
     let seen = prune_seen(tx.sql(), before(now, retention.seen), retention.seen_max)?;
-    let more = expired.len() >= ROWS_MAX || receipts >= ROWS_MAX || seen >= ROWS_MAX;
+    let more = expired.len() >= ROWS_MAX || receipts >= ROWS_MAX || seen >= ROWS_MAX || dead >= ROWS_MAX;
     next(tx.sql(), retention, more)
 }
 
@@ -51,11 +55,16 @@ fn next(sql: &Connection, retention: &Retention, more: bool) -> Result<Swept, St
         Ok(ms.map(Timestamp::from_millis))
     };
     let due = first("SELECT min(due_at) FROM message WHERE ended_at IS NULL")?;
-    let ended = first("SELECT min(ended_at) FROM message WHERE ended_at IS NOT NULL")?;
+    let ended = first(
+        "SELECT (SELECT ended_at FROM message WHERE ended_at IS NOT NULL
+         AND id NOT IN (SELECT id FROM dead_letter) ORDER BY ended_at LIMIT 1)",
+    )?;
+    let dead = first("SELECT min(since) FROM dead_letter")?;
     let seen = first("SELECT (SELECT at FROM seen ORDER BY seq LIMIT 1)")?;
     let prune = [
         ended.map(|at| at.plus(retention.receipts)),
         seen.map(|at| at.plus(retention.seen)),
+        dead.map(|at| at.plus(retention.dead_letters)),
     ];
     Ok(Swept {
         more,
@@ -78,7 +87,8 @@ fn prune_receipts(sql: &Connection, before: i64) -> Result<usize, StoreError> {
     let deleted = sql
         .prepare_cached(
             "DELETE FROM message WHERE seq IN
-                 (SELECT seq FROM message WHERE ended_at IS NOT NULL AND ended_at <= ?1 ORDER BY ended_at LIMIT ?2)",
+                 (SELECT seq FROM message WHERE ended_at IS NOT NULL AND ended_at <= ?1
+                  AND id NOT IN (SELECT id FROM dead_letter) ORDER BY ended_at LIMIT ?2)",
         )?
         .execute(params![before, limit()])?;
     Ok(deleted)

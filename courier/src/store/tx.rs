@@ -9,6 +9,7 @@ use irsp_protocol::receipt::{Answer, Ending};
 use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
 use rusqlite::Connection;
 
+use super::dead;
 use super::effects::{Effects, Stored};
 use super::error::StoreError;
 use super::message::{self, End};
@@ -122,6 +123,7 @@ impl<'a> Tx<'a> {
                     seq,
                     hop: hop.clone(),
                     envelope: Arc::clone(envelope),
+                    reopens: None,
                 });
                 Ok(Accepted {
                     id: envelope.id,
@@ -143,6 +145,7 @@ impl<'a> Tx<'a> {
         hop: Option<&Hop>,
         end: &End,
     ) -> Result<bool, StoreError> {
+        dead::keep(self.sql, id, hop, end.status, self.now)?;
         let Some(left) = message::end(self.sql, id, hop, end, self.now)? else {
             return Ok(false);
         };
@@ -195,6 +198,11 @@ impl<'a> Tx<'a> {
         let left = message::hand_over(self.sql, id, hop, sent_at, self.now, grace_ms)?;
         self.effects.left.extend(left);
         Ok(())
+    }
+
+    /// A message that had ended waits for its hop again.
+    pub(super) fn reopened(&mut self, stored: Stored) {
+        self.effects.stored.push(stored);
     }
 
     pub(crate) fn remember_sent(&mut self, id: MessageId, at: Timestamp) -> Result<(), StoreError> {

@@ -1,0 +1,138 @@
+//! What befalls a message between its sending and its end beyond answers: the next server fails at it, and an operator
+//! sends a dead letter again or discards it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use irsp_protocol::inquiry::Operated;
+use irsp_protocol::{Envelope, MessageId, State, Status, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::effects::Stored;
+use super::error::StoreError;
+use super::message::End;
+use super::text;
+use super::tx::Tx;
+use crate::hop::Hop;
+
+impl Tx<'_> {
+    /// The next server has failed at a message that it may yet take. After `failures_max` times it ends with that code;
+    /// says whether it waits no more.
+    pub(crate) fn failed(
+        &mut self,
+        id: MessageId,
+        hop: &Hop,
+        end: &End,
+        failures_max: u32,
+    ) -> Result<bool, StoreError> {
+        let failures: Option<u32> = self
+            .sql()
+            .prepare_cached(
+                "UPDATE message SET failures = failures + 1
+                 WHERE id = ?1 AND hop = ?2 AND ended_at IS NULL AND answered_at IS NULL RETURNING failures",
+            )?
+            .query_row(params![id.as_bytes(), text::hop(hop)], |row| row.get(0))
+            .optional()?;
+        match failures {
+            Some(failures) if failures < failures_max => Ok(false),
+            Some(_) => {
+                self.end_with(id, Some(hop), end)?;
+                Ok(true)
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// Sends a dead letter again, behind all that waits now. Its end is taken back: it is in flight, and counted so.
+    pub(crate) fn retry_dead(
+        &mut self,
+        id: MessageId,
+        expires: Option<Timestamp>,
+    ) -> Result<Operated, StoreError> {
+        let Some((head, hop, status)) = self.dead(id)? else {
+            return standing(self.sql(), id, State::InFlight);
+        };
+        let mut envelope: Envelope = serde_json::from_str(&head)?;
+        envelope.expires = expires.unwrap_or(envelope.expires);
+        if envelope.expires <= self.now() {
+            return Ok(Operated::Expired);
+        }
+        envelope.data = self
+            .sql()
+            .prepare_cached("DELETE FROM dead_letter WHERE id = ?1 RETURNING data")?
+            .query_row([id.as_bytes()], |row| Ok(Bytes::from(row.get::<_, Vec<u8>>(0)?)))?;
+        let seq = self.reopen(&envelope)?;
+        self.reopened(Stored {
+            seq,
+            hop,
+            envelope: Arc::new(envelope),
+            reopens: Some(status),
+        });
+        Ok(Operated::Done)
+    }
+
+    /// Drops a dead letter's data; its end and its receipt stay.
+    pub(crate) fn discard_dead(&mut self, id: MessageId) -> Result<Operated, StoreError> {
+        let dropped = self
+            .sql()
+            .prepare_cached("DELETE FROM dead_letter WHERE id = ?1")?
+            .execute([id.as_bytes()])?;
+        if dropped == 1 {
+            return Ok(Operated::Done);
+        }
+        standing(self.sql(), id, State::Undeliverable)
+    }
+
+    fn dead(&self, id: MessageId) -> Result<Option<(String, Hop, Status)>, StoreError> {
+        self.sql()
+            .prepare_cached(
+                "SELECT head, hop, status FROM message WHERE id = ?1 AND id IN (SELECT id FROM dead_letter)",
+            )?
+            .query_row([id.as_bytes()], |row| {
+                let columns: (String, String, u16) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(columns)
+            })
+            .optional()?
+            .map(|(head, hop, status)| Ok((head, text::read_hop(&hop)?, text::read_status(status)?)))
+            .transpose()
+    }
+
+    /// Makes the row one that waits, with a new number: a lane has passed its old one and would not look there again.
+    fn reopen(&self, envelope: &Envelope) -> Result<i64, StoreError> {
+        let seq: i64 = self
+            .sql()
+            .prepare_cached("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'message' RETURNING seq")?
+            .query_row([], |row| row.get(0))?;
+        self.sql()
+            .prepare_cached(
+                "UPDATE message SET seq = ?2, head = ?3, data = ?4, expires_at = ?5, due_at = ?5, failures = 0,
+                     sent_at = NULL, answered_at = NULL, answered = NULL, ended_at = NULL, status = NULL, answer = NULL
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                envelope.id.as_bytes(),
+                seq,
+                serde_json::to_string(envelope)?,
+                &envelope.data[..],
+                envelope.expires.as_millis(),
+            ])?;
+        Ok(seq)
+    }
+}
+
+/// What is said of a message that is no dead letter: `Done` if it is already as it was to become.
+fn standing(sql: &Connection, id: MessageId, wanted: State) -> Result<Operated, StoreError> {
+    let status: Option<Option<u16>> = sql
+        .prepare_cached("SELECT status FROM message WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let Some(status) = status else {
+        return Ok(Operated::Unknown);
+    };
+    let status = status.map_or(Ok(Status::QUEUED), text::read_status)?;
+    Ok(if State::of(status) == wanted {
+        Operated::Done
+    } else {
+        Operated::NotDead(status)
+    })
+}

@@ -1,0 +1,316 @@
+//! What a receiver keeps failing at: the dead letter, its retry and its discarding, and the ledger all the while.
+
+mod support;
+
+use std::time::Duration;
+
+use irsp_courier::{Hop, Settings, Until};
+use irsp_protocol::inquiry::{DeadLetter, Filter, Finding, Inquiry, Operated, Order, PageRequest};
+use irsp_protocol::receipt::Stage;
+use irsp_protocol::{MessageId, MessageKind, Server, State, Status, Timestamp};
+use support::{Faults, House, MINUTE, id_of, join, quick};
+use tokio_util::task::TaskTracker;
+
+const APP: Hop = Hop::Server(Server::App);
+
+fn patient() -> Settings {
+    Settings {
+        failures_max: 3,
+        ..quick()
+    }
+}
+
+/// A message server, and an application server that cannot store `poison`.
+async fn neighbours(folder: &std::path::Path, settings: Settings) -> (House, House, TaskTracker) {
+    let tasks = TaskTracker::new();
+    let (message, to_message) = House::open(Server::Message, folder, settings);
+    let (app, to_app) = House::open(Server::App, folder, quick());
+    sql(
+        &app,
+        "CREATE TRIGGER IF NOT EXISTS poisoned BEFORE INSERT ON effect WHEN NEW.data = CAST('poison' AS BLOB)
+         BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
+    )
+    .await;
+    join(
+        vec![(Server::Message, to_message), (Server::App, to_app)],
+        Faults::default(),
+        &tasks,
+    );
+    (message, app, tasks)
+}
+
+async fn heal(app: &House) {
+    sql(app, "DROP TRIGGER poisoned").await;
+}
+
+async fn sql(house: &House, text: &'static str) {
+    let run = house.courier.write(move |tx| Ok(tx.sql().execute_batch(text)?));
+    run.await.unwrap();
+}
+
+async fn upload(house: &House, data: &[u8]) -> MessageId {
+    let upload = house.envelope(MessageKind::Upload, "app/climate", data);
+    id_of(house.accept(upload, APP).await)
+}
+
+/// Accepts a poisoned upload and waits until it is a dead letter.
+async fn dead_upload(message: &House) -> MessageId {
+    let id = upload(message, b"poison").await;
+    let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::FAILED, None)));
+    id
+}
+
+fn all() -> PageRequest {
+    PageRequest {
+        filter: Filter::default(),
+        order: Order::Oldest,
+        after: None,
+        limit: 100,
+    }
+}
+
+async fn dead_letters(house: &House) -> Vec<DeadLetter> {
+    match house.courier.inquire(Inquiry::DeadLetters(all())).await.unwrap() {
+        Finding::DeadLetters(page) => page.entries,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn order(house: &House, inquiry: Inquiry) -> Operated {
+    match house.courier.inquire(inquiry).await.unwrap() {
+        Finding::Operated(operated) => operated,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn retry(house: &House, id: MessageId, expires: Option<Timestamp>) -> Operated {
+    order(house, Inquiry::Retry { id, expires }).await
+}
+
+/// (accepted, done, failed, in flight) of the uploads.
+async fn counts(house: &House) -> (u64, u64, u64, u64) {
+    let ledger = house.ledger().await;
+    assert!(ledger.is_balanced(), "{ledger:?}");
+    let uploads = ledger
+        .kinds
+        .iter()
+        .find(|kind| kind.kind == MessageKind::Upload)
+        .unwrap();
+    let ended = |code| {
+        let of_code = uploads.ended.iter().find(|(status, _)| *status == code);
+        of_code.map_or(0, |(_, count)| *count)
+    };
+    (
+        uploads.accepted,
+        ended(Status::DONE),
+        ended(Status::FAILED),
+        uploads.in_flight,
+    )
+}
+
+#[tokio::test]
+async fn what_a_receiver_keeps_failing_at_is_a_dead_letter_and_holds_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, app, _tasks) = neighbours(folder.path(), patient()).await;
+    let id = upload(&message, b"poison").await;
+    let behind = upload(&message, b"21").await;
+    let outcome = message.courier.outcome(behind, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::DONE, None)));
+    let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::FAILED, None)));
+    assert_eq!(app.effects().await, ["21"]);
+
+    let letters = dead_letters(&message).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].receipt.id, letters[0].failures), (id, 3));
+    assert_eq!(
+        (letters[0].size, letters[0].data.len()),
+        (6, 0),
+        "a page has no data"
+    );
+    let found = message.courier.inquire(Inquiry::DeadLetter { id }).await.unwrap();
+    let Finding::DeadLetter(Some(letter)) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(letter.data, "poison");
+    assert_eq!(State::of(letter.receipt.status), State::Undeliverable);
+    assert_eq!(counts(&message).await, (2, 1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_dead_letter_sent_again_is_in_flight_again_and_takes_effect_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, app, _tasks) = neighbours(folder.path(), patient()).await;
+    let id = dead_upload(&message).await;
+    app.crash().await;
+    // With nobody there to answer, it stays in flight.
+    assert_eq!(retry(&message, id, None).await, Operated::Done);
+    assert_eq!(counts(&message).await, (1, 0, 0, 1));
+    assert_eq!(
+        retry(&message, id, None).await,
+        Operated::Done,
+        "it is as it was to be"
+    );
+    assert!(dead_letters(&message).await.is_empty());
+    let receipt = message.courier.receipt(id).await.unwrap().unwrap();
+    assert_eq!(receipt.status, Status::QUEUED);
+    message.crash().await;
+
+    let (message, app, _tasks) = neighbours(folder.path(), patient()).await;
+    let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::FAILED, None)), "it fails again");
+    heal(&app).await;
+    assert_eq!(retry(&message, id, None).await, Operated::Done);
+    let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::DONE, None)));
+    assert_eq!(app.effects().await, ["poison"]);
+    assert_eq!(counts(&message).await, (1, 1, 0, 0));
+    assert_eq!(retry(&message, id, None).await, Operated::NotDead(Status::DONE));
+}
+
+#[tokio::test]
+async fn a_retried_letter_goes_out_behind_what_waits_and_is_never_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        server_window: 2,
+        ..patient()
+    };
+    let (message, app, _tasks) = neighbours(folder.path(), settings).await;
+    let id = dead_upload(&message).await;
+    heal(&app).await;
+    let mut last = id;
+    for n in 0..10u8 {
+        last = upload(&message, &[n]).await;
+    }
+    assert_eq!(retry(&message, id, None).await, Operated::Done);
+    for id in [last, id] {
+        let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+        assert_eq!(outcome, Some((Status::DONE, None)));
+    }
+    assert_eq!(app.effects().await.len(), 11);
+    assert_eq!(counts(&message).await, (11, 11, 0, 0));
+}
+
+#[tokio::test]
+async fn a_discarded_letter_keeps_its_end_and_its_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, _app, _tasks) = neighbours(folder.path(), patient()).await;
+    let id = dead_upload(&message).await;
+    assert_eq!(order(&message, Inquiry::Discard { id }).await, Operated::Done);
+    assert_eq!(order(&message, Inquiry::Discard { id }).await, Operated::Done);
+    assert_eq!(retry(&message, id, None).await, Operated::NotDead(Status::FAILED));
+    assert!(dead_letters(&message).await.is_empty());
+    let receipt = message.courier.receipt(id).await.unwrap().unwrap();
+    assert_eq!(receipt.status, Status::FAILED);
+    assert_eq!(counts(&message).await, (1, 0, 1, 0));
+    let nobody = message.courier.new_id();
+    assert_eq!(retry(&message, nobody, None).await, Operated::Unknown);
+    assert_eq!(
+        order(&message, Inquiry::Discard { id: nobody }).await,
+        Operated::Unknown
+    );
+}
+
+#[tokio::test]
+async fn a_letter_whose_expiry_has_passed_needs_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, app, _tasks) = neighbours(folder.path(), patient()).await;
+    let id = dead_upload(&message).await;
+    heal(&app).await;
+    let passed = Timestamp::from_millis(message.courier.now().as_millis() - 1);
+    assert_eq!(retry(&message, id, Some(passed)).await, Operated::Expired);
+    assert_eq!(dead_letters(&message).await.len(), 1);
+    let again = message.courier.now().plus(MINUTE);
+    assert_eq!(retry(&message, id, Some(again)).await, Operated::Done);
+    let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::DONE, None)));
+    let receipt = message.courier.receipt(id).await.unwrap().unwrap();
+    assert_eq!(receipt.expires, again);
+}
+
+#[tokio::test]
+async fn a_letter_outlives_receipts_but_not_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, _app, _tasks) = neighbours(folder.path(), patient()).await;
+    let id = dead_upload(&message).await;
+    message.crash().await;
+    let short = Settings {
+        receipt_retention: Duration::ZERO,
+        ..patient()
+    };
+    let (message, _bus) = House::open(Server::Message, folder.path(), short.clone());
+    // The first sweep is queued at the start, before this write.
+    message.courier.write(|_| Ok(())).await.unwrap();
+    assert_eq!(dead_letters(&message).await.len(), 1);
+    assert!(message.courier.receipt(id).await.unwrap().is_some());
+    message.crash().await;
+    let none = Settings {
+        dead_letter_retention: Duration::ZERO,
+        ..short
+    };
+    let (message, _bus) = House::open(Server::Message, folder.path(), none);
+    message.courier.write(|_| Ok(())).await.unwrap();
+    assert!(dead_letters(&message).await.is_empty());
+    assert_eq!(counts(&message).await, (1, 0, 1, 0));
+}
+
+#[tokio::test]
+async fn receipts_are_read_in_pages_by_principal_state_and_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, app, _tasks) = neighbours(folder.path(), patient()).await;
+    let mut ids = Vec::new();
+    for n in 0..5u8 {
+        ids.push(upload(&message, &[n]).await);
+    }
+    let mut other = message.envelope(MessageKind::Upload, "app/garden", b"x");
+    other.source = "dev/lamp-2".parse().unwrap();
+    let other = id_of(message.accept(other, APP).await);
+    let dead = dead_upload(&message).await;
+    for id in ids.iter().chain([&other]) {
+        let outcome = message.courier.outcome(*id, MINUTE, Until::End).await;
+        assert_eq!(outcome, Some((Status::DONE, None)));
+    }
+    let read = async |change: &dyn Fn(&mut PageRequest)| {
+        let mut request = all();
+        change(&mut request);
+        match message.courier.inquire(Inquiry::Receipts(request)).await.unwrap() {
+            Finding::Receipts(page) => (page.entries.iter().map(|receipt| receipt.id).collect(), page.next),
+            found => panic!("{found:?}"),
+        }
+    };
+    let (everything, next): (Vec<MessageId>, _) = read(&|_| {}).await;
+    assert_eq!((everything.len(), next), (7, None));
+    let (first, next) = read(&|request| request.limit = 3).await;
+    assert_eq!((first, next), (ids[..3].to_vec(), Some(ids[2])));
+    let after = next;
+    let (rest, next) = read(&|request| request.after = after).await;
+    assert_eq!((rest, next), (vec![ids[3], ids[4], other, dead], None));
+    let (newest, _) = read(&|request| (request.order, request.limit) = (Order::Newest, 2)).await;
+    assert_eq!(newest, [dead, other]);
+    let (of_lamp, _) = read(&|request| request.filter.principal = Some("dev/lamp-2".parse().unwrap())).await;
+    assert_eq!(of_lamp, [other]);
+    let (to_garden, _) =
+        read(&|request| request.filter.principal = Some("app/garden".parse().unwrap())).await;
+    assert_eq!(to_garden, [other]);
+    let (failed, _) = read(&|request| request.filter.states = vec![State::Undeliverable]).await;
+    assert_eq!(failed, [dead]);
+    let (pushes, _) = read(&|request| request.filter.kinds = vec![MessageKind::Push]).await;
+    assert_eq!(pushes, []);
+
+    let asked = Inquiry::Messages {
+        ids: vec![ids[0], dead],
+    };
+    let Finding::Messages(known) = app.courier.inquire(asked).await.unwrap() else {
+        panic!("not what was asked");
+    };
+    let received = known[0].received.as_ref().unwrap();
+    assert_eq!(
+        (received.stage, received.code),
+        (Stage::Accepted, Some(Status::DONE))
+    );
+    assert_eq!(
+        (&known[0].receipt, &known[1].receipt, &known[1].received),
+        (&None, &None, &None)
+    );
+}
