@@ -7,6 +7,8 @@
 
 mod catch_up;
 mod http;
+mod inquire;
+mod ladder;
 mod live;
 mod push;
 mod retention;

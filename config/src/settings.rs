@@ -207,6 +207,12 @@ section! {
         /// How long the receipt of an ended message can be asked for, and repeats of it are recognised.
         #[serde(with = "crate::duration")]
         pub receipt_retention: Duration = DAY,
+        /// How often another server may fail at a message before it is a dead letter. With the back-off, minutes: long
+        /// enough for a passing fault, short enough that an operator hears of a lasting one the same day.
+        pub failures_max: u32 = 16,
+        /// How long a dead letter waits for an operator before it is discarded.
+        #[serde(with = "crate::duration")]
+        pub dead_letter_retention: Duration = DAY.saturating_mul(30),
         /// Messages under way to another server without an answer. Fills the bus; more would overrun it.
         pub server_window: u32 = 1_024,
         /// Pushes under way to one device or user without an answer.

@@ -127,6 +127,7 @@ impl Settings {
             16_000_000,
         )?;
         within("appserver.streams_max", self.appserver.streams_max, 1, 1_000_000)?;
+        within("courier.failures_max", self.courier.failures_max, 1, 1_000_000)?;
         within("courier.server_window", self.courier.server_window, 1, 65_535)?;
         within(
             "courier.principal_window",
@@ -189,6 +190,12 @@ impl Settings {
             (
                 "courier.receipt_retention",
                 self.courier.receipt_retention,
+                second,
+                day * 3_650,
+            ),
+            (
+                "courier.dead_letter_retention",
+                self.courier.dead_letter_retention,
                 second,
                 day * 3_650,
             ),

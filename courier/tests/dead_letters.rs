@@ -1,4 +1,5 @@
 //! What a receiver keeps failing at: the dead letter, its retry and its discarding, and the ledger all the while.
+#![allow(clippy::unwrap_used, reason = "the helpers are parts of tests")]
 
 mod support;
 
@@ -71,17 +72,17 @@ fn all() -> PageRequest {
 }
 
 async fn dead_letters(house: &House) -> Vec<DeadLetter> {
-    match house.courier.inquire(Inquiry::DeadLetters(all())).await.unwrap() {
-        Finding::DeadLetters(page) => page.entries,
-        other => panic!("{other:?}"),
-    }
+    let Finding::DeadLetters(page) = house.courier.inquire(Inquiry::DeadLetters(all())).await.unwrap() else {
+        panic!("not what was asked");
+    };
+    page.entries
 }
 
 async fn order(house: &House, inquiry: Inquiry) -> Operated {
-    match house.courier.inquire(inquiry).await.unwrap() {
-        Finding::Operated(operated) => operated,
-        other => panic!("{other:?}"),
-    }
+    let Finding::Operated(operated) = house.courier.inquire(inquiry).await.unwrap() else {
+        panic!("not what was asked");
+    };
+    operated
 }
 
 async fn retry(house: &House, id: MessageId, expires: Option<Timestamp>) -> Operated {
@@ -274,10 +275,12 @@ async fn receipts_are_read_in_pages_by_principal_state_and_kind() {
     let read = async |change: &dyn Fn(&mut PageRequest)| {
         let mut request = all();
         change(&mut request);
-        match message.courier.inquire(Inquiry::Receipts(request)).await.unwrap() {
-            Finding::Receipts(page) => (page.entries.iter().map(|receipt| receipt.id).collect(), page.next),
-            found => panic!("{found:?}"),
-        }
+        let found = message.courier.inquire(Inquiry::Receipts(request)).await.unwrap();
+        let Finding::Receipts(page) = found else {
+            panic!("{found:?}");
+        };
+        let ids = page.entries.iter().map(|receipt| receipt.id).collect();
+        (ids, page.next)
     };
     let (everything, next): (Vec<MessageId>, _) = read(&|_| {}).await;
     assert_eq!((everything.len(), next), (7, None));

@@ -87,6 +87,8 @@ fn courier(settings: &Settings) -> irsp_courier::Settings {
         retry_min: given.retry_min,
         retry_max: given.retry_max,
         receipt_retention: given.receipt_retention,
+        failures_max: given.failures_max,
+        dead_letter_retention: given.dead_letter_retention,
         ..irsp_courier::Settings::default()
     }
 }

@@ -54,7 +54,7 @@ pub enum Finding {
     Tail(Tail),
     Ledger(Ledger),
     DeadLetters(Page<DeadLetter>),
-    DeadLetter(Option<DeadLetter>),
+    DeadLetter(Option<Box<DeadLetter>>),
     /// What became of a retry or a discard.
     Operated(Operated),
 }

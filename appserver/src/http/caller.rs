@@ -7,7 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use irsp_directory::{Directory, Login};
 use irsp_protocol::change::{Role, Scope};
-use irsp_protocol::{Id, Kind, Principal, Status};
+use irsp_protocol::{Id, Kind, Principal, Server, Status};
 use tokio::sync::watch;
 
 use super::refusal::Refusal;
@@ -41,6 +41,16 @@ impl Caller {
     /// Admins and operators read everything.
     pub(super) fn reads_all(&self) -> bool {
         matches!(self.login.role, Some(Role::Admin | Role::Operator))
+    }
+
+    /// The servers whose couriers hold messages this caller may see. The account server's own are changes, and those are
+    /// for operators.
+    pub(super) fn reach(&self) -> &'static [Server] {
+        if self.reads_all() {
+            &[Server::App, Server::Message, Server::Account]
+        } else {
+            &[Server::App, Server::Message]
+        }
     }
 
     pub(super) fn is_admin(&self) -> bool {

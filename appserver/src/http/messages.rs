@@ -1,22 +1,19 @@
-//! `GET /v1/messages/{id}`: the receipt of a message, joined from what we and the message server know of it.
-
-use std::time::Duration;
+//! `GET /v1/messages/{id}`: the receipt of a message, joined from what every server on its way knows of it.
 
 use axum::Json;
 use axum::extract::State;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::ReceiptView;
-use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::inquiry::{Finding, Inquiry, Known};
 use irsp_protocol::receipt::Receipt;
-use irsp_protocol::{Address, Kind, MessageId, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Address, Kind, MessageId, MessageKind, Principal, Status};
 
 use super::caller::Caller;
 use super::input::Path;
 use super::refusal::Refusal;
 use super::state::Api;
-
-/// How long the message server may take to say what it knows.
-const ASK_WITHIN: Duration = Duration::from_secs(2);
+use crate::inquire::ask;
+use crate::ladder;
 
 /// The receipt of a message.
 #[utoipa::path(get, path = "/v1/messages/{id}", tag = "messages",
@@ -46,32 +43,35 @@ pub(super) async fn show_message(
     {
         return Err(unknown());
     }
-    let asked = api
-        .courier
-        .ask(Server::Message, Question::Receipt { id }, ASK_WITHIN)
-        .await;
-    let (theirs, heard) = match asked {
-        Some(Reply::Receipt(theirs)) => (theirs, true),
-        Some(Reply::Unanswered(_) | Reply::Directory(_) | Reply::Presence { .. }) | None => (None, false),
-    };
-    let receipt = match (ours, theirs) {
-        (Some(ours), Some(theirs)) => ours.join(theirs),
-        (Some(known), None) | (None, Some(known)) => known,
-        (None, None) if heard => return Err(unknown()),
-        (None, None) => {
-            let detail = "the message server, which may know it, does not answer";
-            return Err(Refusal::new(Status::UNAVAILABLE, detail));
-        }
+    let heard = ask(&api.courier, caller.reach(), &Inquiry::Messages { ids: vec![id] }).await?;
+    let silent = !heard.silent.is_empty();
+    let known = heard.found.into_iter().filter_map(|(_, finding)| known(finding));
+    let Some(receipt) = ladder::join(known.flatten().collect()) else {
+        return Err(if silent {
+            let detail = "the servers that may know it do not all answer";
+            Refusal::new(Status::UNAVAILABLE, detail)
+        } else {
+            unknown()
+        });
     };
     if !may_see(&api, &caller, &receipt) {
         return Err(unknown());
     }
-    Ok(Json(ReceiptView::new(receipt, &api.domain, !heard)))
+    Ok(Json(ReceiptView::new(receipt, &api.domain, silent)))
+}
+
+/// What was found, if it is what was asked for.
+fn known(finding: Finding) -> Option<Vec<Known>> {
+    if let Finding::Messages(known) = finding {
+        Some(known)
+    } else {
+        None
+    }
 }
 
 /// Its sender, who it is for, an owner of the device it is for, operators and admins. The servers' own messages
 /// (presence, account changes, statuses) are for operators and admins only.
-fn may_see(api: &Api, caller: &Caller, receipt: &Receipt) -> bool {
+pub(super) fn may_see(api: &Api, caller: &Caller, receipt: &Receipt) -> bool {
     if caller.reads_all() {
         return true;
     }

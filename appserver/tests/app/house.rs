@@ -16,6 +16,7 @@ use irsp_protocol::change::{
     User,
 };
 use irsp_protocol::frame::{self, Item, Question, Reply};
+use irsp_protocol::inquiry::{Finding, Inquiry, Known};
 use irsp_protocol::presence::{Connectivity, Presence, Reason};
 use irsp_protocol::receipt::{Answer, Ending, Receipt};
 use irsp_protocol::{
@@ -493,10 +494,8 @@ fn play(server: Server, item: Item, script: &Mutex<Script>) -> Vec<Item> {
         }
         Item::Ask { token, question, .. } => {
             let reply = match question {
-                Question::Receipt { .. } if !script.knows_receipts => return Vec::new(),
-                Question::Receipt { id } => {
-                    Reply::Receipt(script.receipts.iter().find(|receipt| receipt.id == id).cloned())
-                }
+                Question::Courier(_) if !script.knows_receipts => return Vec::new(),
+                Question::Courier(inquiry) => Reply::Courier(look_up(server, inquiry, &script)),
                 Question::Directory { .. } => match &script.directory {
                     Some(page) => Reply::Directory(page.clone()),
                     None => return Vec::new(),
@@ -510,6 +509,23 @@ fn play(server: Server, item: Item, script: &Mutex<Script>) -> Vec<Item> {
         }
         Item::Hello { .. } | Item::Answer { .. } | Item::Reply { .. } => Vec::new(),
     }
+}
+
+/// What the courier of a played server says.
+fn look_up(server: Server, inquiry: Inquiry, script: &Script) -> Finding {
+    let receipts: &[Receipt] = match server {
+        Server::Message => &script.receipts,
+        Server::Account | Server::App => &[],
+    };
+    let Inquiry::Messages { ids } = inquiry else {
+        panic!("the played {server} server does not answer {inquiry:?}");
+    };
+    let known = ids.into_iter().map(|id| Known {
+        id,
+        receipt: receipts.iter().find(|receipt| receipt.id == id).cloned(),
+        received: None,
+    });
+    Finding::Messages(known.collect())
 }
 
 async fn say(to: &mpsc::Sender<Incoming>, item: &Item) {

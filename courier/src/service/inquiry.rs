@@ -42,7 +42,7 @@ pub(super) async fn answer(shared: &Shared, inquiry: Inquiry) -> Result<Finding,
                 .store
                 .read(move |sql| dead_letter(sql, id, &reporter))
                 .await?;
-            Finding::DeadLetter(letter)
+            Finding::DeadLetter(letter.map(Box::new))
         }
         Inquiry::Retry { id, expires } => {
             let operated = operate(shared, move |tx| tx.retry_dead(id, expires)).await?;
