@@ -43,6 +43,12 @@ pub enum Action {
     },
     /// The client acknowledged a tagged delivery (PUBACK, PUBCOMP), or refused it (`reason` from 0x80).
     Delivered { tag: u64, reason: u8 },
+    /// The client has taken a tagged QoS 2 delivery of a durable session (PUBREC). Answer with `release` once that
+    /// is stored: after PUBREL the client takes the same identifier for a new message [MQTT-4.3.3-4].
+    Received { packet_id: u16, tag: u64 },
+    /// The client has ended a QoS 2 publish of a durable session (PUBREL). Answer with `complete` once that is
+    /// stored: after PUBCOMP the client may use the identifier for a new message [MQTT-4.3.3-11].
+    Released { packet_id: u16 },
     /// A delivery was not sent and will not be.
     Dropped { tag: Option<u64>, cause: DropCause },
     /// Write what `output` still holds, then close the network connection. Only `Dropped` may follow it.

@@ -206,6 +206,30 @@ impl Connection {
         }
     }
 
+    /// Answers an `Action::Received`: PUBREL. After the end it is sent by the next connection.
+    pub fn release(&mut self, packet_id: u16) {
+        let mut after_the_end = BytesMut::new();
+        let out = match self.closed {
+            true => &mut after_the_end,
+            false => &mut self.output,
+        };
+        self.outbound.release(packet_id, &mut self.session, out);
+    }
+
+    /// Answers an `Action::Released`: PUBCOMP.
+    pub fn complete(&mut self, packet_id: u16) {
+        if self.closed {
+            self.inbound.released(packet_id, &mut self.session);
+        } else {
+            self.end_received(packet_id);
+        }
+    }
+
+    /// The packet identifier of a QoS 2 publish that waits to be settled.
+    pub fn packet_id_qos_2(&self, token: PublishToken) -> Option<u16> {
+        self.inbound.packet_id_qos_2(token)
+    }
+
     /// Whether a QoS 1 or 2 delivery would be sent at once.
     pub fn window_open(&self) -> bool {
         !self.closed && self.outbound.is_open(&self.session)

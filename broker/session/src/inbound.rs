@@ -153,6 +153,13 @@ impl Inbound {
         }
     }
 
+    /// The packet identifier of a QoS 2 publish that is not settled.
+    pub(crate) fn packet_id_qos_2(&self, token: PublishToken) -> Option<u16> {
+        let at = token.0.wrapping_sub(self.first) & SEQUENCE;
+        let entry = self.unsettled.get(at as usize).filter(|_| token != QOS_0)?;
+        (entry.qos == QoS::ExactlyOnce).then_some(entry.packet_id)
+    }
+
     pub(crate) fn unsettled(&self) -> usize {
         self.unsettled.len()
     }

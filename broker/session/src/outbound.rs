@@ -61,11 +61,16 @@ impl Outbound {
     ) {
         session.begin_connection();
         for entry in &mut session.in_flight {
-            if let Stage::Released { .. } = entry.stage {
-                encode::acknowledgement(frame::PUBREL, self.version, entry.packet_id, reason::SUCCESS, out);
-                entry.counted = true;
-                self.counted += 1;
+            let packet_id = entry.packet_id;
+            match entry.stage {
+                Stage::Released { .. } => {
+                    encode::acknowledgement(frame::PUBREL, self.version, packet_id, reason::SUCCESS, out);
+                }
+                Stage::Received { tag } => actions.push_back(Action::Received { packet_id, tag }),
+                Stage::Published(_) => continue,
             }
+            entry.counted = true;
+            self.counted += 1;
         }
         self.resending = session.in_flight.iter().any(|entry| !entry.counted);
         self.pump(session, out, actions, now);
@@ -129,7 +134,7 @@ impl Outbound {
             let sent = match (&entry.stage, entry.counted) {
                 // [MQTT-3.3.1-1]: DUP says it may have come before
                 (Stage::Published(delivery), false) => self.send(delivery, entry.packet_id, true, out, now),
-                (Stage::Published(_), true) | (Stage::Released { .. }, _) => {
+                (Stage::Published(_), true) | (Stage::Received { .. } | Stage::Released { .. }, _) => {
                     at += 1;
                     continue;
                 }
@@ -159,7 +164,7 @@ impl Outbound {
         out: &mut BytesMut,
         now: Instant,
     ) -> Result<(), DropCause> {
-        let packet_id = session.next_packet_id();
+        let packet_id = session.next_packet_id(delivery.tag);
         self.send(&delivery, packet_id, false, out, now)?;
         self.counted += 1;
         session.in_flight.push_back(InFlight {
@@ -239,6 +244,7 @@ impl Outbound {
             );
             return Ok(());
         };
+        let durable = session.is_durable();
         let Some(entry) = session.in_flight.get_mut(at) else {
             return Ok(());
         };
@@ -248,13 +254,36 @@ impl Outbound {
                     self.end(at, reason, session, actions);
                     return Ok(());
                 }
+                if let Some(tag) = delivery.tag.filter(|_| durable) {
+                    entry.stage = Stage::Received { tag };
+                    actions.push_back(Action::Received { packet_id, tag });
+                    return Ok(());
+                }
                 entry.stage = Stage::Released { tag: delivery.tag };
             }
+            // PUBREL follows when the first PUBREC is stored.
+            Stage::Received { .. } => return Ok(()),
             Stage::Released { .. } => {}
             Stage::Published(_) => return Err(ProtocolError::Violation("PUBREC for a QoS 1 delivery")),
         }
         encode::acknowledgement(frame::PUBREL, self.version, packet_id, reason::SUCCESS, out);
         Ok(())
+    }
+
+    /// That the client has a QoS 2 delivery is stored: PUBREL. `false` if nothing waits for it.
+    pub(crate) fn release(&mut self, packet_id: u16, session: &mut Session, out: &mut BytesMut) -> bool {
+        let Some(at) = session.in_flight_position(packet_id) else {
+            return false;
+        };
+        let Some(entry) = session.in_flight.get_mut(at) else {
+            return false;
+        };
+        let Stage::Received { tag } = entry.stage else {
+            return false;
+        };
+        entry.stage = Stage::Released { tag: Some(tag) };
+        encode::acknowledgement(frame::PUBREL, self.version, packet_id, reason::SUCCESS, out);
+        true
     }
 
     /// PUBCOMP ends a QoS 2 delivery.
@@ -295,6 +324,7 @@ impl Stage {
     fn tag(&self) -> Option<u64> {
         match self {
             Stage::Published(delivery) => delivery.tag,
+            Stage::Received { tag } => Some(*tag),
             Stage::Released { tag } => *tag,
         }
     }

@@ -9,6 +9,7 @@ use crate::packet::{Delivery, QoS};
 /// The acknowledgement state of one client. Subscriptions are the caller's.
 #[derive(Debug, Default)]
 pub struct Session {
+    durable: bool,
     /// Deliveries that have a packet identifier, in the order they were first sent [MQTT-4.6.0-1].
     pub(crate) in_flight: VecDeque<InFlight>,
     /// Deliveries that wait for room in the window, in order.
@@ -31,6 +32,8 @@ pub(crate) struct InFlight {
 pub(crate) enum Stage {
     /// PUBLISH sent, PUBACK or PUBREC awaited.
     Published(Delivery),
+    /// PUBREC received; PUBREL waits until that is stored. Durable sessions only.
+    Received { tag: u64 },
     /// PUBREC received, PUBREL sent: the message itself is no longer needed [MQTT-4.3.3-4..5].
     Released { tag: Option<u64> },
 }
@@ -46,6 +49,52 @@ pub(crate) struct Received {
 impl Session {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A session that outlives the server. What its caller stores has an odd tag, and the tag's low 16 bits are its
+    /// packet identifier, so that it is the same after a restart without having been written down [MQTT-4.4.0-1].
+    /// All else has even identifiers; so has what finds its own in use after 32,768 stored deliveries.
+    pub fn durable() -> Self {
+        Self {
+            durable: true,
+            ..Self::default()
+        }
+    }
+
+    /// Puts back a stored delivery that may have been sent before the restart; it is sent again with DUP.
+    pub fn restore_sent(&mut self, tag: u64, delivery: Delivery) {
+        self.restore(tag, Stage::Published(delivery));
+    }
+
+    /// Puts back a stored delivery that the client had received: PUBREL is sent again.
+    pub fn restore_released(&mut self, tag: u64) {
+        self.restore(tag, Stage::Released { tag: Some(tag) });
+    }
+
+    /// Puts back an incoming QoS 2 identifier whose message is taken.
+    pub fn restore_received(&mut self, packet_id: u16) {
+        self.remember_received(Received {
+            packet_id,
+            counted: false,
+        });
+    }
+
+    /// Puts back a delivery that waits, behind those that wait already.
+    pub fn restore_queued(&mut self, delivery: Delivery) {
+        self.queue.push_back(delivery);
+    }
+
+    fn restore(&mut self, tag: u64, stage: Stage) {
+        let packet_id = self.next_packet_id(Some(tag));
+        self.in_flight.push_back(InFlight {
+            packet_id,
+            counted: false,
+            stage,
+        });
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// Nothing in flight either way, nothing queued.
@@ -92,9 +141,14 @@ impl Session {
     pub fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
         let sent = self.in_flight.iter().filter_map(|entry| match &entry.stage {
             Stage::Published(delivery) => Some(delivery),
-            Stage::Released { .. } => None,
+            Stage::Received { .. } | Stage::Released { .. } => None,
         });
         sent.chain(&self.queue)
+    }
+
+    /// The deliveries that wait and were never sent, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Delivery> {
+        self.queue.iter()
     }
 
     /// A new connection counts its windows from zero (4.9).
@@ -104,14 +158,22 @@ impl Session {
     }
 
     /// A packet identifier that is not in use [MQTT-2.2.1-3]. The window is far below 65535, so there is one.
-    pub(crate) fn next_packet_id(&mut self) -> u16 {
+    pub(crate) fn next_packet_id(&mut self, tag: Option<u64>) -> u16 {
+        if self.durable
+            && let Some(own) = tag.map(|tag| tag as u16).filter(|own| own % 2 == 1)
+            && self.in_flight_position(own).is_none()
+        {
+            return own;
+        }
         loop {
-            self.last_packet_id = match self.last_packet_id {
-                u16::MAX => 1,
-                id => id + 1,
+            self.last_packet_id = match (self.durable, self.last_packet_id) {
+                (false, u16::MAX) => 1,
+                (false, id) => id + 1,
+                (true, 0xFFFE..) => 2,
+                (true, id) => id + 2,
             };
             let id = self.last_packet_id;
-            if !self.in_flight.iter().any(|entry| entry.packet_id == id) {
+            if self.in_flight_position(id).is_none() {
                 return id;
             }
         }

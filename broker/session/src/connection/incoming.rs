@@ -104,7 +104,7 @@ impl Connection {
                 Ok(())
             }
             Incoming::PubRel { packet_id } => {
-                self.release(packet_id);
+                self.released(packet_id);
                 Ok(())
             }
             Incoming::Subscribe {
@@ -210,7 +210,15 @@ impl Connection {
     }
 
     /// PUBREL is always answered [MQTT-4.3.3-11], in MQTT 5 with a hint when nothing waited for it.
-    fn release(&mut self, packet_id: u16) {
+    fn released(&mut self, packet_id: u16) {
+        if self.session.is_durable() && self.session.has_received(packet_id) {
+            self.actions.push_back(Action::Released { packet_id });
+        } else {
+            self.end_received(packet_id);
+        }
+    }
+
+    pub(super) fn end_received(&mut self, packet_id: u16) {
         let reason = match self.inbound.released(packet_id, &mut self.session) {
             true => reason::SUCCESS,
             false => reason::PACKET_IDENTIFIER_NOT_FOUND,

@@ -61,6 +61,8 @@ fn serve(connection: &mut Connection, level: u8, now: Instant, codes: &mut impl 
                 connection.unsubscribed(token, &vec![code; filters.len()])
             }
             Action::Close { .. } => after_close = true,
+            Action::Received { packet_id, .. } => connection.release(packet_id),
+            Action::Released { packet_id } => connection.complete(packet_id),
             Action::Delivered { .. } | Action::Dropped { .. } => {}
         }
     }

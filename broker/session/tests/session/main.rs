@@ -3,6 +3,7 @@
 mod anything;
 mod client;
 mod delivery;
+mod durable;
 mod handshake;
 mod publish;
 mod refusals;
