@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use crate::access;
 use crate::sessions::Sessions;
-use crate::sessions::mailbox::End;
+use crate::sessions::keeper::{Done, Keeper};
+use crate::sessions::mailbox::{End, Mailbox};
 use crate::topics::{self, Topics};
 
 /// How long the account server has to answer for one page.
@@ -27,6 +28,7 @@ pub(crate) struct Enforcer {
     pub(crate) directory: Arc<Directory>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) keeper: Arc<Keeper>,
 }
 
 impl Enforcer {
@@ -37,12 +39,20 @@ impl Enforcer {
                 Consequence::EndSessions { principal, cause } => {
                     tracing::info!(%principal, ?cause, "sessions end");
                     for parked in self.sessions.end_all(&principal, End::Revoked) {
-                        self.topics.forget(&parked);
+                        self.forget(&parked);
                     }
                 }
                 Consequence::EndQueue { .. } => {}
                 Consequence::Unbound { user, .. } => self.recheck(&Principal::user(user)),
             }
+        }
+    }
+
+    /// A session is over: its subscriptions end, and what it has on disk goes.
+    pub(crate) fn forget(&self, mailbox: &Mailbox) {
+        self.topics.forget(mailbox);
+        if let Some(id) = mailbox.session() {
+            self.keeper.end(id, mailbox);
         }
     }
 
@@ -54,14 +64,19 @@ impl Enforcer {
                 if access::subscribe(principal, plain, &*self.directory).is_err() {
                     tracing::info!(%principal, %filter, "a subscription is no longer granted");
                     self.topics.unsubscribe(&mailbox, &filter);
+                    if let Some(id) = mailbox.session() {
+                        self.keeper.unsubscribe(id, vec![filter], Done::Follows);
+                    }
                 }
             }
         }
     }
 }
 
-/// Ends in this transaction what waits for a principal that is gone or was reset (clauses 8.2.3, 8.2.4).
+/// Ends in this transaction what waits for a principal that is gone or was reset (clauses 8.2.3, 8.2.4), with its stored
+/// sessions.
 pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal, status: Status) -> Result<(), StoreError> {
+    crate::store::session::end_of(tx.sql(), &principal)?;
     tx.end_hop(&Hop::Principal(principal), status).map(drop)
 }
 

@@ -2,7 +2,8 @@
 //! until they are answered, and hands uploads to the application server.
 //!
 //! - `edge`: listeners, login, connections and what a client's packets do
-//! - `sessions`: which exist, who holds each, and the mailbox of each
+//! - `sessions`: which exist, who holds each, the mailbox of each, and the way of durable ones to the disk
+//! - `restore`: durable sessions at the start
 //! - `topics`: subscriptions and retained messages
 //! - `access`: who may do what, as pure functions
 //! - `presence`: who is online, ordered and stored
@@ -14,6 +15,7 @@ mod bus;
 mod directory;
 mod edge;
 mod presence;
+mod restore;
 mod role;
 mod server;
 mod sessions;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use irsp_courier::bus::Link;
 use irsp_courier::store::{Store, StoreError};
@@ -20,11 +20,12 @@ use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
 use crate::edge::{self, Edge, ListenError};
 use crate::presence::{Announcer, Table};
+use crate::restore::restore;
 use crate::role::MessageRole;
-use crate::sessions::Sessions;
+use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::End;
 use crate::settings::{Limits, Settings};
-use crate::store;
+use crate::store::{self, publish::Moment, queue, session};
 use crate::topics::Topics;
 
 /// How often parked sessions are looked through for expired ones.
@@ -58,6 +59,8 @@ pub struct MessageServer {
     edge: Arc<Edge>,
     /// Listeners and connections; ended first.
     front: (CancellationToken, TaskTracker),
+    /// The keeper of durable sessions; ended when it has stored what the front left.
+    keeping: TaskTracker,
     /// Courier, bus, presence and housekeeping; ended when the front is gone.
     back: (CancellationToken, TaskTracker),
 }
@@ -75,15 +78,21 @@ impl MessageServer {
         let directory = Arc::new(Directory::new(hash_key));
         store.read_now(|sql| Ok(irsp_directory::store::load(sql, &directory)?))?;
         let table = Arc::new(Mutex::new(Table::restore(store.read_now(store::load_presences)?)));
+        let moment = Moment::at(SystemTime::now().into());
+        let found = store.read_now(|sql| session::load(sql, moment.wall))?;
+        let last_ids = store.read_now(queue::last_ids)?;
 
         let front = (CancellationToken::new(), TaskTracker::new());
         let back = (CancellationToken::new(), TaskTracker::new());
-        let topics = Arc::new(Topics::new(settings.limits.retained_max));
+        let keeper = Arc::new(Keeper::new(settings.limits.stored_totals(), last_ids));
+        let topics = Arc::new(Topics::new(settings.limits.retained_max, Arc::clone(&keeper)));
         let enforcer = Enforcer {
             directory,
             sessions: Arc::default(),
             topics: Arc::clone(&topics),
+            keeper,
         };
+        restore(&enforcer, found, settings.limits.queue_bounds(), moment);
         let behind = Arc::new(Notify::new());
         let bus = Bus::start(back.1.clone(), back.0.clone());
         let role = MessageRole {
@@ -102,12 +111,16 @@ impl MessageServer {
             back.0.clone(),
             &back.1,
         )?;
+        courier.write(|tx| session::leave_all(tx.sql(), tx.now())).await?;
+        let keeping = TaskTracker::new();
+        keeping.spawn(Arc::clone(&enforcer.keeper).run(courier.clone()));
+        keeping.close();
         if enforcer.directory.applied() == 0 {
             behind.notify_one();
         }
         let follow = directory::catch_up(courier.clone(), enforcer.clone(), behind);
         spawn_until(&back, follow);
-        spawn_until(&back, sweep(Arc::clone(&enforcer.sessions), Arc::clone(&topics)));
+        spawn_until(&back, sweep(enforcer.clone()));
         let (announcer, presences) = Announcer::new(table, courier.clone(), topics, settings.presence_grace);
         back.1.spawn(announcer.run(back.0.clone()));
 
@@ -141,6 +154,7 @@ impl MessageServer {
             addresses,
             edge,
             front,
+            keeping,
             back,
         })
     }
@@ -172,6 +186,10 @@ impl MessageServer {
                 "connections are cut: stop.deadline is over"
             );
         }
+        self.edge.enforcer.keeper.close();
+        if tokio::time::timeout(deadline, self.keeping.wait()).await.is_err() {
+            tracing::warn!("what sessions left is not stored: stop.deadline is over");
+        }
         let courier = self.edge.courier.clone();
         // The announcer ends when the last connection and this edge are gone.
         drop(self.edge);
@@ -195,12 +213,12 @@ fn spawn_until(
 }
 
 /// Forgets sessions whose time is over.
-async fn sweep(sessions: Arc<Sessions>, topics: Arc<Topics>) {
+async fn sweep(enforcer: Enforcer) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        for mailbox in sessions.sweep(Instant::now()) {
-            topics.forget(&mailbox);
+        for mailbox in enforcer.sessions.sweep(Instant::now()) {
+            enforcer.forget(&mailbox);
         }
     }
 }

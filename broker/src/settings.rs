@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use irsp_protocol::Domain;
 
+use crate::sessions::keeper::Totals;
+use crate::sessions::kept::Bounds;
+
 /// Everything the message server is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -55,9 +58,30 @@ pub struct Limits {
     pub session_expiry_max: Duration,
     /// Messages waiting for one session before its publishers are slowed or refused.
     pub queue_messages_max: usize,
+    /// Bytes waiting for one durable session before its publishers are slowed or refused.
+    pub queue_bytes_max: u64,
+    /// Messages and bytes that all durable sessions have waiting on disk; above it publishes for them are refused.
+    pub stored_messages_max: u64,
+    pub stored_bytes_max: u64,
     pub subscriptions_max: usize,
     /// Retained messages in all.
     pub retained_max: usize,
     /// How long a publisher is held back for a slow subscriber before it is refused.
     pub stall_timeout: Duration,
+}
+
+impl Limits {
+    pub(crate) fn queue_bounds(&self) -> Bounds {
+        Bounds {
+            messages_max: self.queue_messages_max as u64,
+            bytes_max: self.queue_bytes_max,
+        }
+    }
+
+    pub(crate) fn stored_totals(&self) -> Totals {
+        Totals {
+            messages_max: self.stored_messages_max,
+            bytes_max: self.stored_bytes_max,
+        }
+    }
 }

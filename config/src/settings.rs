@@ -89,6 +89,14 @@ section! {
         pub connections_max: u32 = 100_000,
         /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
         pub queue_messages_max: u32 = 1_000,
+        /// Bytes held on disk for one session that outlives its connection; whichever of the two comes first counts. A
+        /// thousand messages of 16 KiB, and what its client's return costs in memory.
+        pub queue_bytes_max: u32 = 16_777_216,
+        /// Messages held on disk for all sessions that outlive their connections. Above it publishes for them are refused.
+        /// Ten for each of 100,000 devices; the start counts them in seconds.
+        pub stored_messages_max: u32 = 1_000_000,
+        /// Bytes of the same. Small beside any disk, so that forgotten clients do not fill it.
+        pub stored_bytes_max: u64 = 1_073_741_824,
         /// After a restart of the server, how long clients may take to come back before they count as offline.
         /// Covers the usual reconnect back-off, so that a restart makes no false offline/online pair.
         #[serde(with = "crate::duration")]

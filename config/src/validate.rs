@@ -118,6 +118,13 @@ impl Settings {
         within("mqtt.receive_max", mqtt.receive_max.into(), 1, 65_535)?;
         within("mqtt.connections_max", mqtt.connections_max, 1, 10_000_000)?;
         within("mqtt.queue_messages_max", mqtt.queue_messages_max, 1, 10_000_000)?;
+        within("mqtt.queue_bytes_max", mqtt.queue_bytes_max, 1_024, u32::MAX)?;
+        within(
+            "mqtt.stored_messages_max",
+            mqtt.stored_messages_max,
+            1,
+            100_000_000,
+        )?;
         within("mqtt.inflight_max", mqtt.inflight_max.into(), 1, 65_535)?;
         within("mqtt.retained_max", mqtt.retained_max, 1, 100_000_000)?;
         within(

@@ -77,6 +77,7 @@ class Client:
         self.paho.on_disconnect = self._on_disconnect
         self.paho.on_message = self._on_message
         self.paho.on_publish = lambda _c, _u, mid, code, _p: self._on_ack(mid, code.value)
+        self.paho.on_unsubscribe = lambda _c, _u, mid, _codes, _p: self._on_ack(mid, 0)
         self.paho.on_subscribe = lambda _c, _u, mid, codes, _p: self._on_ack(mid, [code.value for code in codes])
 
     def connect(self):
@@ -131,6 +132,11 @@ class Client:
         else:
             _, mid = self.paho.subscribe([(filter, qos) for filter in filters])
         return self._ack(mid, "SUBACK", DEADLINE)
+
+    def unsubscribe(self, *filters):
+        """Unsubscribes and waits until the server has said so."""
+        _, mid = self.paho.unsubscribe(list(filters))
+        return self._ack(mid, "UNSUBACK", DEADLINE)
 
     def receive(self, topic="", within=DEADLINE):
         """Takes the oldest message whose topic contains `topic`."""

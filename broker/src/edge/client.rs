@@ -2,6 +2,7 @@
 
 mod live;
 mod pushes;
+mod stored;
 mod subscriptions;
 
 use std::collections::VecDeque;
@@ -15,11 +16,12 @@ use irsp_session::{Action, CloseCause, Connection, Publish, PublishToken, QoS};
 use serde_json::json;
 
 pub(super) use self::live::Stalled;
+use self::stored::Waiting;
 use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use crate::access;
-use crate::sessions::mailbox::{Mailbox, Settled};
+use crate::sessions::mailbox::{Mailbox, Tag};
 
 /// One connected client and what it has under way.
 pub(super) struct Client<'e> {
@@ -27,17 +29,14 @@ pub(super) struct Client<'e> {
     principal: Principal,
     mailbox: Arc<Mailbox>,
     bus: Option<BusPort>,
-    /// Publishes given to the courier and not yet settled, oldest first.
+    /// What was given to the disk and is not yet settled, oldest first.
     pending: VecDeque<Pending>,
     stalled: Option<Stalled>,
 }
 
 struct Pending {
     token: u64,
-    publish_token: PublishToken,
-    publish: Arc<Publish>,
-    /// Whether others may hear it once it is accepted.
-    observed: bool,
+    waiting: Waiting,
 }
 
 /// A refusal and its reason for a person.
@@ -76,7 +75,7 @@ impl<'e> Client<'e> {
         self.stalled.as_ref()
     }
 
-    /// How many publishes of this client the courier has not settled yet, of any QoS.
+    /// How much of this client, of any QoS, waits for the disk.
     pub(super) fn pending_len(&self) -> usize {
         self.pending.len()
     }
@@ -102,46 +101,24 @@ impl<'e> Client<'e> {
             } => {
                 self.subscribe(connection, token, &filters, subscription_id, now);
             }
-            Action::Unsubscribe { token, filters } => {
-                let reasons: Vec<u8> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
-                connection.unsubscribed(token, &reasons);
+            Action::Unsubscribe { token, filters } => self.unsubscribe(connection, token, filters),
+            Action::Delivered { tag, reason } => match Tag::of(tag) {
+                Tag::Push(push) => self.delivered(push, reason),
+                Tag::Stored(seq) => self.done_with(seq),
+            },
+            Action::Dropped { tag, cause } => {
+                tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
+                match tag.map(Tag::of) {
+                    Some(Tag::Push(push)) => self.dropped(push, cause),
+                    Some(Tag::Stored(seq)) => self.done_with(seq),
+                    None => {}
+                }
             }
-            Action::Delivered { tag, reason } => self.delivered(tag, reason),
-            Action::Dropped { tag, cause } => self.dropped(tag, cause),
+            Action::Received { packet_id, tag } => self.received(connection, packet_id, tag),
+            Action::Released { packet_id } => self.released(connection, packet_id),
             Action::Close { cause } => return Some(cause),
         }
         None
-    }
-
-    /// A publish given to the courier is on disk, or refused.
-    pub(super) fn settled(&mut self, connection: &mut Connection, settled: Settled, now: Instant) {
-        let Some(at) = self
-            .pending
-            .iter()
-            .position(|pending| pending.token == settled.token)
-        else {
-            return;
-        };
-        let Some(pending) = self.pending.remove(at) else {
-            return;
-        };
-        match settled.result {
-            Ok(accepted) => {
-                connection.settle(pending.publish_token, irsp_session::reason::SUCCESS, None);
-                if pending.observed && !accepted.duplicate {
-                    self.edge.enforcer.topics.observe(&pending.publish);
-                }
-            }
-            Err(status) => {
-                self.refuse(
-                    connection,
-                    pending.publish_token,
-                    &pending.publish,
-                    &status.into(),
-                    now,
-                );
-            }
-        }
     }
 
     fn publish(&mut self, connection: &mut Connection, token: PublishToken, publish: Publish, now: Instant) {
@@ -194,7 +171,7 @@ impl<'e> Client<'e> {
             }
             Branch::Ack { id } => {
                 let answer = envelope::answer(&publish.payload)?;
-                let pending = self.wait_for(token, publish, false);
+                let pending = self.wait_for_courier(token, publish, false);
                 self.answered(id, answer, pending);
                 Ok(())
             }
@@ -242,21 +219,28 @@ impl<'e> Client<'e> {
         hop: Hop,
         observed: bool,
     ) {
-        let waiting = self.wait_for(token, publish, observed);
+        let waiting = self.wait_for_courier(token, publish, observed);
         self.edge
             .courier
             .accept(envelope, hop, self.mailbox.clone(), waiting);
     }
 
-    fn wait_for(&mut self, publish_token: PublishToken, publish: &Arc<Publish>, observed: bool) -> u64 {
-        let token = self.mailbox.next_token();
-        let publish = Arc::clone(publish);
-        self.pending.push_back(Pending {
-            token,
+    fn wait_for_courier(
+        &mut self,
+        publish_token: PublishToken,
+        publish: &Arc<Publish>,
+        observed: bool,
+    ) -> u64 {
+        self.wait_for(Waiting::Accepted {
             publish_token,
-            publish,
+            publish: Arc::clone(publish),
             observed,
-        });
+        })
+    }
+
+    fn wait_for(&mut self, waiting: Waiting) -> u64 {
+        let token = self.mailbox.next_token();
+        self.pending.push_back(Pending { token, waiting });
         token
     }
 

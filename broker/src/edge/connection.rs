@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 use irsp_protocol::presence::Reason;
 use irsp_protocol::{Kind, Principal};
-use irsp_session::{Connect, Handshake, Limits, Progress, Session};
+use irsp_session::{Connect, Handshake, Limits, Progress};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
@@ -17,17 +17,16 @@ use super::bus_port::BusPort;
 use super::client::Client;
 use super::conversation::{run, settle_rest};
 use super::login::{self, Identity};
+use super::resume::{self, Resumed, resume};
 use super::transport::Transport;
 use super::will::{granted_will, publish_will};
 use super::wire::Wire;
 use crate::presence::Event;
+use crate::sessions::SessionKey;
 use crate::sessions::mailbox::Mailbox;
-use crate::sessions::{Held, Parked, SessionKey};
 
 /// How long a client may take to read the last packet before its connection is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
-const SERVER_QUEUE: usize = 1024;
 
 /// Serves one accepted socket to its end.
 pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Transport, edge: &Edge) {
@@ -129,14 +128,15 @@ async fn admit(
     let Some(mut held) = edge.enforcer.sessions.claim(&key).await else {
         return;
     };
-    let (session, mailbox, present) = resume(edge, &identity, &mut held, &connect);
+    let mut resumed = resume(edge, &identity, &mut held, &connect);
+    let mailbox = Arc::clone(&resumed.mailbox);
     held.occupy(&mailbox);
     // What changed while we waited for the session counts: from here on a change finds the mailbox.
     if let Err(status) = identify() {
         tracing::info!(%peer, %principal, %status, "login refused after its rights changed");
         wire.output()
             .extend_from_slice(&handshake.refuse(&login::refusal(status)));
-        edge.enforcer.topics.forget(&mailbox);
+        edge.enforcer.forget(&mailbox);
         return held.vacate(&mailbox);
     }
     let bus = match open_bus(edge, &identity) {
@@ -148,6 +148,13 @@ async fn admit(
             return held.vacate(&mailbox);
         }
     };
+    if let Err(status) = resumed.restore(edge, &key, connect.session_expiry).await {
+        tracing::warn!(%peer, %principal, %status, "the session cannot be stored or read");
+        wire.output()
+            .extend_from_slice(&handshake.refuse(&login::refusal(status)));
+        return resumed.put_back(edge, held);
+    }
+    let Resumed { session, present, .. } = resumed;
     tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
     let has_presence = matches!(principal.kind, Kind::Device | Kind::User);
     let now = Instant::now();
@@ -178,40 +185,10 @@ async fn admit(
         report(edge, Event::Ended(principal, ending.reason)).await;
     }
     if expiry.is_zero() || ending.reason == Reason::Revoked {
-        edge.enforcer.topics.forget(&mailbox);
+        edge.enforcer.forget(&mailbox);
         held.vacate(&mailbox);
     } else {
-        held.park(Parked {
-            session: connection.into_session(),
-            mailbox,
-            expires: Instant::now() + expiry,
-        });
-    }
-}
-
-/// The session to go on with: what the last connection left, unless it has expired or a clean start is wanted
-/// [MQTT-3.1.2-4..6].
-fn resume(
-    edge: &Edge,
-    identity: &Identity,
-    held: &mut Held,
-    connect: &Connect,
-) -> (Session, Arc<Mailbox>, bool) {
-    let parked = held.take_parked();
-    match parked {
-        Some(parked) if !connect.clean_start && parked.expires > Instant::now() => {
-            (parked.session, parked.mailbox, true)
-        }
-        parked => {
-            if let Some(parked) = parked {
-                edge.enforcer.topics.forget(&parked.mailbox);
-            }
-            let queue = match identity {
-                Identity::Principal(_) => edge.limits.queue_messages_max,
-                Identity::Server(_) => SERVER_QUEUE,
-            };
-            (Session::new(), Mailbox::new(identity.principal(), queue), false)
-        }
+        resume::park(edge, held, connection.into_session(), mailbox, expiry);
     }
 }
 

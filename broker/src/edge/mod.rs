@@ -8,6 +8,7 @@ mod ending;
 mod envelope;
 mod listener;
 mod login;
+mod resume;
 mod tls;
 mod transport;
 mod websocket;

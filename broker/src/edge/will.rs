@@ -48,7 +48,7 @@ impl WillOf {
                     Ok(envelope) => {
                         self.courier
                             .accept(envelope, Hop::Server(Server::App), self.mailbox, NOBODY);
-                        self.topics.observe(&publish);
+                        self.topics.observe_now(&publish);
                     }
                     Err(error) => {
                         tracing::info!(topic = %publish.topic, %error, "a will that is not understood")
@@ -59,7 +59,7 @@ impl WillOf {
                 if publish.retain && self.topics.keep(&publish).is_err() {
                     tracing::warn!(topic = %publish.topic, "no room for a retained will");
                 }
-                self.topics.observe(&publish);
+                self.topics.observe_now(&publish);
             }
             Branch::CloudEvent { .. }
             | Branch::Status

@@ -2,6 +2,7 @@
 //!
 //! A mailbox belongs to a session, not to a connection: subscriptions point at it, and what arrives while the client
 //! is away waits in it. It is bounded, and says so to whoever fills it instead of forgetting anything in silence.
+//! What waits for a durable session is on disk first (`super::keeper`) and comes here only while it is connected.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,11 +16,45 @@ use irsp_session::Delivery;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::kept::{Bounds, Kept, Unread};
+use crate::store::session::{Queued, SessionId};
+
 /// A publish of this client is settled: on disk, or refused.
 #[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) token: u64,
-    pub(crate) result: Result<Accepted, Status>,
+    /// What the courier has accepted, or nothing more than that a durable session's change is stored.
+    pub(crate) result: Result<Option<Accepted>, Status>,
+}
+
+/// What the tag of a delivery says: which push it is, or where it stands in the session's stored queue. Stored ones are
+/// odd, see `irsp_session::Session::durable`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tag {
+    Push(u64),
+    Stored(u64),
+}
+
+impl Tag {
+    pub(crate) fn of(tag: u64) -> Tag {
+        match tag & 1 {
+            0 => Tag::Push(tag >> 1),
+            _ => Tag::Stored(tag >> 1),
+        }
+    }
+}
+
+/// The tag of a stored delivery.
+pub(crate) fn stored_tag(seq: u64) -> u64 {
+    seq << 1 | 1
+}
+
+/// Where a delivery stands in the stored queue, if it is stored.
+pub(crate) fn stored_seq(delivery: &Delivery) -> Option<u64> {
+    match delivery.tag.map(Tag::of) {
+        Some(Tag::Stored(seq)) => Some(seq),
+        Some(Tag::Push(_)) | None => None,
+    }
 }
 
 /// Why the server ends a connection.
@@ -60,6 +95,9 @@ impl End {
 pub(crate) struct Mailbox {
     owner: Principal,
     deliveries_max: usize,
+    /// Names the session on disk, if it outlives the server.
+    session: Option<SessionId>,
+    bounds: Bounds,
     connected: AtomicBool,
     last_token: AtomicU64,
     contents: Mutex<Contents>,
@@ -77,19 +115,44 @@ struct Contents {
     /// Pushes given to the session and not yet acknowledged by its client, by the tag of the delivery.
     pushes: HashMap<u64, MessageId>,
     next_tag: u64,
+    kept: Kept,
 }
 
 impl Mailbox {
     pub(crate) fn new(owner: Principal, deliveries_max: usize) -> Arc<Mailbox> {
-        Arc::new(Mailbox {
+        let bounds = Bounds {
+            messages_max: deliveries_max as u64,
+            bytes_max: u64::MAX,
+        };
+        Arc::new(Mailbox::with(owner, bounds, None))
+    }
+
+    /// The mailbox of a session that outlives the server; `queued` is what it has on disk.
+    pub(crate) fn durable(
+        owner: Principal,
+        bounds: Bounds,
+        session: SessionId,
+        queued: Queued,
+        sent_below: u64,
+    ) -> Arc<Mailbox> {
+        let mut mailbox = Mailbox::with(owner, bounds, Some(session));
+        let contents = mailbox.contents.get_mut().unwrap_or_else(PoisonError::into_inner);
+        contents.kept = Kept::restored(queued, sent_below);
+        Arc::new(mailbox)
+    }
+
+    fn with(owner: Principal, bounds: Bounds, session: Option<SessionId>) -> Mailbox {
+        Mailbox {
             owner,
-            deliveries_max,
+            deliveries_max: usize::try_from(bounds.messages_max).unwrap_or(usize::MAX),
+            session,
+            bounds,
             connected: AtomicBool::new(false),
             last_token: AtomicU64::new(0),
             contents: Mutex::default(),
             arrived: Notify::new(),
             room: Notify::new(),
-        })
+        }
     }
 
     #[cfg(test)]
@@ -113,6 +176,7 @@ impl Mailbox {
 
     /// The connection is over; what arrives from now on waits for the next.
     pub(crate) fn disconnect(&self) {
+        self.contents().kept.disconnect();
         self.connected.store(false, Ordering::Release);
         // A publisher that waits for room here waits for nothing.
         self.room.notify_waiters();
@@ -125,7 +189,77 @@ impl Mailbox {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.contents().deliveries.len() >= self.deliveries_max
+        let contents = self.contents();
+        contents.deliveries.len() >= self.deliveries_max
+            || (self.session.is_some() && contents.kept.is_full(self.bounds))
+    }
+
+    /// Names the session on disk, if it outlives the server.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// A connection begins: what it has to read, and what it takes from now on.
+    pub(super) fn begin(&self) -> Unread {
+        self.contents().kept.connect()
+    }
+
+    /// Numbers what is to be stored for this session.
+    pub(super) fn number(&self, bytes: u64) -> u64 {
+        self.contents().kept.number(bytes)
+    }
+
+    /// An entry is stored: it is delivered, or left on disk if nobody is connected.
+    pub(super) fn arrives(&self, seq: u64, delivery: &Delivery) {
+        let mut contents = self.contents();
+        if contents.kept.arrives(seq) {
+            contents.deliveries.push_back(delivery.clone());
+            self.arrived.notify_one();
+        }
+    }
+
+    /// An entry is gone from disk, or never came there.
+    pub(super) fn gone(&self, bytes: u64) {
+        let mut contents = self.contents();
+        let was_full = contents.kept.is_full(self.bounds);
+        contents.kept.gone(bytes);
+        let has_room = was_full && !contents.kept.is_full(self.bounds);
+        drop(contents);
+        if has_room {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// What the session has on disk, which is no longer its own.
+    pub(super) fn end_kept(&self) -> Queued {
+        std::mem::take(&mut self.contents().kept).figures()
+    }
+
+    /// The connection leaves: what is stored and was never sent, from `waiting` on, is on disk only. Returns where that
+    /// begins.
+    pub(crate) fn leave(&self, waiting: Option<u64>) -> u64 {
+        let mut contents = self.contents();
+        let first = contents.deliveries.iter().find_map(stored_seq);
+        contents
+            .deliveries
+            .retain(|delivery| stored_seq(delivery).is_none());
+        contents.kept.leave(waiting.or(first))
+    }
+
+    /// The connection could not begin: what came for it meanwhile is on disk, and stays unread.
+    pub(crate) fn abandon(&self) {
+        self.disconnect();
+        let mut contents = self.contents();
+        contents
+            .deliveries
+            .retain(|delivery| stored_seq(delivery).is_none());
+    }
+
+    /// A change of this durable session is stored, or refused.
+    pub(super) fn stored(&self, token: u64, result: Result<(), Status>) {
+        let result = result.map(|()| None);
+        self.contents().settled.push(Settled { token, result });
+        self.arrived.notify_one();
     }
 
     /// Adds a delivery. A few publishers at once may pass the bound by one each.
@@ -143,12 +277,12 @@ impl Mailbox {
         let tag = contents.next_tag;
         contents.next_tag += 1;
         contents.pushes.insert(tag, id);
-        Some(tag)
+        Some(tag << 1)
     }
 
-    /// The push whose delivery carried this tag, which the session now no longer holds.
-    pub(crate) fn untag_push(&self, tag: u64) -> Option<MessageId> {
-        self.contents().pushes.remove(&tag)
+    /// The push of this number, which the session now no longer holds.
+    pub(crate) fn untag_push(&self, push: u64) -> Option<MessageId> {
+        self.contents().pushes.remove(&push)
     }
 
     /// Orders the connection to end; the first order counts.
@@ -214,6 +348,7 @@ impl Mailbox {
 
 impl AcceptSink for Mailbox {
     fn settled(&self, token: u64, result: Result<Accepted, Status>) {
+        let result = result.map(Some);
         self.contents().settled.push(Settled { token, result });
         self.arrived.notify_one();
     }

@@ -4,6 +4,8 @@
 //! A connection holds its session's slot locked for as long as it lives. Whoever connects next orders it to end and
 //! waits for the lock, so there are never two connections of one session, and state passes from one to the other.
 
+pub(crate) mod keeper;
+pub(crate) mod kept;
 pub(crate) mod mailbox;
 
 use std::collections::HashMap;
@@ -30,6 +32,15 @@ impl SessionKey {
     pub(crate) fn new(principal: Principal, client_id: &ByteString) -> SessionKey {
         let client_id = (principal.kind != Kind::Device).then(|| client_id.clone());
         SessionKey { principal, client_id }
+    }
+
+    /// A key as it was stored.
+    pub(crate) fn restored(principal: Principal, client_id: Option<ByteString>) -> SessionKey {
+        SessionKey { principal, client_id }
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&ByteString> {
+        self.client_id.as_ref()
     }
 }
 
@@ -67,6 +78,16 @@ pub(crate) struct Held {
 }
 
 impl Sessions {
+    /// Puts a session back as it was when the server ended; before any connection.
+    pub(crate) fn restore(&self, key: SessionKey, parked: Parked) {
+        let slot = Slot {
+            current: Mutex::new(Some(Arc::clone(&parked.mailbox))),
+            state: Arc::new(tokio::sync::Mutex::new(Some(parked))),
+            asked: AtomicU64::new(0),
+        };
+        self.slots().insert(key, Arc::new(slot));
+    }
+
     /// Ends the connection that holds this session and takes its place. `None` if a later connection asked meanwhile.
     pub(crate) async fn claim(&self, key: &SessionKey) -> Option<Held> {
         let slot = Arc::clone(self.slots().entry(key.clone()).or_default());

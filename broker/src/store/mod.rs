@@ -1,4 +1,11 @@
-//! The message server's own tables, beside the courier's: presence and the directory's copy.
+//! The message server's own tables, beside the courier's: presence, the directory's copy, and what outlives a restart
+//! of sessions, their subscriptions and queues.
+
+pub(crate) mod publish;
+pub(crate) mod queue;
+pub(crate) mod session;
+
+use std::time::Duration;
 
 use irsp_courier::store::{Migration, StoreError, Tx};
 use irsp_protocol::presence::Presence;
@@ -17,6 +24,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
                 presence  TEXT NOT NULL -- JSON of protocol::presence::Presence
               ) WITHOUT ROWID;",
     },
+    Migration {
+        version: 3,
+        sql: include_str!("sessions.sql"),
+    },
 ];
 
 /// Stores a presence in place of the principal's older one.
@@ -34,4 +45,17 @@ pub(crate) fn load_presences(sql: &Connection) -> Result<Vec<Presence>, StoreErr
     let rows = statement.query_map((), |row| row.get::<_, String>(0))?;
     rows.map(|text| serde_json::from_str(&text?).map_err(|error| StoreError::Corrupt(error.to_string())))
         .collect()
+}
+
+/// SQLite's numbers are signed; ours never come near the end of theirs.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

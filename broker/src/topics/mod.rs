@@ -5,6 +5,8 @@
 //! - observed (uploads, presence, status): the message is safe elsewhere, so nobody waits for an observer; one that
 //!   cannot follow is disconnected rather than lied to ([`Topics::observe`]).
 //! - pushes: the courier keeps them until they are answered ([`Topics::push`]).
+//!
+//! What a durable session hears at QoS 1 or 2 goes to disk first; pushes do not, the courier has them there.
 
 mod index;
 mod retained;
@@ -23,6 +25,7 @@ use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, S
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
+use crate::sessions::keeper::{Done, Keeper, Put};
 use crate::sessions::mailbox::{End, Mailbox};
 
 /// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
@@ -34,11 +37,20 @@ pub(crate) const CORRELATION_DATA: &str = "correlationdata";
 pub(crate) struct Topics {
     index: RwLock<Index>,
     retained: RwLock<Retained>,
+    keeper: Arc<Keeper>,
 }
 
-/// A subscriber's mailbox is full: try again when it has room.
+/// Why nobody is given a publish.
 #[derive(Debug)]
-pub(crate) struct Full(pub(crate) Arc<Mailbox>);
+pub(crate) enum Unheard {
+    /// This subscriber's mailbox is full: try again when it has room.
+    Full(Arc<Mailbox>),
+    /// What is stored for all sessions together leaves no room for another message.
+    NoRoom,
+}
+
+/// The durable sessions that hear a publish, which is to be stored for them.
+pub(crate) type Durable = Vec<(Arc<Mailbox>, Delivery)>;
 
 /// One session that hears a publish, with what its matching subscriptions say together.
 struct Hearer {
@@ -49,10 +61,11 @@ struct Hearer {
 }
 
 impl Topics {
-    pub(crate) fn new(retained_max: usize) -> Topics {
+    pub(crate) fn new(retained_max: usize, keeper: Arc<Keeper>) -> Topics {
         Topics {
             index: RwLock::default(),
             retained: RwLock::new(Retained::new(retained_max)),
+            keeper,
         }
     }
 
@@ -113,34 +126,56 @@ impl Topics {
             .keep(publish)
     }
 
-    /// Gives a publish to every subscriber, or to none and says who is full. Who is away keeps it if it fits.
-    pub(crate) fn publish(&self, publish: &Arc<Publish>, from: &Mailbox) -> Result<(), Full> {
+    /// Gives a publish to every subscriber, or to none and says why. Who is away keeps it if it fits. Durable sessions
+    /// are given back: it is theirs when it is stored.
+    pub(crate) fn publish(&self, publish: &Arc<Publish>, from: &Mailbox) -> Result<Durable, Unheard> {
         let hearers = self.hearers(&publish.topic, Some(from));
         if publish.qos > QoS::AtMostOnce
             && let Some(full) = hearers.iter().find(|hearer| {
                 hearer.qos > QoS::AtMostOnce && hearer.mailbox.is_connected() && hearer.mailbox.is_full()
             })
         {
-            return Err(Full(Arc::clone(&full.mailbox)));
+            return Err(Unheard::Full(Arc::clone(&full.mailbox)));
         }
+        if hearers.iter().any(|hearer| hearer.stores(publish)) && !self.keeper.has_room() {
+            return Err(Unheard::NoRoom);
+        }
+        let mut durable = Durable::new();
         for hearer in hearers {
             // QoS 0, or away: best effort within the bound.
             let kept = hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected();
             if kept || !hearer.mailbox.is_full() {
-                hearer.deliver(publish);
+                hearer.give(publish, &mut durable);
             }
         }
-        Ok(())
+        Ok(durable)
     }
 
-    /// Gives a publish to every subscriber without waiting for any.
-    pub(crate) fn observe(&self, publish: &Arc<Publish>) {
+    /// Gives a publish to every subscriber without waiting for any. Durable sessions are given back: it is theirs when it
+    /// is stored.
+    pub(crate) fn observe(&self, publish: &Arc<Publish>) -> Durable {
+        let mut durable = Durable::new();
         for hearer in self.hearers(&publish.topic, None) {
-            if !hearer.mailbox.is_full() {
-                hearer.deliver(publish);
+            let full = hearer.mailbox.is_full() || (hearer.stores(publish) && !self.keeper.has_room());
+            if !full {
+                hearer.give(publish, &mut durable);
             } else if hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected() {
                 hearer.mailbox.end(End::Overrun);
             }
+        }
+        durable
+    }
+
+    /// The same for what nobody waits for.
+    pub(crate) fn observe_now(&self, publish: &Arc<Publish>) {
+        let hearers = self.observe(publish);
+        if !hearers.is_empty() {
+            let put = Put {
+                publish: Arc::clone(publish),
+                hearers,
+                taken: None,
+            };
+            self.keeper.put(put, Done::Ignored);
         }
     }
 
@@ -152,7 +187,7 @@ impl Topics {
         if retain && self.keep(&publish).is_err() {
             tracing::warn!(topic = %publish.topic, "no room for another retained message");
         }
-        self.observe(&publish);
+        self.observe_now(&publish);
     }
 
     /// Tells a principal how something it sent has ended, if it listens.
@@ -241,6 +276,19 @@ impl Topics {
 }
 
 impl Hearer {
+    /// Whether this is a message that goes to disk before its session.
+    fn stores(&self, publish: &Publish) -> bool {
+        self.mailbox.session().is_some() && self.qos.min(publish.qos) > QoS::AtMostOnce
+    }
+
+    fn give(&self, publish: &Arc<Publish>, durable: &mut Durable) {
+        if self.stores(publish) {
+            durable.push((Arc::clone(&self.mailbox), self.delivery(publish, None)));
+        } else {
+            self.deliver(publish);
+        }
+    }
+
     fn deliver(&self, publish: &Arc<Publish>) {
         self.deliver_tagged(publish, None);
     }
@@ -250,13 +298,17 @@ impl Hearer {
         if qos == QoS::AtMostOnce && !self.mailbox.is_connected() {
             return;
         }
-        self.mailbox.deliver(Delivery {
+        self.mailbox.deliver(self.delivery(publish, tag));
+    }
+
+    fn delivery(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Delivery {
+        Delivery {
             publish: Arc::clone(publish),
-            qos,
+            qos: self.qos.min(publish.qos),
             retain: publish.retain && self.retain_as_published,
             subscription_ids: self.ids.clone(),
             tag,
-        });
+        }
     }
 }
 

@@ -7,12 +7,7 @@ use irsp_session::{Action, QoS, Session};
 use crate::client::{Client, V311, connect, delivery, publish};
 
 fn durable() -> Client {
-    let mut client = Client::resume(
-        &connect(V311, 0, &[]),
-        Session::durable(),
-        false,
-        Instant::now(),
-    );
+    let mut client = Client::resume(&connect(V311, 0, &[]), Session::durable(), false, Instant::now());
     client.output();
     client
 }

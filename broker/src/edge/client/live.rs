@@ -6,9 +6,10 @@ use std::time::Instant;
 use irsp_protocol::Status;
 use irsp_session::{Connection, Publish, PublishToken};
 
+use super::stored::Waiting;
 use super::{Client, Refused};
 use crate::sessions::mailbox::Mailbox;
-use crate::topics::Full;
+use crate::topics::{Durable, Unheard};
 
 /// A live publish that waits for room at a slow subscriber. Nothing is read from the client meanwhile.
 pub(in crate::edge) struct Stalled {
@@ -27,13 +28,36 @@ impl Client<'_> {
             return;
         };
         match self.edge.enforcer.topics.publish(&stalled.publish, &self.mailbox) {
-            Ok(()) => connection.settle(stalled.publish_token, irsp_session::reason::SUCCESS, None),
-            Err(Full(_)) if now >= stalled.until => {
+            Ok(durable) => self.heard(connection, stalled.publish_token, &stalled.publish, durable),
+            Err(Unheard::Full(_)) if now >= stalled.until => {
                 let refused = Refused(Status::OVER_QUOTA, "a subscriber cannot follow".to_owned());
                 self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
             }
-            Err(Full(slow)) => self.stalled = Some(Stalled { slow, ..stalled }),
+            Err(Unheard::Full(slow)) => self.stalled = Some(Stalled { slow, ..stalled }),
+            Err(Unheard::NoRoom) => {
+                let refused = no_room();
+                self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
+            }
         }
+    }
+
+    /// Every present subscriber has it: it is settled when it is on disk for the durable ones.
+    fn heard(
+        &mut self,
+        connection: &mut Connection,
+        publish_token: PublishToken,
+        publish: &Arc<Publish>,
+        durable: Durable,
+    ) {
+        let taken = self.taken(connection, publish_token);
+        if durable.is_empty() && taken.is_none() {
+            return connection.settle(publish_token, irsp_session::reason::SUCCESS, None);
+        }
+        let token = self.wait_for(Waiting::Live {
+            publish_token,
+            publish: Arc::clone(publish),
+        });
+        self.put(Arc::clone(publish), durable, taken, token);
     }
 
     pub(super) fn publish_live(
@@ -51,8 +75,9 @@ impl Client<'_> {
             ));
         }
         match topics.publish(publish, &self.mailbox) {
-            Ok(()) => connection.settle(token, irsp_session::reason::SUCCESS, None),
-            Err(Full(slow)) => {
+            Ok(durable) => self.heard(connection, token, publish, durable),
+            Err(Unheard::NoRoom) => return Err(no_room()),
+            Err(Unheard::Full(slow)) => {
                 let until = now + self.edge.limits.stall_timeout;
                 self.stalled = Some(Stalled {
                     publish_token: token,
@@ -64,4 +89,11 @@ impl Client<'_> {
         }
         Ok(())
     }
+}
+
+fn no_room() -> Refused {
+    Refused(
+        Status::QUEUE_FULL,
+        "no room for another message of sessions that are away".to_owned(),
+    )
 }

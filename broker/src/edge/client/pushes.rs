@@ -34,8 +34,8 @@ impl Client<'_> {
     }
 
     /// The client's MQTT acknowledgement of a push: an answer only for devices registered so.
-    pub(super) fn delivered(&mut self, tag: u64, reason: u8) {
-        let Some(id) = self.mailbox.untag_push(tag) else {
+    pub(super) fn delivered(&mut self, push: u64, reason: u8) {
+        let Some(id) = self.mailbox.untag_push(push) else {
             return;
         };
         let by_mqtt = self.principal.kind == Kind::Device
@@ -65,9 +65,8 @@ impl Client<'_> {
     }
 
     /// A push that this client can never take ends; one that was not sent stays with the courier.
-    pub(super) fn dropped(&self, tag: Option<u64>, cause: DropCause) {
-        tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
-        let Some(id) = tag.and_then(|tag| self.mailbox.untag_push(tag)) else {
+    pub(super) fn dropped(&self, push: u64, cause: DropCause) {
+        let Some(id) = self.mailbox.untag_push(push) else {
             return;
         };
         if cause == DropCause::TooLarge {

@@ -1,15 +1,32 @@
 //! What a client subscribes to, and what it hears of it at once.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytestring::ByteString;
 use irsp_courier::Hop;
 use irsp_protocol::Status;
-use irsp_session::{Connection, Delivery, RetainHandling, SubscribeFilter, SubscribeToken, SubscriptionIds};
+use irsp_session::{
+    Connection, Delivery, Publish, QoS, RetainHandling, SubscribeFilter, SubscribeToken, SubscriptionIds,
+    UnsubscribeToken,
+};
 
 use super::Client;
+use super::stored::Waiting;
 use crate::access;
+use crate::store::session::Wanted;
 use crate::topics::split_share;
+
+/// A SUBSCRIBE that is in effect and, for a durable session, waits for the disk.
+pub(super) struct Subscribed {
+    token: SubscribeToken,
+    reasons: Vec<u8>,
+    granted: Vec<ByteString>,
+    id: Option<u32>,
+    retained: Vec<(QoS, Arc<Publish>)>,
+    /// Whether pushes are among it.
+    listens: bool,
+}
 
 impl Client<'_> {
     pub(super) fn subscribe(
@@ -21,12 +38,14 @@ impl Client<'_> {
         now: Instant,
     ) {
         let mut reasons = Vec::with_capacity(filters.len());
+        let mut granted = Vec::new();
         let mut retained = Vec::new();
         let mut listens = false;
         for wanted in filters {
             match self.subscribe_one(wanted, id) {
                 Ok(new) => {
                     reasons.push(wanted.qos as u8);
+                    granted.push(wanted.clone());
                     listens |= self.is_down(&wanted.filter);
                     let send = match wanted.retain_handling {
                         RetainHandling::Send => true,
@@ -43,6 +62,54 @@ impl Client<'_> {
                     reasons.push(status.suback_reason());
                 }
             }
+        }
+        let subscribed = Subscribed {
+            token,
+            reasons,
+            granted: granted.iter().map(|wanted| wanted.filter.clone()).collect(),
+            id,
+            retained,
+            listens,
+        };
+        match self.mailbox.session() {
+            Some(session) if !granted.is_empty() => {
+                let wanted = granted.into_iter().map(|filter| Wanted {
+                    filter,
+                    subscription_id: id,
+                });
+                let token = self.wait_for(Waiting::Subscribed(subscribed));
+                let done = self.settles(token);
+                self.edge
+                    .enforcer
+                    .keeper
+                    .subscribe(session, wanted.collect(), done);
+            }
+            Some(_) | None => self.subscribed(connection, subscribed, Ok(()), now),
+        }
+    }
+
+    /// Answers a SUBSCRIBE. One that could not be stored is taken back.
+    pub(super) fn subscribed(
+        &mut self,
+        connection: &mut Connection,
+        subscribed: Subscribed,
+        stored: Result<(), Status>,
+        now: Instant,
+    ) {
+        let Subscribed {
+            token,
+            mut reasons,
+            granted,
+            id,
+            retained,
+            listens,
+        } = subscribed;
+        if let Err(status) = stored {
+            for filter in &granted {
+                self.edge.enforcer.topics.unsubscribe(&self.mailbox, filter);
+            }
+            reasons.fill(status.suback_reason());
+            return connection.subscribed(token, &reasons);
         }
         connection.subscribed(token, &reasons);
         for (qos, publish) in retained {
@@ -79,7 +146,25 @@ impl Client<'_> {
         Ok(self.edge.enforcer.topics.subscribe(&self.mailbox, wanted, id))
     }
 
-    pub(super) fn unsubscribe(&mut self, filter: &ByteString) -> u8 {
+    pub(super) fn unsubscribe(
+        &mut self,
+        connection: &mut Connection,
+        token: UnsubscribeToken,
+        filters: Vec<ByteString>,
+    ) {
+        let reasons: Vec<u8> = filters
+            .iter()
+            .map(|filter| self.unsubscribe_one(filter))
+            .collect();
+        let Some(session) = self.mailbox.session() else {
+            return connection.unsubscribed(token, &reasons);
+        };
+        let waiting = self.wait_for(Waiting::Unsubscribed { token, reasons });
+        let done = self.settles(waiting);
+        self.edge.enforcer.keeper.unsubscribe(session, filters, done);
+    }
+
+    fn unsubscribe_one(&mut self, filter: &ByteString) -> u8 {
         let removed = self.edge.enforcer.topics.unsubscribe(&self.mailbox, filter);
         if removed && self.is_down(filter) && !self.is_listening() {
             self.edge.courier.absent(&Hop::Principal(self.principal.clone()));

@@ -1,0 +1,190 @@
+//! Which session a connection goes on with, what of it is read from disk, and how it is left.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::{Status, Topic};
+use irsp_session::{Connect, Session};
+
+use super::Edge;
+use super::login::Identity;
+use crate::access;
+use crate::sessions::kept::Unread;
+use crate::sessions::mailbox::{Mailbox, stored_seq, stored_tag};
+use crate::sessions::{Held, Parked, SessionKey};
+use crate::store::publish::Moment;
+use crate::store::queue::{self, Waiting};
+use crate::store::session::{Begun, Left, Queued, SessionId};
+
+/// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
+const SERVER_QUEUE: usize = 1024;
+
+/// The session of a connection that begins.
+pub(super) struct Resumed {
+    pub(super) session: Session,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// Whether an earlier connection left it.
+    pub(super) present: bool,
+    expires: Instant,
+    /// The durable session it takes the place of.
+    replaced: Option<Arc<Mailbox>>,
+}
+
+/// The session to go on with: what the last connection left, unless it has expired or a clean start is wanted
+/// [MQTT-3.1.2-4..6]. One that outlives its connection is durable.
+pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect: &Connect) -> Resumed {
+    let now = Instant::now();
+    let replaced = match held.take_parked() {
+        Some(parked) if !connect.clean_start && parked.expires > now => {
+            return Resumed {
+                session: parked.session,
+                mailbox: parked.mailbox,
+                present: true,
+                expires: parked.expires,
+                replaced: None,
+            };
+        }
+        Some(parked) => {
+            edge.enforcer.topics.forget(&parked.mailbox);
+            parked.mailbox.session().is_some().then_some(parked.mailbox)
+        }
+        None => None,
+    };
+    let owner = identity.principal();
+    let (session, mailbox) = match identity {
+        Identity::Server(_) => (Session::new(), Mailbox::new(owner, SERVER_QUEUE)),
+        Identity::Principal(_) if connect.session_expiry.is_zero() => (
+            Session::new(),
+            Mailbox::new(owner, edge.limits.queue_messages_max),
+        ),
+        Identity::Principal(_) => {
+            let id = edge.enforcer.keeper.new_session();
+            let bounds = edge.limits.queue_bounds();
+            let mailbox = Mailbox::durable(owner, bounds, id, Queued::default(), 0);
+            (Session::durable(), mailbox)
+        }
+    };
+    Resumed {
+        session,
+        mailbox,
+        present: false,
+        expires: now,
+        replaced,
+    }
+}
+
+impl Resumed {
+    /// Stores that the session has a connection, and reads what waits for it on disk.
+    pub(super) async fn restore(
+        &mut self,
+        edge: &Edge,
+        key: &SessionKey,
+        expiry: Duration,
+    ) -> Result<(), Status> {
+        let keeper = &edge.enforcer.keeper;
+        if let Some(replaced) = self.replaced.take()
+            && let Some(id) = replaced.session()
+        {
+            keeper.ended(id, &replaced).await?;
+        }
+        let Some(id) = self.mailbox.session() else {
+            return Ok(());
+        };
+        let begun = Begun {
+            id,
+            principal: key.principal.clone(),
+            client_id: key.client_id().cloned(),
+            expiry,
+        };
+        let (unread, stored) = keeper.begin(begun, &self.mailbox);
+        stored.await.unwrap_or(Err(Status::UNAVAILABLE))?;
+        let (waiting, taken) = read(edge, id, unread.clone())
+            .await
+            .map_err(|error| error.status())?;
+        for packet_id in taken {
+            self.session.restore_received(packet_id);
+        }
+        for entry in waiting {
+            self.take(edge, entry, unread.sent_below);
+        }
+        Ok(())
+    }
+
+    /// Takes an entry of the stored queue, unless its time is over or it is no longer granted.
+    fn take(&mut self, edge: &Edge, entry: Waiting, sent_below: u64) {
+        let tag = stored_tag(entry.seq);
+        if entry.received {
+            return self.session.restore_released(tag);
+        }
+        let publish = &entry.delivery.publish;
+        if publish.is_expired(Instant::now()) || !is_granted(edge, &self.mailbox, &publish.topic) {
+            if let Some(id) = self.mailbox.session() {
+                edge.enforcer.keeper.remove(id, &self.mailbox, entry.seq);
+            }
+        } else if entry.seq < sent_below {
+            self.session.restore_sent(tag, entry.delivery);
+        } else {
+            self.session.restore_queued(entry.delivery);
+        }
+    }
+
+    /// The connection does not come about: the session stays as it was.
+    pub(super) fn put_back(self, edge: &Edge, held: Held) {
+        if !self.present {
+            edge.enforcer.forget(&self.mailbox);
+            return held.vacate(&self.mailbox);
+        }
+        self.mailbox.abandon();
+        held.park(Parked {
+            session: self.session,
+            mailbox: self.mailbox,
+            expires: self.expires,
+        });
+    }
+}
+
+/// Leaves a session for its next connection. Of a durable one, what was never sent stays on disk only.
+pub(super) fn park(edge: &Edge, held: Held, mut session: Session, mailbox: Arc<Mailbox>, expiry: Duration) {
+    if let Some(id) = mailbox.session() {
+        let waiting = session.waiting().find_map(stored_seq);
+        session.retain_queued(|delivery| stored_seq(delivery).is_none());
+        let sent_below = mailbox.leave(waiting);
+        edge.enforcer.keeper.leave(Left {
+            id,
+            expiry,
+            sent_below,
+        });
+    }
+    held.park(Parked {
+        session,
+        mailbox,
+        expires: Instant::now() + expiry,
+    });
+}
+
+/// What waits on disk and, the first time after a restart, which incoming identifiers are in use.
+async fn read(edge: &Edge, id: SessionId, unread: Unread) -> Result<(Vec<Waiting>, Vec<u16>), StoreError> {
+    if unread.seqs.is_empty() && !unread.is_first() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let moment = Moment::at(edge.courier.now());
+    let read = move |sql: &rusqlite::Connection| {
+        let waiting = queue::load(sql, id, &unread.seqs, stored_tag, moment)?;
+        let taken = match unread.is_first() {
+            true => queue::taken(sql, id)?,
+            false => Vec::new(),
+        };
+        Ok((waiting, taken))
+    };
+    edge.courier.store().read(read).await
+}
+
+/// Whether the session's owner may still hear a topic.
+fn is_granted(edge: &Edge, mailbox: &Mailbox, topic: &str) -> bool {
+    let Ok(mut topic) = Topic::parse(topic) else {
+        return false;
+    };
+    access::localise(&mut topic, &edge.domain);
+    access::subscribe(mailbox.owner(), &topic.to_string(), &*edge.enforcer.directory).is_ok()
+}

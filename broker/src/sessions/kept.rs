@@ -1,0 +1,181 @@
+//! What a durable session has on disk, in figures: which of it is in memory, too, and how much it is.
+//!
+//! ```text
+//! seq:    ... acknowledged | in flight | waits in memory | waits on disk only ... next
+//!                                        ^ a connection's load ends where its own arrivals begin
+//! ```
+//!
+//! An entry is given to memory or left to the next load, never both and never neither: arrivals are numbered, and
+//! connections begin and end, under one lock.
+
+use std::ops::Range;
+
+use crate::store::session::Queued;
+
+/// The bounds of one session's queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) messages_max: u64,
+    pub(crate) bytes_max: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    messages: u64,
+    bytes: u64,
+    last: u64,
+    /// A connection takes arrivals from here on; `None` while nobody is connected.
+    arrivals_from: Option<u64>,
+    /// What arrived last at this connection, and one.
+    arrived_below: u64,
+    /// From here on nothing is in memory.
+    disk_from: u64,
+    /// Before a restart, what was stored with a lower seq may have been sent.
+    sent_below: u64,
+}
+
+/// What a connection has to read from disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub(crate) seqs: Range<u64>,
+    pub(crate) sent_below: u64,
+}
+
+impl Unread {
+    /// Whether this is the session's first connection since the server started.
+    pub(crate) fn is_first(&self) -> bool {
+        self.sent_below > 0
+    }
+}
+
+impl Kept {
+    pub(super) fn restored(queued: Queued, sent_below: u64) -> Kept {
+        Kept {
+            messages: queued.messages,
+            bytes: queued.bytes,
+            last: queued.last,
+            sent_below,
+            ..Kept::default()
+        }
+    }
+
+    pub(super) fn is_full(&self, bounds: Bounds) -> bool {
+        self.messages >= bounds.messages_max || self.bytes >= bounds.bytes_max
+    }
+
+    pub(super) fn figures(&self) -> Queued {
+        Queued {
+            messages: self.messages,
+            bytes: self.bytes,
+            last: self.last,
+        }
+    }
+
+    /// Numbers an entry that is to be stored.
+    pub(super) fn number(&mut self, bytes: u64) -> u64 {
+        self.messages += 1;
+        self.bytes += bytes;
+        self.last += 1;
+        self.last
+    }
+
+    /// An entry is stored; whether the connection takes it at once.
+    pub(super) fn arrives(&mut self, seq: u64) -> bool {
+        let takes = self.arrivals_from.is_some_and(|from| seq >= from);
+        if takes {
+            self.arrived_below = seq + 1;
+        }
+        takes
+    }
+
+    /// An entry is gone from disk, or never came there.
+    pub(super) fn gone(&mut self, bytes: u64) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// A connection begins: it reads what was numbered before, and takes what is numbered from now on.
+    pub(super) fn connect(&mut self) -> Unread {
+        let next = self.last + 1;
+        self.arrivals_from = Some(next);
+        self.arrived_below = next;
+        Unread {
+            seqs: self.disk_from..next,
+            sent_below: self.sent_below,
+        }
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.arrivals_from = None;
+    }
+
+    /// The connection leaves the session: `waiting` is the first in memory that was never sent, which goes from there
+    /// with all behind it. Returns where that is.
+    pub(super) fn leave(&mut self, waiting: Option<u64>) -> u64 {
+        self.disk_from = waiting.unwrap_or(self.arrived_below).min(self.arrived_below);
+        self.sent_below = 0;
+        self.disk_from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unread(kept: &mut Kept) -> Range<u64> {
+        kept.connect().seqs
+    }
+
+    #[test]
+    fn what_arrives_while_away_is_read_by_the_next_connection() {
+        let mut kept = Kept::default();
+        let one = kept.number(5);
+        assert!(!kept.arrives(one));
+        let seqs = unread(&mut kept);
+        assert!(seqs.contains(&one));
+        let two = kept.number(5);
+        assert!(!seqs.contains(&two) && kept.arrives(two), "in memory, not read");
+    }
+
+    #[test]
+    fn what_is_numbered_before_and_stored_after_the_connection_began_is_read() {
+        let mut kept = Kept::default();
+        let one = kept.number(5);
+        let seqs = unread(&mut kept);
+        assert!(!kept.arrives(one) && seqs.contains(&one));
+    }
+
+    #[test]
+    fn what_was_not_sent_is_read_again_and_what_was_is_not() {
+        let mut kept = Kept::default();
+        kept.connect();
+        let seqs: Vec<u64> = (0..4).map(|_| kept.number(1)).collect();
+        // the last one is stored only after the connection has ended
+        assert!(seqs[..3].iter().all(|seq| kept.arrives(*seq)));
+        kept.disconnect();
+        assert!(!kept.arrives(seqs[3]));
+        assert_eq!(kept.leave(Some(seqs[2])), seqs[2]);
+        assert_eq!(unread(&mut kept), seqs[2]..seqs[3] + 1);
+        kept.disconnect();
+        // all that was read was sent
+        assert_eq!(kept.leave(None), seqs[3] + 1);
+        assert!(unread(&mut kept).is_empty());
+    }
+
+    #[test]
+    fn bounds_count_messages_and_bytes() {
+        let bounds = Bounds {
+            messages_max: 2,
+            bytes_max: 10,
+        };
+        let mut kept = Kept::default();
+        kept.number(10);
+        assert!(kept.is_full(bounds), "bytes");
+        kept.gone(10);
+        kept.number(1);
+        kept.number(1);
+        assert!(kept.is_full(bounds), "messages");
+        kept.gone(1);
+        assert!(!kept.is_full(bounds));
+    }
+}

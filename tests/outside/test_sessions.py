@@ -1,0 +1,110 @@
+"""What outlives a kill -9 of the message server: sessions, subscriptions, and what waits for them."""
+
+from .mqtt import V5, V311
+from .story import Story
+from .waiting import until
+
+MANY = 1000
+
+
+class Sessions(Story):
+    def setUp(self):
+        super().setUp()
+        self.app = self.an_application()
+        self.live = f"v1/app/{self.app.id}/live/"
+
+    def keeping(self, client_id, version=V5, **more):
+        """A connection of the application whose session outlives it."""
+        expiry = 3600 if version == V5 else None
+        return self.connected(
+            self.app, client_id=client_id, version=version, clean=False, session_expiry=expiry, **more
+        )
+
+    def test_a_thousand_messages_queued_for_an_offline_session(self):
+        for version in (V311, V5):
+            with self.subTest(version=version):
+                away = self.keeping(f"away-{version}", version)
+                self.assertFalse(away.session_present)
+                away.subscribe(f"{self.live}{version}/#")
+                away.leave()
+                sender = self.connected(self.app, version=version)
+                sent = [sender.send(f"{self.live}{version}/n", n) for n in range(MANY)]
+                until(lambda: all(sender.acked(mid) is not None for mid in sent), "every PUBACK")
+                self.platform.crash()
+                away = self.keeping(f"away-{version}", version)
+                self.assertTrue(away.session_present)
+                heard = [away.receive("/n") for _ in range(MANY)]
+                self.assertEqual([message.json for message in heard], list(range(MANY)))
+                # what is sent now arrives after all of it, and nothing twice
+                self.connected(self.app).publish(f"{self.live}{version}/end", "1")
+                away.receive("/end")
+                self.assertEqual(away.received("/"), [])
+                # acknowledged is forgotten; what the client says later is answered after its acknowledgements
+                self.assertEqual(away.publish(f"v1/app/{self.app.id}/live/aside", "1"), 0)
+                away.leave()
+                self.platform.crash()
+                away = self.keeping(f"away-{version}", version)
+                self.connected(self.app).publish(f"{self.live}{version}/again", "1")
+                self.assertIn("/again", away.receive("/").topic)
+                away.leave()
+
+    def test_a_connected_session_goes_on_after_a_crash(self):
+        hears = self.keeping("hears", V311)
+        hears.subscribe(self.live + "#", qos=2)
+        sender = self.connected(self.app)
+        self.assertEqual(sender.publish(self.live + "one", "1", qos=2), 0)
+        self.assertEqual(hears.receive("/one").qos, 2)
+        self.platform.crash()
+        sender = self.connected(self.app)
+        self.assertEqual(sender.publish(self.live + "two", "2", qos=2), 0)
+        hears = self.keeping("hears", V311)
+        self.assertTrue(hears.session_present)
+        self.assertEqual(hears.receive("/").payload, b"2")
+
+    def test_a_clean_start_begins_anew(self):
+        away = self.keeping("away")
+        away.subscribe(self.live + "#")
+        away.leave()
+        self.connected(self.app).publish(self.live + "old", "1")
+        self.connected(self.app, client_id="away", clean=True).leave()
+        self.platform.crash()
+        away = self.keeping("away")
+        self.assertFalse(away.session_present)
+        away.subscribe(self.live + "new")
+        self.connected(self.app).publish(self.live + "new", "1")
+        self.assertIn("/new", away.receive("/").topic)
+
+    def test_a_subscription_that_was_taken_back_stays_so(self):
+        away = self.keeping("away")
+        away.subscribe(self.live + "a", self.live + "b")
+        away.unsubscribe(self.live + "a")
+        away.leave()
+        self.platform.crash()
+        sender = self.connected(self.app)
+        sender.publish(self.live + "a", "1")
+        sender.publish(self.live + "b", "1")
+        self.assertIn("/b", self.keeping("away").receive("/").topic)
+
+    def test_a_reset_ends_the_stored_session(self):
+        device = self.a_device()
+        lamp = self.connected(device, version=V311, clean=False, client_id="lamp")
+        lamp.subscribe(device.topic("live/#"))
+        lamp.leave()
+        reset = self.admin.post(f"/v1/devices/{device.id}/reset")
+        self.assertTrue(reset["in_effect"])
+        self.platform.crash()
+        again = type(device)(device.id, reset["code"])
+        lamp = self.connected(again, version=V311, clean=False, client_id="lamp")
+        self.assertFalse(lamp.session_present)
+
+    def test_queued_uploads_reach_a_developer(self):
+        device = self.a_device()
+        developer = self.keeping("desk")
+        developer.subscribe(f"v1/dev/+/up/{self.app.id}/#")
+        developer.leave()
+        lamp = self.connected(device)
+        for n in range(20):
+            self.assertEqual(lamp.publish(device.topic(f"up/{self.app.id}/n"), n), 0)
+        self.platform.crash()
+        developer = self.keeping("desk")
+        self.assertEqual([developer.receive("/up/").json for _ in range(20)], list(range(20)))
