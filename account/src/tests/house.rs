@@ -234,7 +234,7 @@ impl Followers {
 
     fn hear(&self, to: Server, item: Item) -> Option<Item> {
         match item {
-            Item::Deliver { from, envelope } => {
+            Item::Deliver { from, envelope, .. } => {
                 assert_eq!(from, Server::Account);
                 if self.silent.lock().unwrap().contains(&to) {
                     return None;

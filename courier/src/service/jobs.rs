@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Envelope, MessageId, Server, State, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -10,7 +11,7 @@ use super::events::Event;
 use crate::accept::{AcceptSink, Accepted};
 use crate::hop::Hop;
 use crate::role::Role;
-use crate::store::{End, Job, Retention, StoreError, Swept, Tx, Verdict, sweep};
+use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Verdict, sweep};
 
 /// Accepts one envelope; the hot path.
 pub(super) struct Accept {
@@ -97,10 +98,17 @@ pub(super) struct ServerAnswer {
     pub(super) sent_at: Option<Timestamp>,
 }
 
+/// One envelope of another server.
+pub(super) struct Delivered {
+    pub(super) from: Server,
+    pub(super) place: Place,
+    pub(super) envelope: Envelope,
+}
+
 /// Everything a frame wants stored.
 pub(super) struct Frame {
     pub(super) role: Arc<dyn Role>,
-    pub(super) delivered: Vec<(Server, Envelope)>,
+    pub(super) delivered: Vec<Delivered>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) answers: Vec<ServerAnswer>,
     /// What is sent no more after these answers.
@@ -114,10 +122,13 @@ impl Job for Frame {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.verdicts.clear();
         self.settled.clear();
-        for (from, envelope) in &self.delivered {
+        let mut order = Order::default();
+        for given in &self.delivered {
+            let (role, from) = (self.role.as_ref(), given.from);
             self.verdicts
-                .push(tx.receive(self.role.as_ref(), *from, envelope)?);
+                .push(tx.receive(role, from, given.place, &given.envelope, &mut order)?);
         }
+        order.store(tx)?;
         for told in &self.answers {
             let hop = Hop::Server(told.from);
             if store_answer(tx, &hop, told, self.failures_max)? {
@@ -130,7 +141,12 @@ impl Job for Frame {
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
         let event = match result {
             Ok(()) => Event::Received {
-                delivered: self.delivered.into_iter().zip(self.verdicts).collect(),
+                delivered: self
+                    .delivered
+                    .into_iter()
+                    .map(|given| (given.from, given.envelope))
+                    .zip(self.verdicts)
+                    .collect(),
                 settled: self.settled,
             },
             // The sender hears nothing and repeats it.

@@ -11,7 +11,7 @@ use irsp_protocol::{Envelope, MessageId, Server, Status};
 use tokio::sync::mpsc;
 
 use super::events::{Command, Event};
-use super::jobs::{self, Frame, PrincipalAnswer, Remember, ServerAnswer};
+use super::jobs::{self, Delivered, Frame, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
 use super::settings::Settings;
@@ -288,7 +288,15 @@ impl Pump {
         loop {
             match frame::read(&mut frame) {
                 Ok(Some(Item::Hello { from })) => self.core.heard(from, now),
-                Ok(Some(Item::Deliver { from, envelope })) => delivered.push((from, envelope)),
+                Ok(Some(Item::Deliver {
+                    from,
+                    place,
+                    envelope,
+                })) => delivered.push(Delivered {
+                    from,
+                    place,
+                    envelope,
+                }),
                 Ok(Some(Item::Answer {
                     from,
                     id,
@@ -378,18 +386,24 @@ impl Pump {
             match action {
                 Action::Send {
                     hop: Hop::Server(server),
-                    envelopes,
+                    sendings,
                 } => {
-                    let from = self.server;
-                    for envelope in envelopes {
-                        let envelope = Envelope::clone(&envelope);
-                        self.outgoing.push(server, &Item::Deliver { from, envelope });
+                    for sending in sendings {
+                        let item = Item::Deliver {
+                            from: self.server,
+                            place: sending.place,
+                            envelope: Envelope::clone(&sending.envelope),
+                        };
+                        self.outgoing.push(server, &item);
                     }
                 }
                 Action::Send {
                     hop: Hop::Principal(principal),
-                    envelopes,
-                } => self.role.deliver(&principal, envelopes),
+                    sendings,
+                } => {
+                    let envelopes = sendings.into_iter().map(|sending| sending.envelope);
+                    self.role.deliver(&principal, envelopes.collect());
+                }
                 Action::Load(load) => self.loads.push(load),
                 Action::Remember { sent } => {
                     let job = Remember { sent };

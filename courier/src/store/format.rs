@@ -22,6 +22,10 @@ const COURIER: &[Migration] = &[
         version: 2,
         sql: include_str!("dead_letters.sql"),
     },
+    Migration {
+        version: 3,
+        sql: include_str!("order.sql"),
+    },
 ];
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.

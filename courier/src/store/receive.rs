@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::Ending;
 use irsp_protocol::{Envelope, MessageKind, Server, State, Status};
 
 use super::error::StoreError;
 use super::message::{self, End, Progress};
+use super::order::Order;
 use super::seen;
 use super::tx::Tx;
 use crate::hop::Hop;
@@ -24,17 +26,23 @@ pub(crate) struct Verdict {
 impl Tx<'_> {
     /// Receives one envelope. An error means that the disk failed; a refusal or a failure of the role is a verdict.
     /// A failure (500, 502, 503, 504) stores nothing and is not remembered: the next try is a first one.
+    /// One that comes before its turn is left for its repeat, which comes after what it has overtaken.
     pub(crate) fn receive(
         &mut self,
         role: &dyn Role,
         from: Server,
+        place: Place,
         envelope: &Envelope,
+        order: &mut Order,
     ) -> Result<Verdict, StoreError> {
         if let Some(status) = seen::find(self.sql(), from, envelope.id)? {
             return Ok(Verdict {
                 answer: Some(status),
                 decided: None,
             });
+        }
+        if !order.is_next(self, from, place)? {
+            return Ok(Verdict::default());
         }
         let verdict = if envelope.kind == MessageKind::Status {
             ended_elsewhere(self, from, envelope)?
@@ -45,7 +53,7 @@ impl Tx<'_> {
             match self.guarded(|tx| decide(tx, role, from, envelope, &mut later)) {
                 Ok(verdict) => verdict,
                 // Whatever the role had begun is undone with it.
-                Err(_) if later => Verdict::default(),
+                Err(_) if later => return Ok(Verdict::default()),
                 Err(StoreError::Refused { status, detail }) if is_failure(status) => {
                     tracing::warn!(id = %envelope.id, kind = envelope.kind.as_str(), %status, detail,
                         "an envelope cannot be taken; its sender tries again");
@@ -66,6 +74,8 @@ impl Tx<'_> {
                 }
             }
         };
+        // What cannot be stored does not hold up what follows; what is wanted later does.
+        order.took(from, place);
         // A failure has stored nothing, so the next try is a first one.
         if let Some(status) = verdict.answer.filter(|status| !is_failure(*status)) {
             seen::remember(self.sql(), from, envelope.id, status, self.now())?;

@@ -71,7 +71,7 @@ class Device(MqttActor):
         if kind == "upload":
             self.run.truth.upload_acknowledged(what)
         elif kind == "answer":
-            self.run.truth.push_answered(what)
+            self.run.truth.push_answered(what, self.connections)
 
     def heard(self, message):
         levels = message.topic.split("/")
@@ -80,7 +80,7 @@ class Device(MqttActor):
             return
         app, id = levels[4], levels[5]
         n = json.loads(message.payload)["n"]
-        self.run.truth.push_heard(self.id, app, n, id)
+        self.run.truth.push_heard(self.id, app, n, id, self.connections)
         self._in_session.setdefault(app, []).append(n)
         # Now and then a device forgets to answer; it is asked again in its next session.
         if not self.by_mqtt and self.dice.random() < 0.1:

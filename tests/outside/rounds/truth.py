@@ -19,8 +19,8 @@ class Truth:
         self.pushes = {}
         self._last_pushed = {}
         self._heard_pushes = {}
-        #: Message ids whose answer was acknowledged to the device.
-        self.answered = set()
+        #: Message id -> the connection of the device in which its answer was acknowledged.
+        self.answered = {}
         self.ended = {}
         self._statuses = Counter()
         self._observed = Counter()
@@ -96,14 +96,15 @@ class Truth:
             self.pushes[key] = id or known or ""
             self.counts["pushes acknowledged"] += 1
 
-    def push_heard(self, device, app, n, id):
-        """A device was given a push, for the first time or again."""
+    def push_heard(self, device, app, n, id, connection):
+        """A device was given a push, for the first time or again. Within one connection an answer that is sent again
+        may cross with the push that is delivered again; a later connection begins with what is unanswered."""
         key = (app, device, n)
         with self._lock:
             self.counts["pushes delivered"] += 1
             if key not in self.pushes:
                 self.break_(f"delivered, but never sent: {key}")
-            if id in self.answered:
+            if self.answered.get(id, connection) < connection:
                 self.break_(f"delivered after its answer was acknowledged: {key} {id}")
             last = self._last_pushed.get((app, device), -1)
             if key not in self._heard_pushes and n < last:
@@ -121,9 +122,9 @@ class Truth:
             if after <= before:
                 self.break_(f"order at {device} in one session: push {after} of app/{app} after {before}")
 
-    def push_answered(self, id):
+    def push_answered(self, id, connection):
         with self._lock:
-            self.answered.add(id)
+            self.answered.setdefault(id, connection)
             self.counts["answers acknowledged"] += 1
 
     def push_ended(self, key, id, code, expected):
