@@ -87,6 +87,7 @@ impl Courier {
         let context = Context {
             server,
             clock: Arc::clone(&clock),
+            answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
             committed: {
