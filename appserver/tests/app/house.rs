@@ -272,7 +272,12 @@ impl House {
 
     pub(crate) async fn send(&self, from: Server, envelope: Envelope) {
         let place = Place::default();
-        self.say(Item::Deliver { from, place, envelope }).await;
+        self.say(Item::Deliver {
+            from,
+            place,
+            envelope,
+        })
+        .await;
     }
 
     pub(crate) async fn answer_to(&mut self, id: MessageId) -> Status {

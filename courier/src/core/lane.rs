@@ -87,9 +87,7 @@ impl Lane {
         }
         let room = self.has_room();
         match &mut self.disk {
-            Disk::CaughtUp if room => {
-                Offer::Taken(self.occupy(seq, envelope, now))
-            }
+            Disk::CaughtUp if room => Offer::Taken(self.occupy(seq, envelope, now)),
             Disk::CaughtUp | Disk::Behind => {
                 self.disk = Disk::Behind;
                 Offer::LeftOnDisk

@@ -164,7 +164,11 @@ impl World {
 fn a_place_names_the_one_before_it_that_is_unanswered() {
     let mut world = World::new();
     let places = |world: &mut World| -> Vec<(i64, i64)> {
-        world.places.drain(..).map(|place| (place.seq, place.after)).collect()
+        world
+            .places
+            .drain(..)
+            .map(|place| (place.seq, place.after))
+            .collect()
     };
     let [one, two, three] = [world.store(&APP), world.store(&APP), world.store(&APP)];
     assert_eq!(places(&mut world), [(one, 0), (two, one), (three, two)]);
