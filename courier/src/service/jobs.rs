@@ -193,8 +193,15 @@ pub(super) struct PrincipalAnswer {
     pub(super) id: MessageId,
     pub(super) answer: Answer,
     pub(super) sent_at: Option<Timestamp>,
-    pub(super) sink: Arc<dyn AcceptSink>,
-    pub(super) token: u64,
+    pub(super) teller: Option<(Arc<dyn AcceptSink>, u64)>,
+}
+
+impl PrincipalAnswer {
+    fn tell(&self, result: Result<Accepted, Status>) {
+        if let Some((sink, token)) = &self.teller {
+            sink.settled(*token, result);
+        }
+    }
 }
 
 /// Stores what principals have answered.
@@ -215,21 +222,25 @@ impl Job for Answered {
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        let mut settled = Vec::new();
+        let (mut settled, mut unstored) = (Vec::new(), Vec::new());
         match result {
             Ok(()) => {
                 for (given, result) in self.answers.into_iter().zip(self.results) {
-                    given.sink.settled(given.token, result);
+                    given.tell(result);
                     settled.push((given.hop, given.id));
                 }
             }
             Err(error) => {
+                tracing::warn!(%error, answers = self.answers.len(), "answers could not be stored");
                 for given in self.answers {
-                    given.sink.settled(given.token, Err(error.status()));
+                    given.tell(Err(error.status()));
+                    if given.teller.is_none() && error.is_disk() {
+                        unstored.push(given);
+                    }
                 }
             }
         }
-        report(&self.events, Event::Settled(settled));
+        report(&self.events, Event::Settled { settled, unstored });
     }
 }
 

@@ -115,8 +115,7 @@ impl Manual {
             hop,
             id,
             answer,
-            sink,
-            token,
+            teller: Some((sink, token)),
         });
     }
 
