@@ -102,3 +102,57 @@ fn empty_log(sql: &Connection) -> Result<(), StoreError> {
         "another process holds the database".to_owned(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn log_bytes(path: &Path) -> u64 {
+        let log = path.with_extension("db-wal");
+        log.metadata().map_or(0, |log| log.len())
+    }
+
+    fn count(sql: &Connection) -> i64 {
+        sql.query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+            .unwrap()
+    }
+
+    #[test]
+    fn nothing_is_committed_to_a_log_that_has_failed_or_that_another_process_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("message.db");
+        let sql = connect_writable(&path).unwrap();
+        sql.execute_batch("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1)")
+            .unwrap();
+        assert_ne!(log_bytes(&path), 0);
+        let mut keeper = Keeper::new(path.clone(), sql);
+        for (n, then) in [(2, Disk::Failing), (3, Disk::Full), (4, Disk::Failing)] {
+            let sql = keeper.ready().unwrap();
+            assert_eq!((count(sql), log_bytes(&path)), (n - 1, 0), "before {n}");
+            sql.execute("INSERT INTO t VALUES (?1)", [n]).unwrap();
+            assert_ne!(log_bytes(&path), 0);
+            keeper.saw(Disk::Well);
+            keeper.ready().unwrap();
+            assert_ne!(log_bytes(&path), 0, "a disk that is well costs nothing");
+            keeper.saw(then);
+        }
+        assert_eq!((count(keeper.ready().unwrap()), log_bytes(&path)), (4, 0));
+    }
+
+    #[test]
+    fn a_disk_that_goes_on_failing_is_asked_again_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("message.db");
+        let mut keeper = Keeper::new(path.clone(), connect_writable(&path).unwrap());
+        keeper.ready().unwrap();
+        keeper.saw(Disk::Failing);
+        let away = folder.path().with_extension("away");
+        std::fs::rename(folder.path(), &away).unwrap();
+        assert!(matches!(keeper.ready(), Err(StoreError::Io(_))));
+        assert!(matches!(keeper.ready(), Err(StoreError::Io(_))));
+        std::fs::rename(&away, folder.path()).unwrap();
+        keeper.ready().unwrap();
+    }
+}
