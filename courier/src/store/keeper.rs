@@ -11,12 +11,16 @@
 //! ```
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::commit::Disk;
-use super::connect_writable;
 use super::error::StoreError;
+use super::{LOCK_WAIT, connect_writable};
+
+/// Between two attempts to empty the log while somebody else does.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) struct Keeper {
     path: PathBuf,
@@ -92,15 +96,22 @@ impl Keeper {
     }
 }
 
-/// Copies what the log holds into the database, syncs it and begins the log anew.
+/// Copies what the log holds into the database, syncs it and begins the log anew. SQLite itself waits for readers and
+/// writers, but not for somebody else who empties the log.
 fn empty_log(sql: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy == 0 {
-        return Ok(());
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        let busy: i64 = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(StoreError::Unavailable(
+                "another process holds the database".to_owned(),
+            ));
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
     }
-    Err(StoreError::Unavailable(
-        "another process holds the database".to_owned(),
-    ))
 }
 
 #[cfg(test)]
