@@ -45,7 +45,9 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
                 Err(Status::FORBIDDEN)
             }
         }
-        Branch::Live { .. } if who == owner || shares(who, owner, facts) => Ok(()),
+        Branch::Live { .. } if who == owner => Ok(()),
+        // What is kept of somebody who is gone would have no end.
+        Branch::Live { .. } if shares(who, owner, facts) => facts.check(owner),
         Branch::To { destination, .. } => {
             own(who, owner)?;
             if !matches!(who.kind, Kind::Application | Kind::User) {
@@ -91,6 +93,17 @@ pub(crate) fn subscribe(who: &Principal, filter: &str, facts: &impl Facts) -> Re
         _ => false,
     };
     if granted { Ok(()) } else { Err(Status::FORBIDDEN) }
+}
+
+/// Whether a filter (with or without its `$share/{group}/`) is one for pushes to `who`.
+pub(crate) fn hears_pushes(who: &Principal, filter: &str) -> bool {
+    let plain = filter.strip_prefix("$share/").map_or(Some(filter), |shared| {
+        shared.split_once('/').map(|(_, plain)| plain)
+    });
+    let mut levels = plain.unwrap_or_default().split('/').skip(1);
+    levels.next() == Some(who.kind.as_str())
+        && levels.next() == Some(who.id.as_str())
+        && levels.next() == Some("down")
 }
 
 /// A live topic is shared with the users bound to its device and the applications that hear its owner.

@@ -42,7 +42,7 @@ impl Enforcer {
                         self.forget(&parked);
                     }
                 }
-                Consequence::EndQueue { .. } => {}
+                Consequence::EndQueue { principal, .. } => self.topics.forget_live(&principal),
                 Consequence::Unbound { user, .. } => self.recheck(&Principal::user(user)),
             }
         }

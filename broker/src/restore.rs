@@ -5,6 +5,7 @@ use irsp_session::Session;
 
 use crate::access;
 use crate::directory::Enforcer;
+use crate::sessions::backlog::Backlog;
 use crate::sessions::keeper::Done;
 use crate::sessions::kept::Bounds;
 use crate::sessions::mailbox::Mailbox;
@@ -57,6 +58,7 @@ fn put_back(enforcer: &Enforcer, session: Found, bounds: Bounds, moment: Moment)
     let parked = Parked {
         session: Session::durable(),
         mailbox,
+        backlog: Backlog::default(),
         expires: moment.instant_of(ends),
     };
     enforcer

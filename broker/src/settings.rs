@@ -66,6 +66,8 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Retained messages in all.
     pub retained_max: usize,
+    /// How long a client may take nothing of what waits for it before its connection is cut.
+    pub write_timeout: Duration,
     /// How long a publisher is held back for a slow subscriber before it is refused.
     pub stall_timeout: Duration,
 }

@@ -108,6 +108,10 @@ section! {
         /// shortest keep-alive in use, so that waiting is not taken for being gone.
         #[serde(with = "crate::duration")]
         pub stall_timeout: Duration = SECOND.saturating_mul(5),
+        /// How long a client may take nothing of what waits for it before its connection is cut. Longer than a phone is
+        /// without network in a tunnel, and whoever reads however slowly stays.
+        #[serde(with = "crate::duration")]
+        pub write_timeout: Duration = SECOND.saturating_mul(30),
         /// Retained messages in all. One per device and a few per application, with room.
         pub retained_max: u32 = 1_000_000,
         /// Topic aliases per connection, in each direction. Enough for a device's own topics; each is a table row.

@@ -171,6 +171,12 @@ impl Settings {
                 expiry_end,
             ),
             (
+                "mqtt.write_timeout",
+                self.mqtt.write_timeout,
+                Duration::from_millis(100),
+                second * 3_600,
+            ),
+            (
                 "mqtt.presence_grace",
                 self.mqtt.presence_grace,
                 Duration::ZERO,

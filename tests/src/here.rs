@@ -146,8 +146,8 @@ async fn serve(
 
 fn limits(setup: &Setup) -> Limits {
     Limits {
-        connections_max: 1_000,
-        connect_timeout: Duration::from_secs(5),
+        connections_max: setup.connections_max,
+        connect_timeout: setup.connect_timeout,
         packet_size_max: 1 << 20,
         receive_max: 256,
         inflight_max: 64,
@@ -159,7 +159,8 @@ fn limits(setup: &Setup) -> Limits {
         stored_messages_max: 100_000,
         stored_bytes_max: 1 << 30,
         subscriptions_max: setup.subscriptions_max,
-        retained_max: 1_000,
-        stall_timeout: Duration::from_secs(5),
+        retained_max: setup.retained_max,
+        write_timeout: setup.write_timeout,
+        stall_timeout: setup.stall_timeout,
     }
 }

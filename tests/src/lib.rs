@@ -11,6 +11,7 @@ mod here;
 mod pki;
 mod platform;
 mod processes;
+mod raw;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use api::{Answer, Api};
 pub use client::{Client, Connecting, Message, Version};
 pub use platform::{Doors, Platform, Setup};
 pub use processes::Layout;
+pub use raw::{Packet, Raw};
 
 /// How long anything may take before a story gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

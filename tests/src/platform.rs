@@ -36,6 +36,11 @@ pub struct Setup {
     pub presence_grace: Duration,
     pub queue_messages_max: usize,
     pub subscriptions_max: usize,
+    pub connect_timeout: Duration,
+    pub connections_max: usize,
+    pub retained_max: usize,
+    pub stall_timeout: Duration,
+    pub write_timeout: Duration,
     /// How long an orderly stop may take before what is left is cut.
     pub stop_deadline: Duration,
 }
@@ -46,6 +51,11 @@ impl Default for Setup {
             presence_grace: Duration::from_secs(30),
             queue_messages_max: 1_000,
             subscriptions_max: 100,
+            connect_timeout: Duration::from_secs(5),
+            connections_max: 1_000,
+            retained_max: 1_000,
+            stall_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(30),
             stop_deadline: Duration::from_secs(10),
         }
     }

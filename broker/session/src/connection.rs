@@ -247,6 +247,11 @@ impl Connection {
         self.inbound.unsettled() >= usize::from(self.limits.receive_max)
     }
 
+    /// The caller does not read at present: the client's silence says nothing.
+    pub fn excuse(&mut self) {
+        self.keep_alive.excuse();
+    }
+
     /// Publishes that wait to be settled. A caller that wants exactly-once across connections settles them
     /// before it takes the session.
     pub fn unsettled(&self) -> usize {

@@ -1,5 +1,6 @@
 //! What a connected client's packets do: uploads, pushes, answers, live messages and subscriptions.
 
+mod deliveries;
 mod live;
 mod pushes;
 mod stored;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use irsp_courier::Hop;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Channel, MessageKind, Principal, Server, Status, Topic};
-use irsp_session::{Action, CloseCause, Connection, Publish, PublishToken, QoS};
+use irsp_session::{Action, CloseCause, Connection, DropCause, Publish, PublishToken, QoS};
 use serde_json::json;
 
 pub(super) use self::live::Stalled;
@@ -21,7 +22,11 @@ use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use crate::access;
+use crate::sessions::backlog::Backlog;
 use crate::sessions::mailbox::{Mailbox, Tag};
+
+/// Payload bytes that wait behind a stalled publish before nothing further is read.
+const BEHIND_BYTES_MAX: usize = 1 << 20;
 
 /// One connected client and what it has under way.
 pub(super) struct Client<'e> {
@@ -32,11 +37,54 @@ pub(super) struct Client<'e> {
     /// What was given to the disk and is not yet settled, oldest first.
     pending: VecDeque<Pending>,
     stalled: Option<Stalled>,
+    /// What the client sent behind a stalled publish.
+    behind: Behind,
+    /// What the client's subscriptions are still to hear of what is retained.
+    backlog: Backlog,
+    /// SUBSCRIBEs that wait for the disk: their SUBACK comes before anything they hear.
+    subscribing: usize,
 }
 
 struct Pending {
     token: u64,
     waiting: Waiting,
+}
+
+/// Actions in the order of the client's packets.
+#[derive(Default)]
+struct Behind {
+    actions: VecDeque<Action>,
+    /// Of their payloads.
+    bytes: usize,
+}
+
+impl Behind {
+    fn push(&mut self, action: Action) {
+        self.bytes += payload_len(&action);
+        self.actions.push_back(action);
+    }
+
+    fn pop(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front()?;
+        self.bytes -= payload_len(&action);
+        if self.actions.is_empty() {
+            self.actions = VecDeque::new();
+        }
+        Some(action)
+    }
+}
+
+fn payload_len(action: &Action) -> usize {
+    match action {
+        Action::Publish { publish, .. } => publish.payload.len(),
+        Action::Subscribe { .. }
+        | Action::Unsubscribe { .. }
+        | Action::Delivered { .. }
+        | Action::Dropped { .. }
+        | Action::Received { .. }
+        | Action::Released { .. }
+        | Action::Close { .. } => 0,
+    }
 }
 
 /// A refusal and its reason for a person.
@@ -60,6 +108,7 @@ impl<'e> Client<'e> {
         principal: Principal,
         mailbox: Arc<Mailbox>,
         bus: Option<BusPort>,
+        backlog: Backlog,
     ) -> Client<'e> {
         Client {
             edge,
@@ -68,6 +117,9 @@ impl<'e> Client<'e> {
             bus,
             pending: VecDeque::new(),
             stalled: None,
+            behind: Behind::default(),
+            backlog,
+            subscribing: 0,
         }
     }
 
@@ -75,23 +127,74 @@ impl<'e> Client<'e> {
         self.stalled.as_ref()
     }
 
+    /// Whether more of the client can be taken: neither the disk nor a slow subscriber has too much of it.
+    pub(super) fn has_room(&self) -> bool {
+        let most = usize::from(self.edge.limits.receive_max);
+        self.pending.len() < most && self.behind.actions.len() < most && self.behind.bytes < BEHIND_BYTES_MAX
+    }
+
     /// How much of this client, of any QoS, waits for the disk.
     pub(super) fn pending_len(&self) -> usize {
         self.pending.len()
     }
 
-    /// How many it may have before nothing further is read.
-    pub(super) fn receive_max(&self) -> u16 {
-        self.edge.limits.receive_max
+    /// Gives a stalled publish up, and what waits behind it: none of it was acknowledged.
+    pub(super) fn give_up_stalled(&mut self) {
+        self.stalled = None;
+        self.behind = Behind::default();
     }
 
-    /// Does what the client's packet asks; returns why to close, if it asks for that.
-    pub(super) fn act(
-        &mut self,
-        connection: &mut Connection,
-        action: Action,
-        now: Instant,
-    ) -> Option<CloseCause> {
+    /// What the client's subscriptions are still to hear, for its next connection.
+    pub(super) fn into_backlog(self) -> Backlog {
+        self.backlog
+    }
+
+    /// Does what the client's packets ask, in their order; returns why to close, if they ask for that. Behind a stalled
+    /// publish only what answers our own deliveries is done at once. What waits there when the connection ends was
+    /// never acknowledged, and is given up with it.
+    pub(super) fn act_on_all(&mut self, connection: &mut Connection, now: Instant) -> Option<CloseCause> {
+        loop {
+            while self.stalled.is_none()
+                && let Some(action) = self.behind.pop()
+            {
+                self.act(connection, action, now);
+            }
+            let action = connection.poll()?;
+            let answers = matches!(
+                action,
+                Action::Delivered { .. }
+                    | Action::Dropped { .. }
+                    | Action::Received { .. }
+                    | Action::Released { .. }
+                    | Action::Close { .. }
+            );
+            if self.stalled.is_some() && !answers {
+                self.behind.push(action);
+            } else if let Some(cause) = self.act(connection, action, now) {
+                return Some(cause);
+            }
+        }
+    }
+
+    /// After the end: only what the client said to our deliveries counts, and why it ended.
+    pub(super) fn act_on_answers(&mut self, connection: &mut Connection) -> Option<CloseCause> {
+        let mut closed = None;
+        while let Some(action) = connection.poll() {
+            match action {
+                Action::Delivered { tag, reason } => self.answer(tag, reason),
+                Action::Dropped { tag, cause } => self.drop_delivery(tag, cause),
+                Action::Close { cause } => closed = closed.or(Some(cause)),
+                Action::Publish { .. }
+                | Action::Subscribe { .. }
+                | Action::Unsubscribe { .. }
+                | Action::Received { .. }
+                | Action::Released { .. } => {}
+            }
+        }
+        closed
+    }
+
+    fn act(&mut self, connection: &mut Connection, action: Action, now: Instant) -> Option<CloseCause> {
         match action {
             Action::Publish { token, publish } => self.publish(connection, token, publish, now),
             Action::Subscribe {
@@ -99,26 +202,33 @@ impl<'e> Client<'e> {
                 filters,
                 subscription_id,
             } => {
-                self.subscribe(connection, token, &filters, subscription_id, now);
+                self.subscribe(connection, token, &filters, subscription_id);
             }
             Action::Unsubscribe { token, filters } => self.unsubscribe(connection, token, filters),
-            Action::Delivered { tag, reason } => match Tag::of(tag) {
-                Tag::Push(push) => self.delivered(push, reason),
-                Tag::Stored(seq) => self.done_with(seq),
-            },
-            Action::Dropped { tag, cause } => {
-                tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
-                match tag.map(Tag::of) {
-                    Some(Tag::Push(push)) => self.dropped(push, cause),
-                    Some(Tag::Stored(seq)) => self.done_with(seq),
-                    None => {}
-                }
-            }
+            Action::Delivered { tag, reason } => self.answer(tag, reason),
+            Action::Dropped { tag, cause } => self.drop_delivery(tag, cause),
             Action::Received { packet_id, tag } => self.received(connection, packet_id, tag),
             Action::Released { packet_id } => self.released(connection, packet_id),
             Action::Close { cause } => return Some(cause),
         }
         None
+    }
+
+    /// What the client said to a tagged delivery.
+    fn answer(&mut self, tag: u64, reason: u8) {
+        match Tag::of(tag) {
+            Tag::Push(push) => self.delivered(push, reason),
+            Tag::Stored(seq) => self.done_with(seq),
+        }
+    }
+
+    fn drop_delivery(&mut self, tag: Option<u64>, cause: DropCause) {
+        tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
+        match tag.map(Tag::of) {
+            Some(Tag::Push(push)) => self.dropped(push, cause),
+            Some(Tag::Stored(seq)) => self.done_with(seq),
+            None => {}
+        }
     }
 
     fn publish(&mut self, connection: &mut Connection, token: PublishToken, publish: Publish, now: Instant) {
@@ -258,7 +368,7 @@ impl<'e> Client<'e> {
         let body =
             json!({ "topic": &*publish.topic, "code": status, "name": status.name(), "detail": detail });
         self.edge.enforcer.topics.tell_status(&self.principal, &body);
-        self.deliver(connection, connection.queue_room(), now);
+        self.deliver_mail(connection, connection.queue_room(), usize::MAX, now);
         let forbidden = matches!(
             *status,
             Status::FORBIDDEN | Status::WRONG_DOMAIN | Status::NOT_FOUND | Status::DELETED
@@ -268,15 +378,5 @@ impl<'e> Client<'e> {
         } else {
             connection.settle(token, status.puback_reason(), Some(detail));
         }
-    }
-
-    /// Moves waiting deliveries into the connection.
-    pub(super) fn deliver(&self, connection: &mut Connection, max: usize, now: Instant) -> usize {
-        let mut deliveries = Vec::new();
-        self.mailbox.take_deliveries(max, &mut deliveries);
-        deliveries
-            .iter()
-            .for_each(|delivery| connection.deliver(delivery, now));
-        deliveries.len()
     }
 }

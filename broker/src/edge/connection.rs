@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use irsp_protocol::presence::Reason;
-use irsp_protocol::{Kind, Principal};
+use irsp_protocol::{Kind, Principal, Status};
 use irsp_session::{Connect, Handshake, Limits, Progress};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
@@ -23,7 +24,7 @@ use super::will::{granted_will, publish_will};
 use super::wire::Wire;
 use crate::presence::Event;
 use crate::sessions::SessionKey;
-use crate::sessions::mailbox::Mailbox;
+use crate::sessions::mailbox::{End, Mailbox};
 
 /// How long a client may take to read the last packet before its connection is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
     let deadline = (began + edge.limits.connect_timeout).into();
     let arrival = async {
         let opened = transport.open(socket, &edge.domain).await?;
-        let mut wire = Wire::new(opened.stream);
+        let mut wire = Wire::new(opened.stream, opened.sent);
         let is_server = opened
             .certificate
             .as_ref()
@@ -47,7 +48,12 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
         let greeted = greet(&mut wire, limits, began).await?;
         Ok::<_, io::Error>((wire, greeted, opened.certificate))
     };
-    let (mut wire, greeted, certificate) = match timeout_at(deadline, arrival).await {
+    // Whoever has not said CONNECT when the server stops has nothing to be told.
+    let arrival = edge.stop.run_until_cancelled(timeout_at(deadline, arrival));
+    let Some(arrived) = arrival.await else {
+        return;
+    };
+    let (mut wire, greeted, certificate) = match arrived {
         Ok(Ok(arrived)) => arrived,
         Ok(Err(error)) => return tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT"),
         Err(_) => return tracing::debug!(%peer, listener = transport.name(), "no CONNECT in time"),
@@ -131,6 +137,10 @@ async fn admit(
     let mut resumed = resume(edge, &identity, &mut held, &connect);
     let mailbox = Arc::clone(&resumed.mailbox);
     held.occupy(&mailbox);
+    if edge.stop.is_cancelled() {
+        // The order to everyone may have come before this connection could hear it.
+        mailbox.end(End::Stopping);
+    }
     // What changed while we waited for the session counts: from here on a change finds the mailbox.
     if let Err(status) = identify() {
         tracing::info!(%peer, %principal, %status, "login refused after its rights changed");
@@ -154,27 +164,36 @@ async fn admit(
             .extend_from_slice(&handshake.refuse(&login::refusal(status)));
         return resumed.put_back(edge, held);
     }
-    let Resumed { session, present, .. } = resumed;
+    let Resumed {
+        session,
+        backlog,
+        present,
+        ..
+    } = resumed;
     tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
     let has_presence = matches!(principal.kind, Kind::Device | Kind::User);
     let now = Instant::now();
     let mut connection = handshake.accept(&connect, session, present, assigned, now);
-    let mut client = Client::new(edge, principal.clone(), Arc::clone(&mailbox), bus);
+    let mut client = Client::new(edge, principal.clone(), Arc::clone(&mailbox), bus, backlog);
     if has_presence {
         report(edge, Event::Begun(principal.clone())).await;
     }
-    if client.is_listening() {
+    if mailbox.hears_pushes() {
         client.listens();
     }
-    let ending = run(wire, &mut connection, &mut client, &mailbox).await;
+    tell_missed(edge, &mailbox);
+    let write_timeout = edge.limits.write_timeout;
+    let ending = run(wire, &mut connection, &mut client, &mailbox, write_timeout).await;
     tracing::info!(%peer, %principal, reason = ?ending.reason, "disconnected");
     // What the client gave us is settled before the session is left to its next connection, so that a QoS 2 message
     // that was taken is not taken again when it is repeated [MQTT-4.3.3-10].
     let _ = timeout(FAREWELL, settle_rest(&mut connection, &mut client, &mailbox)).await;
     connection.write_into(wire.output());
-    drop(client);
+    let backlog = client.into_backlog();
     let expiry = ending.session_expiry.unwrap_or(connect.session_expiry);
-    leave(edge, &principal, &mailbox);
+    // This session no longer takes pushes.
+    mailbox.disconnect();
+    edge.stops_listening(&principal);
     if ending.publishes_will
         && let Some(will) = connect.will
     {
@@ -184,11 +203,17 @@ async fn admit(
     if has_presence && ending.reason != Reason::ServerStopped {
         report(edge, Event::Ended(principal, ending.reason)).await;
     }
-    if expiry.is_zero() || ending.reason == Reason::Revoked {
+    if expiry.is_zero() || mailbox.is_revoked() {
         edge.enforcer.forget(&mailbox);
         held.vacate(&mailbox);
     } else {
-        resume::park(edge, held, connection.into_session(), mailbox, expiry);
+        let left = resume::Leaving {
+            session: connection.into_session(),
+            mailbox,
+            backlog,
+            expiry,
+        };
+        resume::park(edge, held, left);
     }
 }
 
@@ -199,14 +224,18 @@ fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<BusPort>, crate::
     }
 }
 
-/// This session no longer takes pushes; the courier keeps them unless another session of the principal does.
-fn leave(edge: &Edge, principal: &Principal, mailbox: &Arc<Mailbox>) {
-    mailbox.disconnect();
-    let sessions = edge.enforcer.sessions.mailboxes(principal);
-    if !sessions.iter().any(|session| session.is_connected()) {
-        edge.courier
-            .absent(&irsp_courier::Hop::Principal(principal.clone()));
+/// Says how much a session has missed while it was away, in the log and on the status topic.
+fn tell_missed(edge: &Edge, mailbox: &Mailbox) {
+    let missed = mailbox.take_missed();
+    if missed == 0 {
+        return;
     }
+    let owner = mailbox.owner();
+    tracing::info!(%owner, missed, "messages found no room while the session was away");
+    let status = Status::QUEUE_FULL;
+    let detail = format!("{missed} messages found no room while the session was away");
+    let body = json!({ "code": status, "name": status.name(), "detail": detail });
+    edge.enforcer.topics.tell_session(mailbox, &body);
 }
 
 async fn report(edge: &Edge, event: Event) {

@@ -3,19 +3,19 @@
 use std::time::{Duration, Instant};
 
 use irsp_session::Connection;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::client::Client;
 use super::ending::Ending;
 use super::wire::Wire;
-use crate::sessions::mailbox::Mailbox;
+use crate::sessions::mailbox::{End, Mailbox};
 
-/// Deliveries given to a connection at once, so that reading and delivering take turns.
-const DELIVERIES_PER_TURN: usize = 256;
-/// Bytes that wait to be written before no further deliveries are taken.
-const OUTPUT_HIGH: usize = 64 << 10;
 /// Bytes that wait to be written before nothing further is read from a client that does not read.
 const OUTPUT_MAX: usize = 1 << 20;
+/// Bytes read from a client that takes nothing more: what it said last counts.
+const LAST_WORDS_MAX: usize = 8 << 20;
+/// How long to wait for them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Moves bytes, mail and time until the connection ends.
 pub(super) async fn run(
@@ -23,64 +23,75 @@ pub(super) async fn run(
     connection: &mut Connection,
     client: &mut Client<'_>,
     mailbox: &Mailbox,
+    write_timeout: Duration,
 ) -> Ending {
     let mut settled = Vec::new();
     let mut ordered = None;
-    let timer = sleep_until(wake_at(connection));
+    let timer = sleep_until(wake_at(connection, wire, write_timeout));
     tokio::pin!(timer);
     loop {
         let now = Instant::now();
         if let Some(end) = mailbox.take_orders(&mut settled) {
-            ordered = Some(end);
+            ordered = ordered.or(Some(end));
+            client.give_up_stalled();
             connection.disconnect(end.reason_code(), None);
         }
         for result in settled.drain(..) {
             client.settled(connection, result, now);
         }
         client.retry_stalled(connection, now);
-        let mut more = false;
-        while client.stalled().is_none()
-            && let Some(action) = connection.poll()
-        {
-            if let Some(cause) = client.act(connection, action, now) {
-                connection.write_into(wire.output());
-                return Ending::closed(&cause, ordered);
-            }
+        let closed = if ordered == Some(End::Revoked) {
+            client.act_on_answers(connection)
+        } else {
+            client.act_on_all(connection, now)
+        };
+        if let Some(cause) = closed {
+            connection.write_into(wire.output());
+            return Ending::closed(&cause, ordered);
         }
-        if connection.window_open() && wire.output().len() < OUTPUT_HIGH {
-            more = client.deliver(connection, DELIVERIES_PER_TURN, now) == DELIVERIES_PER_TURN;
-        }
+        let more = client.deliver(connection, wire.output().len(), now);
         connection.write_into(wire.output());
-        let reads = !connection.paused()
-            && client.stalled().is_none()
-            && client.pending_len() < usize::from(client.receive_max())
-            && wire.output().len() < OUTPUT_MAX;
+        let reads = !connection.paused() && client.has_room() && wire.output().len() < OUTPUT_MAX;
+        if !reads {
+            connection.excuse();
+        }
+        // From a write on the timer looks at least this often whether the client takes anything.
+        if !wire.output().is_empty() && timer.deadline() > (now + write_timeout).into() {
+            timer.as_mut().reset((now + write_timeout).into());
+        }
         let input = |bytes: &[u8]| connection.input(bytes, Instant::now());
         let moved = tokio::select! {
             moved = wire.drive(reads, more, input) => moved,
             () = mailbox.arrived() => Ok(()),
             () = room(client) => Ok(()),
             () = &mut timer => {
-                connection.timeout(Instant::now());
-                timer.as_mut().reset(wake_at(connection));
+                let now = Instant::now();
+                if wire.is_stuck(now, write_timeout) {
+                    wire.give_up();
+                    return Ending::lost_or(ordered);
+                }
+                connection.timeout(now);
+                timer.as_mut().reset(wake_at(connection, wire, write_timeout));
                 Ok(())
             }
         };
         if moved.is_err() {
-            return match ordered {
-                Some(end) => Ending {
-                    reason: end.presence_reason(),
-                    ..Ending::lost()
-                },
-                None => Ending::lost(),
+            // A client that said DISCONNECT and closed is not lost, even if we noticed first that we cannot write.
+            let input = |bytes: &[u8]| connection.input(bytes, Instant::now());
+            let _ = timeout(LAST_WORDS, wire.read_rest(LAST_WORDS_MAX, input)).await;
+            return match client.act_on_all(connection, Instant::now()) {
+                Some(cause) => Ending::closed(&cause, ordered),
+                None => Ending::lost_or(ordered),
             };
         }
     }
 }
 
-/// Waits until the courier has settled everything this connection gave it.
+/// Waits until the courier has settled everything this connection gave it. What the client said to our deliveries before
+/// it ended counts too. An order to end comes too late, but that the session was revoked stays known to its mailbox.
 pub(super) async fn settle_rest(connection: &mut Connection, client: &mut Client<'_>, mailbox: &Mailbox) {
     let mut settled = Vec::new();
+    client.act_on_answers(connection);
     while client.pending_len() > 0 {
         mailbox.take_orders(&mut settled);
         for result in settled.drain(..) {
@@ -101,15 +112,16 @@ async fn room(client: &Client<'_>) {
     tokio::pin!(room);
     room.as_mut().enable();
     // A slow subscriber that is gone or has room meanwhile tells nobody: look before waiting.
-    if stalled.slow.is_full() && stalled.slow.is_connected() {
+    if !stalled.has_room() {
         let _ = timeout_at(stalled.until.into(), room).await;
     }
 }
 
 /// When to look at the connection's deadlines again. Deadlines move with every packet, the timer does not: it looks
 /// and is set anew.
-fn wake_at(connection: &Connection) -> tokio::time::Instant {
-    match connection.deadline() {
+fn wake_at(connection: &Connection, wire: &Wire, write_timeout: Duration) -> tokio::time::Instant {
+    let stuck = wire.waits_since().map(|since| since + write_timeout);
+    match connection.deadline().into_iter().chain(stuck).min() {
         Some(deadline) => deadline.into(),
         None => tokio::time::Instant::now() + Duration::from_secs(24 * 3600),
     }

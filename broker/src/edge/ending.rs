@@ -16,11 +16,22 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) fn lost() -> Ending {
+    fn lost() -> Ending {
         Ending {
             reason: Reason::ConnectionLost,
             publishes_will: true,
             session_expiry: None,
+        }
+    }
+
+    /// Without a word of the client; on an order, what was ordered.
+    pub(super) fn lost_or(ordered: Option<End>) -> Ending {
+        match ordered {
+            Some(end) => Ending {
+                reason: end.presence_reason(),
+                ..Ending::lost()
+            },
+            None => Ending::lost(),
         }
     }
 

@@ -9,6 +9,7 @@ mod envelope;
 mod listener;
 mod login;
 mod resume;
+mod sent;
 mod tls;
 mod transport;
 mod websocket;
@@ -18,8 +19,8 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use irsp_courier::Courier;
-use irsp_protocol::Domain;
+use irsp_courier::{Courier, Hop};
+use irsp_protocol::{Domain, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,4 +47,20 @@ pub(crate) struct Edge {
     pub(crate) bus: Bus,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+}
+
+impl Edge {
+    /// A session of the principal hears no pushes any more: the courier keeps them, unless another session hears them.
+    fn stops_listening(&self, principal: &Principal) {
+        let sessions = &self.enforcer.sessions;
+        if sessions.hear_pushes(principal) {
+            return;
+        }
+        let hop = Hop::Principal(principal.clone());
+        self.courier.absent(&hop);
+        // One that began to hear them meanwhile may have said so before us.
+        if sessions.hear_pushes(principal) {
+            self.courier.present(hop);
+        }
+    }
 }

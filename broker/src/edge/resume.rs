@@ -10,6 +10,7 @@ use irsp_session::{Connect, Session};
 use super::Edge;
 use super::login::Identity;
 use crate::access;
+use crate::sessions::backlog::Backlog;
 use crate::sessions::kept::Unread;
 use crate::sessions::mailbox::{Mailbox, stored_seq, stored_tag};
 use crate::sessions::{Held, Parked, SessionKey};
@@ -24,6 +25,7 @@ const SERVER_QUEUE: usize = 1024;
 pub(super) struct Resumed {
     pub(super) session: Session,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) backlog: Backlog,
     /// Whether an earlier connection left it.
     pub(super) present: bool,
     expires: Instant,
@@ -40,6 +42,7 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
             return Resumed {
                 session: parked.session,
                 mailbox: parked.mailbox,
+                backlog: parked.backlog,
                 present: true,
                 expires: parked.expires,
                 replaced: None,
@@ -68,6 +71,7 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
     Resumed {
         session,
         mailbox,
+        backlog: Backlog::default(),
         present: false,
         expires: now,
         replaced,
@@ -139,13 +143,28 @@ impl Resumed {
         held.park(Parked {
             session: self.session,
             mailbox: self.mailbox,
+            backlog: self.backlog,
             expires: self.expires,
         });
     }
 }
 
+/// A session whose connection has ended.
+pub(super) struct Leaving {
+    pub(super) session: Session,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) backlog: Backlog,
+    pub(super) expiry: Duration,
+}
+
 /// Leaves a session for its next connection. Of a durable one, what was never sent stays on disk only.
-pub(super) fn park(edge: &Edge, held: Held, mut session: Session, mailbox: Arc<Mailbox>, expiry: Duration) {
+pub(super) fn park(edge: &Edge, held: Held, left: Leaving) {
+    let Leaving {
+        mut session,
+        mailbox,
+        backlog,
+        expiry,
+    } = left;
     if let Some(id) = mailbox.session() {
         let waiting = session.waiting().find_map(stored_seq);
         session.retain_queued(|delivery| stored_seq(delivery).is_none());
@@ -159,6 +178,7 @@ pub(super) fn park(edge: &Edge, held: Held, mut session: Session, mailbox: Arc<M
     held.park(Parked {
         session,
         mailbox,
+        backlog,
         expires: Instant::now() + expiry,
     });
 }

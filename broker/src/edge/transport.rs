@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::sent::{Counted, Sent};
 use super::{tls, websocket};
 
 /// What a listener speaks below MQTT.
@@ -28,6 +29,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Opened {
     pub(super) stream: Box<dyn Stream>,
     pub(super) certificate: Option<Principal>,
+    /// What the socket below has taken.
+    pub(super) sent: Sent,
 }
 
 impl Transport {
@@ -44,10 +47,12 @@ impl Transport {
     pub(super) async fn open(&self, socket: TcpStream, domain: &Domain) -> io::Result<Opened> {
         // Small packets are sent when they are written, not when Nagle's timer allows.
         socket.set_nodelay(true)?;
+        let (socket, sent) = Counted::new(socket);
         match &self.tls {
             None => Ok(Opened {
                 stream: self.upgrade(socket).await?,
                 certificate: None,
+                sent,
             }),
             Some(config) => {
                 let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
@@ -56,6 +61,7 @@ impl Transport {
                 Ok(Opened {
                     stream: self.upgrade(stream).await?,
                     certificate,
+                    sent,
                 })
             }
         }

@@ -5,10 +5,12 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
 
+use super::sent::Sent;
 use super::transport::Stream;
 
 /// Most bytes read at once.
@@ -25,15 +27,42 @@ pub(super) struct Wire {
     output: BytesMut,
     /// Written to the stream, but perhaps still in its own buffer.
     unflushed: bool,
+    /// Bytes the socket has taken.
+    sent: Sent,
+    /// Bytes it had taken when it was last found to keep some waiting, and since when it has taken no more.
+    stuck: Option<(u64, Instant)>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Wire {
+    pub(super) fn new(stream: Box<dyn Stream>, sent: Sent) -> Wire {
         Wire {
             stream,
             output: BytesMut::new(),
             unflushed: false,
+            sent,
+            stuck: None,
         }
+    }
+
+    /// Whether bytes have waited for `patience` and the socket took none of them. Looks each time it is asked.
+    pub(super) fn is_stuck(&mut self, now: Instant, patience: Duration) -> bool {
+        let sent = self.sent.count();
+        let waits = self.unflushed || !self.output.is_empty();
+        self.stuck = match self.stuck {
+            Some((seen, since)) if waits && seen == sent => Some((seen, since)),
+            _ => waits.then_some((sent, now)),
+        };
+        self.stuck.is_some_and(|(_, since)| now >= since + patience)
+    }
+
+    /// Since when bytes wait, as far as `is_stuck` has looked.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.stuck.map(|(_, since)| since)
+    }
+
+    /// Forgets what waits: nobody takes it.
+    pub(super) fn give_up(&mut self) {
+        self.output = BytesMut::new();
     }
 
     /// What is appended here is written by `drive` and `finish`.
@@ -44,6 +73,20 @@ impl Wire {
     /// Reads once. The end of the stream is an error.
     pub(super) async fn read(&mut self, mut input: impl FnMut(&[u8])) -> io::Result<()> {
         poll_fn(|cx| self.poll_read(cx, &mut input)).await
+    }
+
+    /// Reads until the stream has ended, or `max` bytes were read.
+    pub(super) async fn read_rest(&mut self, max: usize, mut input: impl FnMut(&[u8])) {
+        let mut count = 0;
+        while count < max {
+            let read = self.read(|bytes| {
+                count += bytes.len();
+                input(bytes);
+            });
+            if read.await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Writes what waits; completes when there is room to write more, or when bytes were read (if `reads`). With `once`

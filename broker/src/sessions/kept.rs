@@ -19,6 +19,16 @@ pub(crate) struct Bounds {
     pub(crate) bytes_max: u64,
 }
 
+impl Bounds {
+    /// So many times these bounds.
+    pub(super) fn times(self, times: u64) -> Bounds {
+        Bounds {
+            messages_max: self.messages_max.saturating_mul(times),
+            bytes_max: self.bytes_max.saturating_mul(times),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     messages: u64,

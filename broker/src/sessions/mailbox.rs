@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::kept::{Bounds, Kept, Unread};
+use crate::access;
 use crate::store::session::{Queued, SessionId};
 
 /// A publish of this client is settled: on disk, or refused.
@@ -91,6 +92,9 @@ impl End {
     }
 }
 
+/// How much more of what it observes a session may hold while it catches up, in times of the usual bound.
+const CATCHING_UP_FACTOR: usize = 8;
+
 /// A session's mailbox.
 pub(crate) struct Mailbox {
     owner: Principal,
@@ -110,6 +114,12 @@ struct Contents {
     deliveries: VecDeque<Delivery>,
     settled: Vec<Settled>,
     end: Option<End>,
+    /// The session was ended for good: no connection goes on with it.
+    revoked: bool,
+    /// Messages for the session that found no room while it was away.
+    missed: u64,
+    /// The session reads what waited for it, or what was retained before its subscriptions: it may hold more meanwhile.
+    catching_up: bool,
     /// Filters this session is subscribed to, as the client wrote them.
     filters: Vec<ByteString>,
     /// Pushes given to the session and not yet acknowledged by its client, by the tag of the delivery.
@@ -168,9 +178,17 @@ impl Mailbox {
         self.connected.load(Ordering::Acquire)
     }
 
+    /// Whether the session was ended for good.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.contents().revoked
+    }
+
     /// A connection takes the mailbox. An order that its predecessor did not live to hear is not for it.
     pub(crate) fn connect(&self) {
-        self.contents().end = None;
+        let mut contents = self.contents();
+        contents.end = None;
+        contents.catching_up = !contents.deliveries.is_empty() || contents.kept.is_full(self.bounds);
+        drop(contents);
         self.connected.store(true, Ordering::Release);
     }
 
@@ -262,6 +280,23 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
+    /// Whether an observer cannot follow. One that has just come back, or reads what is retained, is given more time.
+    pub(crate) fn is_overrun(&self) -> bool {
+        let contents = self.contents();
+        let times = if contents.catching_up {
+            CATCHING_UP_FACTOR
+        } else {
+            1
+        };
+        contents.deliveries.len() >= self.deliveries_max.saturating_mul(times)
+            || (self.session.is_some() && contents.kept.is_full(self.bounds.times(times as u64)))
+    }
+
+    /// What arrives now waits until the session has read what is retained.
+    pub(crate) fn catches_up(&self) {
+        self.contents().catching_up = true;
+    }
+
     /// Adds a delivery. A few publishers at once may pass the bound by one each.
     pub(crate) fn deliver(&self, delivery: Delivery) {
         self.contents().deliveries.push_back(delivery);
@@ -287,7 +322,10 @@ impl Mailbox {
 
     /// Orders the connection to end; the first order counts.
     pub(crate) fn end(&self, end: End) {
-        self.contents().end.get_or_insert(end);
+        let mut contents = self.contents();
+        contents.end.get_or_insert(end);
+        contents.revoked |= end == End::Revoked;
+        drop(contents);
         self.arrived.notify_one();
     }
 
@@ -298,20 +336,41 @@ impl Mailbox {
         contents.end.take()
     }
 
-    /// Takes the oldest deliveries, at most `max`.
-    pub(crate) fn take_deliveries(&self, max: usize, into: &mut Vec<Delivery>) {
+    /// Takes the oldest deliveries: at most `max`, and no further one once they have `bytes_max` bytes of payload.
+    /// `true` if that kept some back.
+    pub(crate) fn take_deliveries(&self, max: usize, bytes_max: usize, into: &mut Vec<Delivery>) -> bool {
         let mut contents = self.contents();
         let was_full = contents.deliveries.len() >= self.deliveries_max;
-        let count = contents.deliveries.len().min(max);
-        into.extend(contents.deliveries.drain(..count));
-        if contents.deliveries.is_empty() {
+        let (mut count, mut bytes) = (0, 0);
+        while count < max
+            && bytes < bytes_max
+            && let Some(delivery) = contents.deliveries.pop_front()
+        {
+            count += 1;
+            bytes += delivery.publish.payload.len();
+            into.push(delivery);
+        }
+        let more = !contents.deliveries.is_empty();
+        if !more {
             // An idle session holds no buffer.
             contents.deliveries = VecDeque::new();
+            contents.catching_up = contents.catching_up && contents.kept.is_full(self.bounds);
         }
         drop(contents);
         if was_full && count > 0 {
             self.room.notify_waiters();
         }
+        more
+    }
+
+    /// Counts a message that found no room while the session was away.
+    pub(crate) fn miss(&self) {
+        self.contents().missed += 1;
+    }
+
+    /// How many messages found no room while the session was away; told once.
+    pub(crate) fn take_missed(&self) -> u64 {
+        std::mem::take(&mut self.contents().missed)
     }
 
     /// Completes when something has arrived since it was last waited for.
@@ -338,6 +397,15 @@ impl Mailbox {
 
     pub(crate) fn filters(&self) -> Vec<ByteString> {
         self.contents().filters.clone()
+    }
+
+    /// Whether the session is subscribed to pushes to its owner.
+    pub(crate) fn hears_pushes(&self) -> bool {
+        let contents = self.contents();
+        contents
+            .filters
+            .iter()
+            .any(|filter| access::hears_pushes(&self.owner, filter))
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {

@@ -4,11 +4,12 @@
 //! A connection holds its session's slot locked for as long as it lives. Whoever connects next orders it to end and
 //! waits for the lock, so there are never two connections of one session, and state passes from one to the other.
 
+pub(crate) mod backlog;
 pub(crate) mod keeper;
 pub(crate) mod kept;
 pub(crate) mod mailbox;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -18,10 +19,11 @@ use irsp_protocol::{Kind, Principal};
 use irsp_session::Session;
 use tokio::sync::OwnedMutexGuard;
 
+use self::backlog::Backlog;
 use self::mailbox::{End, Mailbox};
 
-/// Names a session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Names a session. Ordered by principal first, so that a principal's sessions stand together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionKey {
     pub(crate) principal: Principal,
     /// `None` for devices: a device has one session.
@@ -49,6 +51,7 @@ impl SessionKey {
 pub(crate) struct Parked {
     pub(crate) session: Session,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) backlog: Backlog,
     /// After this the session is gone [MQTT-3.1.2-23].
     pub(crate) expires: Instant,
 }
@@ -56,7 +59,7 @@ pub(crate) struct Parked {
 /// All sessions, connected or parked.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    slots: Mutex<HashMap<SessionKey, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<SessionKey, Arc<Slot>>>,
 }
 
 #[derive(Debug, Default)]
@@ -102,38 +105,40 @@ impl Sessions {
 
     /// Orders every connection of a principal to end, and forgets its parked sessions.
     pub(crate) fn end_all(&self, principal: &Principal, end: End) -> Vec<Arc<Mailbox>> {
+        let mut slots = self.slots();
+        let keys: Vec<SessionKey> = of(&slots, principal).map(|(key, _)| key.clone()).collect();
         let mut parked = Vec::new();
-        for mailbox in self.mailboxes(principal) {
-            if mailbox.is_connected() {
+        for key in keys {
+            let Some(slot) = slots.get(&key) else { continue };
+            if let Some(mailbox) = slot.current().as_ref() {
+                // Whoever is about to leave this session or to take it over finds the order in the mailbox.
                 mailbox.end(end);
-            } else {
-                parked.push(mailbox);
+                if !mailbox.is_connected() {
+                    parked.push(Arc::clone(mailbox));
+                }
+            }
+            if !slot.is_wanted() {
+                slots.remove(&key);
             }
         }
-        self.slots()
-            .retain(|key, slot| key.principal != *principal || slot.is_wanted());
         parked
     }
 
     /// The mailboxes of a principal's sessions, connected or parked.
     pub(crate) fn mailboxes(&self, principal: &Principal) -> Vec<Arc<Mailbox>> {
-        let slots = self.slots();
-        if principal.kind == Kind::Device {
-            let key = SessionKey {
-                principal: principal.clone(),
-                client_id: None,
-            };
-            return slots
-                .get(&key)
-                .and_then(|slot| slot.current().clone())
-                .into_iter()
-                .collect();
-        }
-        slots
-            .iter()
-            .filter(|(key, _)| key.principal == *principal)
+        of(&self.slots(), principal)
             .filter_map(|(_, slot)| slot.current().clone())
             .collect()
+    }
+
+    /// Whether a connected session of the principal hears its pushes.
+    pub(crate) fn hear_pushes(&self, principal: &Principal) -> bool {
+        of(&self.slots(), principal).any(|(_, slot)| {
+            let current = slot.current();
+            current
+                .as_ref()
+                .is_some_and(|mailbox| mailbox.is_connected() && mailbox.hears_pushes())
+        })
     }
 
     /// Orders every connection to end.
@@ -164,9 +169,24 @@ impl Sessions {
         gone
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<SessionKey, Arc<Slot>>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<SessionKey, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The slots of one principal.
+fn of<'s>(
+    slots: &'s BTreeMap<SessionKey, Arc<Slot>>,
+    principal: &Principal,
+) -> impl Iterator<Item = (&'s SessionKey, &'s Arc<Slot>)> {
+    let first = SessionKey {
+        principal: principal.clone(),
+        client_id: None,
+    };
+    let principal = principal.clone();
+    slots
+        .range(first..)
+        .take_while(move |(key, _)| key.principal == principal)
 }
 
 impl Slot {
@@ -181,15 +201,19 @@ impl Slot {
 }
 
 impl Held {
-    /// What the last connection left, if it has not expired.
+    /// What the last connection left, unless the session was revoked since.
     pub(crate) fn take_parked(&mut self) -> Option<Parked> {
-        self.state.take()
+        self.state.take().filter(|parked| !parked.mailbox.is_revoked())
     }
 
     /// From now on this connection's mailbox is the session's.
     pub(crate) fn occupy(&self, mailbox: &Arc<Mailbox>) {
-        *self.slot.current() = Some(Arc::clone(mailbox));
+        // Whoever asks for the session counts itself first and looks at `current` then. So if it looks before this
+        // lock, its count is seen below; if after, it finds a connected mailbox and orders it to end.
+        let mut current = self.slot.current();
         mailbox.connect();
+        *current = Some(Arc::clone(mailbox));
+        drop(current);
         if !self.is_latest() {
             // Somebody asked between our turn and this line, and found the mailbox before ours.
             mailbox.end(End::TakenOver);
@@ -212,3 +236,6 @@ impl Held {
         self.slot.asked.load(Ordering::Acquire) == self.ticket
     }
 }
+
+#[cfg(test)]
+mod tests;

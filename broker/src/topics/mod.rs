@@ -11,7 +11,8 @@
 mod index;
 mod retained;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -25,6 +26,7 @@ use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, S
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
+use crate::sessions::backlog::CatchUp;
 use crate::sessions::keeper::{Done, Keeper, Put};
 use crate::sessions::mailbox::{End, Mailbox};
 
@@ -110,12 +112,22 @@ impl Topics {
         }
     }
 
-    /// What a new subscription hears at once [MQTT-3.8.4-4].
-    pub(crate) fn retained(&self, plain: &str, now: Instant) -> Vec<Arc<Publish>> {
-        self.retained
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .matching(plain, now)
+    /// What a subscription that has just begun is to hear of what is retained [MQTT-3.8.4-4].
+    pub(crate) fn catch_up(&self, wanted: &SubscribeFilter, id: Option<u32>) -> CatchUp {
+        CatchUp {
+            filter: wanted.filter.clone(),
+            qos: wanted.qos,
+            id,
+            until: self.retained().count(),
+            after: None,
+            at_end: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Reads on for a subscription that is not at the end.
+    pub(crate) fn read_retained(&self, reader: &mut CatchUp, now: Instant) {
+        self.retained().read(reader, now);
     }
 
     /// Keeps a retained message.
@@ -124,6 +136,15 @@ impl Topics {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .keep(publish)
+    }
+
+    /// Forgets what is retained on the live topics of a principal that is gone.
+    pub(crate) fn forget_live(&self, owner: &Principal) {
+        let below = format!("v1/{owner}/live/");
+        self.retained
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget_below(&below);
     }
 
     /// Gives a publish to every subscriber, or to none and says why. Who is away keeps it if it fits. Durable sessions
@@ -146,6 +167,8 @@ impl Topics {
             let kept = hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected();
             if kept || !hearer.mailbox.is_full() {
                 hearer.give(publish, &mut durable);
+            } else {
+                hearer.miss(publish);
             }
         }
         Ok(durable)
@@ -156,11 +179,18 @@ impl Topics {
     pub(crate) fn observe(&self, publish: &Arc<Publish>) -> Durable {
         let mut durable = Durable::new();
         for hearer in self.hearers(&publish.topic, None) {
-            let full = hearer.mailbox.is_full() || (hearer.stores(publish) && !self.keeper.has_room());
-            if !full {
+            let present = hearer.mailbox.is_connected();
+            let full = if present {
+                hearer.mailbox.is_overrun()
+            } else {
+                hearer.mailbox.is_full()
+            };
+            if !full && (!hearer.stores(publish) || self.keeper.has_room()) {
                 hearer.give(publish, &mut durable);
-            } else if hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected() {
+            } else if hearer.qos.min(publish.qos) > QoS::AtMostOnce && present {
                 hearer.mailbox.end(End::Overrun);
+            } else {
+                hearer.miss(publish);
             }
         }
         durable
@@ -197,6 +227,21 @@ impl Topics {
             branch: Branch::Status,
         };
         self.announce(&topic, Bytes::from(body.to_string()), false);
+    }
+
+    /// Tells one session something on its principal's status topic, whatever else waits for it.
+    pub(crate) fn tell_session(&self, mailbox: &Mailbox, body: &serde_json::Value) {
+        let topic = Topic {
+            owner: Address::local(mailbox.owner().clone()),
+            branch: Branch::Status,
+        };
+        let publish = Publish::new(topic.to_string(), Bytes::from(body.to_string()), QoS::AtLeastOnce);
+        let publish = Arc::new(publish);
+        for hearer in self.hearers(&publish.topic, None) {
+            if std::ptr::eq(&*hearer.mailbox, mailbox) {
+                hearer.deliver(&publish);
+            }
+        }
     }
 
     /// Hands a push to a principal's own sessions that are subscribed to it. A session that holds it already,
@@ -270,6 +315,10 @@ impl Topics {
         hearers
     }
 
+    fn retained(&self) -> RwLockReadGuard<'_, Retained> {
+        self.retained.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn index_mut<R>(&self, change: impl FnOnce(&mut Index) -> R) -> R {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
@@ -291,6 +340,14 @@ impl Hearer {
 
     fn deliver(&self, publish: &Arc<Publish>) {
         self.deliver_tagged(publish, None);
+    }
+
+    /// A message that a session would have kept while it is away, had there been room.
+    fn miss(&self, publish: &Publish) {
+        if self.qos.min(publish.qos) > QoS::AtMostOnce {
+            tracing::debug!(owner = %self.mailbox.owner(), topic = %publish.topic, "no room for who is away");
+            self.mailbox.miss();
+        }
     }
 
     fn deliver_tagged(&self, publish: &Arc<Publish>, tag: Option<u64>) {

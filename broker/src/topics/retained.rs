@@ -1,17 +1,33 @@
 //! Retained messages: the last one of each topic [MQTT-3.3.1-5], bounded in number.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytestring::ByteString;
 use irsp_session::{Publish, filter};
 
+use crate::sessions::backlog::CatchUp;
+
+/// Messages a reader takes at once.
+const READY_MAX: usize = 32;
+/// Topics a reader looks at once, so that one that matches few of them does not keep the store from its writers.
+const LOOKED_AT_MAX: usize = 4_096;
+
 /// The last retained message of each topic.
 #[derive(Debug)]
 pub(crate) struct Retained {
-    messages: BTreeMap<ByteString, Arc<Publish>>,
+    messages: BTreeMap<ByteString, Kept>,
+    /// How many messages were ever kept: each has its number.
+    count: u64,
     max: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    publish: Arc<Publish>,
 }
 
 /// There is no room for another topic.
@@ -22,8 +38,14 @@ impl Retained {
     pub(crate) fn new(max: usize) -> Retained {
         Retained {
             messages: BTreeMap::new(),
+            count: 0,
             max,
         }
+    }
+
+    /// How many messages were ever kept: what a subscription that begins now is to hear has no greater number.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
     }
 
     /// Keeps a message as its topic's last, or forgets the topic if the payload is empty [MQTT-3.3.1-6].
@@ -35,51 +57,104 @@ impl Retained {
         if self.messages.len() >= self.max && !self.messages.contains_key(&publish.topic) {
             return Err(RetainedFull);
         }
-        self.messages.insert(publish.topic.clone(), Arc::clone(publish));
+        self.count += 1;
+        let kept = Kept {
+            number: self.count,
+            publish: Arc::clone(publish),
+        };
+        self.messages.insert(publish.topic.clone(), kept);
         Ok(())
     }
 
-    /// The messages whose topics match `wanted` and that have not expired.
-    pub(crate) fn matching(&self, wanted: &str, now: Instant) -> Vec<Arc<Publish>> {
-        let live = |publish: &&Arc<Publish>| !publish.is_expired(now);
-        if !wanted.contains(['+', '#']) {
-            return self
-                .messages
-                .get(wanted)
-                .filter(live)
-                .cloned()
-                .into_iter()
-                .collect();
-        }
+    /// Forgets every topic that begins so.
+    pub(crate) fn forget_below(&mut self, beginning: &str) {
+        let below: Vec<ByteString> = self
+            .messages
+            .range::<str, _>((Bound::Included(beginning), Bound::Unbounded))
+            .take_while(|(topic, _)| topic.starts_with(beginning))
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        below.iter().for_each(|topic| drop(self.messages.remove(topic)));
+    }
+
+    /// Takes the next messages of a subscription that have not expired.
+    pub(crate) fn read(&self, reader: &mut CatchUp, now: Instant) {
+        let wanted = reader.filter.clone();
         // Only topics that begin as the filter does can match: a range of the ordered map.
-        let literal = wanted
-            .split(['+', '#'])
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches('/');
-        self.messages
-            .range::<str, _>((std::ops::Bound::Included(literal), std::ops::Bound::Unbounded))
-            .take_while(|(topic, _)| topic.starts_with(literal))
-            .filter(|(topic, _)| filter::matches(wanted, topic))
-            .map(|(_, publish)| publish)
-            .filter(live)
-            .cloned()
-            .collect()
+        let literal = wanted.split(['+', '#']).next().unwrap_or_default();
+        let single = literal.len() == wanted.len();
+        // `a/#` matches `a` too.
+        let literal = if single {
+            literal
+        } else {
+            literal.trim_end_matches('/')
+        };
+        let from = match reader.after.take() {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(ByteString::from(literal)),
+        };
+        let topics = self
+            .messages
+            .range((from, Bound::Unbounded))
+            .take_while(|(topic, _)| topic.starts_with(literal));
+        for (looked_at, (topic, kept)) in topics.enumerate() {
+            if single && *topic != wanted {
+                break;
+            }
+            let hears = kept.number <= reader.until && filter::matches(&wanted, topic);
+            if hears && !kept.publish.is_expired(now) {
+                reader.ready.push_back(Arc::clone(&kept.publish));
+            }
+            if reader.ready.len() >= READY_MAX || looked_at + 1 >= LOOKED_AT_MAX {
+                reader.after = Some(topic.clone());
+                return;
+            }
+        }
+        reader.at_end = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::VecDeque;
+
     use irsp_session::QoS;
+
+    use super::*;
 
     fn message(topic: &str, payload: &str) -> Arc<Publish> {
         Arc::new(Publish::new(topic, payload.to_owned(), QoS::AtLeastOnce))
     }
 
+    fn reader(retained: &Retained, filter: &str) -> CatchUp {
+        CatchUp {
+            filter: filter.into(),
+            qos: QoS::AtLeastOnce,
+            id: None,
+            until: retained.count(),
+            after: None,
+            at_end: false,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Everything the reader is still to hear, as a client that keeps reading would.
+    fn rest(retained: &Retained, reader: &mut CatchUp) -> Vec<Arc<Publish>> {
+        let mut heard = Vec::new();
+        while !reader.at_end {
+            retained.read(reader, Instant::now());
+            assert!(reader.ready.len() <= READY_MAX, "the memory is bounded");
+            heard.extend(reader.ready.drain(..));
+        }
+        heard
+    }
+
+    fn matching(retained: &Retained, filter: &str) -> Vec<Arc<Publish>> {
+        rest(retained, &mut reader(retained, filter))
+    }
+
     fn topics(retained: &Retained, filter: &str) -> Vec<String> {
-        retained
-            .matching(filter, Instant::now())
+        matching(retained, filter)
             .iter()
             .map(|publish| publish.topic.to_string())
             .collect()
@@ -90,9 +165,9 @@ mod tests {
         let mut retained = Retained::new(2);
         retained.keep(&message("a/b", "1")).unwrap();
         retained.keep(&message("a/b", "2")).unwrap();
-        assert_eq!(retained.matching("a/b", Instant::now())[0].payload, "2");
+        assert_eq!(matching(&retained, "a/b")[0].payload, "2");
         retained.keep(&message("a/b", "")).unwrap();
-        assert!(retained.matching("#", Instant::now()).is_empty());
+        assert!(matching(&retained, "#").is_empty());
     }
 
     #[test]
@@ -122,5 +197,47 @@ mod tests {
         assert_eq!(topics(&retained, "v1/#").len(), 4);
         assert_eq!(topics(&retained, "+/y"), Vec::<String>::new());
         assert_eq!(topics(&retained, "v1/dev/a/live/x"), ["v1/dev/a/live/x"]);
+    }
+
+    #[test]
+    fn a_reader_hears_each_topic_once_and_nothing_that_was_kept_after_it_began() {
+        let mut retained = Retained::new(LOOKED_AT_MAX * 3);
+        for n in 0..LOOKED_AT_MAX * 2 {
+            retained
+                .keep(&message(&format!("v1/dev/d{n}/live/noise"), "1"))
+                .unwrap();
+            if n % 100 == 0 {
+                retained
+                    .keep(&message(&format!("v1/dev/d{n}/live/x"), "old"))
+                    .unwrap();
+            }
+        }
+        let mut reader = reader(&retained, "v1/dev/+/live/x");
+        retained.read(&mut reader, Instant::now());
+        assert!(!reader.at_end, "there is more");
+        retained.keep(&message("v1/dev/d9/live/x", "new")).unwrap();
+        retained.keep(&message("v1/dev/d8100/live/x", "new")).unwrap();
+        retained.keep(&message("v1/dev/d8000/live/x", "")).unwrap();
+        let heard = rest(&retained, &mut reader);
+        let mut topics: Vec<_> = heard.iter().map(|publish| publish.topic.clone()).collect();
+        assert_eq!(topics.len(), LOOKED_AT_MAX * 2 / 100 + 1 - 2);
+        topics.dedup();
+        assert_eq!(topics.len(), heard.len(), "each once");
+        assert!(heard.iter().all(|publish| publish.payload == "old"));
+    }
+
+    #[test]
+    fn a_principal_that_is_gone_leaves_nothing() {
+        let mut retained = Retained::new(9);
+        for topic in [
+            "v1/dev/a/live/x",
+            "v1/dev/a/live/y/z",
+            "v1/dev/ab/live/x",
+            "v1/dev/a/presence",
+        ] {
+            retained.keep(&message(topic, "1")).unwrap();
+        }
+        retained.forget_below("v1/dev/a/live/");
+        assert_eq!(topics(&retained, "#"), ["v1/dev/a/presence", "v1/dev/ab/live/x"]);
     }
 }

@@ -9,6 +9,8 @@ mod crash;
 #[cfg(test)]
 mod doors;
 #[cfg(test)]
+mod edge;
+#[cfg(test)]
 mod everything;
 #[cfg(test)]
 mod live;

@@ -11,7 +11,7 @@ use super::{Client, Refused};
 use crate::sessions::mailbox::Mailbox;
 use crate::topics::{Durable, Unheard};
 
-/// A live publish that waits for room at a slow subscriber. Nothing is read from the client meanwhile.
+/// A live publish that waits for room at a slow subscriber. What the client sends behind it waits too.
 pub(in crate::edge) struct Stalled {
     publish_token: PublishToken,
     publish: Arc<Publish>,
@@ -21,10 +21,20 @@ pub(in crate::edge) struct Stalled {
     pub(in crate::edge) until: Instant,
 }
 
+impl Stalled {
+    /// Whether the slow subscriber has room, or is gone.
+    pub(in crate::edge) fn has_room(&self) -> bool {
+        !(self.slow.is_full() && self.slow.is_connected())
+    }
+}
+
 impl Client<'_> {
     /// Tries a stalled publish again; refuses it when its time is over.
     pub(in crate::edge) fn retry_stalled(&mut self, connection: &mut Connection, now: Instant) {
-        let Some(stalled) = self.stalled.take() else {
+        let Some(stalled) = self
+            .stalled
+            .take_if(|stalled| now >= stalled.until || stalled.has_room())
+        else {
             return;
         };
         match self.edge.enforcer.topics.publish(&stalled.publish, &self.mailbox) {

@@ -7,27 +7,13 @@ use irsp_protocol::{Kind, MessageId, Status};
 use irsp_session::DropCause;
 
 use super::Client;
-use crate::topics::split_share;
 
 impl Client<'_> {
-    /// Whether this session hears pushes.
-    pub(in crate::edge) fn is_listening(&self) -> bool {
-        self.mailbox.filters().iter().any(|filter| self.is_down(filter))
-    }
-
     /// Tells the courier that pushes can be delivered: those that wait come now, in order.
     pub(in crate::edge) fn listens(&self) {
         let hop = Hop::Principal(self.principal.clone());
         self.edge.courier.absent(&hop);
         self.edge.courier.present(hop);
-    }
-
-    pub(super) fn is_down(&self, filter: &str) -> bool {
-        let (_, plain) = split_share(filter);
-        let mut levels = plain.split('/').skip(1);
-        levels.next() == Some(self.principal.kind.as_str())
-            && levels.next() == Some(self.principal.id.as_str())
-            && levels.next() == Some("down")
     }
 
     /// The client's MQTT acknowledgement of a push: an answer only for devices registered so.

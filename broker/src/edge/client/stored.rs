@@ -99,7 +99,8 @@ impl Client<'_> {
                 connection.settle(publish_token, reason::SUCCESS, None);
             }
             (Waiting::Subscribed(subscribed), stored) => {
-                self.subscribed(connection, subscribed, stored.map(drop), now);
+                self.subscribing = self.subscribing.saturating_sub(1);
+                self.subscribed(connection, subscribed, stored.map(drop));
             }
             (Waiting::Unsubscribed { token, reasons }, Ok(_)) => connection.unsubscribed(token, &reasons),
             (Waiting::Received { packet_id }, Ok(_)) => connection.release(packet_id),

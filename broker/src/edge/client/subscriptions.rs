@@ -1,19 +1,13 @@
 //! What a client subscribes to, and what it hears of it at once.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use bytestring::ByteString;
-use irsp_courier::Hop;
 use irsp_protocol::Status;
-use irsp_session::{
-    Connection, Delivery, Publish, QoS, RetainHandling, SubscribeFilter, SubscribeToken, SubscriptionIds,
-    UnsubscribeToken,
-};
+use irsp_session::{Connection, RetainHandling, SubscribeFilter, SubscribeToken, UnsubscribeToken};
 
 use super::Client;
 use super::stored::Waiting;
 use crate::access;
+use crate::sessions::backlog::CatchUp;
 use crate::store::session::Wanted;
 use crate::topics::split_share;
 
@@ -22,8 +16,7 @@ pub(super) struct Subscribed {
     token: SubscribeToken,
     reasons: Vec<u8>,
     granted: Vec<ByteString>,
-    id: Option<u32>,
-    retained: Vec<(QoS, Arc<Publish>)>,
+    retained: Vec<CatchUp>,
     /// Whether pushes are among it.
     listens: bool,
 }
@@ -35,7 +28,6 @@ impl Client<'_> {
         token: SubscribeToken,
         filters: &[SubscribeFilter],
         id: Option<u32>,
-        now: Instant,
     ) {
         let mut reasons = Vec::with_capacity(filters.len());
         let mut granted = Vec::new();
@@ -46,15 +38,14 @@ impl Client<'_> {
                 Ok(new) => {
                     reasons.push(wanted.qos as u8);
                     granted.push(wanted.clone());
-                    listens |= self.is_down(&wanted.filter);
+                    listens |= access::hears_pushes(&self.principal, &wanted.filter);
                     let send = match wanted.retain_handling {
                         RetainHandling::Send => true,
                         RetainHandling::SendIfNew => new,
                         RetainHandling::DoNotSend => false,
                     };
-                    if let (None, plain, true) = (split_share(&wanted.filter).0, &wanted.filter, send) {
-                        let found = self.edge.enforcer.topics.retained(plain, now);
-                        retained.extend(found.into_iter().map(|publish| (wanted.qos, publish)));
+                    if send && self.bus.is_none() && split_share(&wanted.filter).0.is_none() {
+                        retained.push(self.edge.enforcer.topics.catch_up(wanted, id));
                     }
                 }
                 Err(status) => {
@@ -67,7 +58,6 @@ impl Client<'_> {
             token,
             reasons,
             granted: granted.iter().map(|wanted| wanted.filter.clone()).collect(),
-            id,
             retained,
             listens,
         };
@@ -77,6 +67,7 @@ impl Client<'_> {
                     filter,
                     subscription_id: id,
                 });
+                self.subscribing += 1;
                 let token = self.wait_for(Waiting::Subscribed(subscribed));
                 let done = self.settles(token);
                 self.edge
@@ -84,7 +75,7 @@ impl Client<'_> {
                     .keeper
                     .subscribe(session, wanted.collect(), done);
             }
-            Some(_) | None => self.subscribed(connection, subscribed, Ok(()), now),
+            Some(_) | None => self.subscribed(connection, subscribed, Ok(())),
         }
     }
 
@@ -94,13 +85,11 @@ impl Client<'_> {
         connection: &mut Connection,
         subscribed: Subscribed,
         stored: Result<(), Status>,
-        now: Instant,
     ) {
         let Subscribed {
             token,
             mut reasons,
             granted,
-            id,
             retained,
             listens,
         } = subscribed;
@@ -112,19 +101,9 @@ impl Client<'_> {
             return connection.subscribed(token, &reasons);
         }
         connection.subscribed(token, &reasons);
-        for (qos, publish) in retained {
-            let qos = qos.min(publish.qos);
-            let subscription_ids = SubscriptionIds::from(id);
-            connection.deliver(
-                &Delivery {
-                    publish,
-                    qos,
-                    retain: true,
-                    subscription_ids,
-                    tag: None,
-                },
-                now,
-            );
+        for reader in retained {
+            self.mailbox.catches_up();
+            self.backlog.add(reader);
         }
         if listens {
             self.listens();
@@ -166,8 +145,9 @@ impl Client<'_> {
 
     fn unsubscribe_one(&mut self, filter: &ByteString) -> u8 {
         let removed = self.edge.enforcer.topics.unsubscribe(&self.mailbox, filter);
-        if removed && self.is_down(filter) && !self.is_listening() {
-            self.edge.courier.absent(&Hop::Principal(self.principal.clone()));
+        self.backlog.remove(filter);
+        if removed && access::hears_pushes(&self.principal, filter) {
+            self.edge.stops_listening(&self.principal);
         }
         if removed {
             irsp_session::reason::SUCCESS

@@ -1,0 +1,81 @@
+//! What the client hears: first what was retained before its subscriptions, then what waits in its mailbox.
+
+use std::time::Instant;
+
+use irsp_session::{Connection, Delivery, SubscriptionIds};
+
+use super::Client;
+
+/// Deliveries given to a connection at once, so that reading and delivering take turns.
+const PER_TURN: usize = 256;
+/// Bytes that wait to be written before no further deliveries are taken.
+const OUTPUT_HIGH: usize = 64 << 10;
+
+impl Client<'_> {
+    /// Moves what waits for the client into the connection, as far as the client reads (`unwritten` bytes wait already);
+    /// `true` if there may be more at once.
+    pub(in crate::edge) fn deliver(
+        &mut self,
+        connection: &mut Connection,
+        unwritten: usize,
+        now: Instant,
+    ) -> bool {
+        let room = |connection: &Connection| OUTPUT_HIGH.saturating_sub(unwritten + connection.output_len());
+        if self.subscribing > 0 {
+            return false;
+        }
+        for _ in 0..PER_TURN {
+            if self.backlog.is_empty() {
+                let (window_open, room) = (connection.window_open(), room(connection));
+                // What the window has no room for goes into the session's queue.
+                let max = PER_TURN.min(connection.queue_room());
+                return window_open && room > 0 && self.deliver_mail(connection, max, room, now);
+            }
+            if !connection.window_open() || room(connection) == 0 {
+                return false;
+            }
+            self.deliver_retained(connection, now);
+        }
+        true
+    }
+
+    /// Moves waiting mail into the connection: at most `max` deliveries, and no further one after `bytes_max` bytes;
+    /// `true` if the one or the other kept some back.
+    pub(super) fn deliver_mail(
+        &self,
+        connection: &mut Connection,
+        max: usize,
+        bytes_max: usize,
+        now: Instant,
+    ) -> bool {
+        let mut deliveries = Vec::new();
+        let more = self.mailbox.take_deliveries(max, bytes_max, &mut deliveries);
+        deliveries
+            .iter()
+            .for_each(|delivery| connection.deliver(delivery, now));
+        more
+    }
+
+    /// Delivers the next retained message, or ends the subscription's turn.
+    fn deliver_retained(&mut self, connection: &mut Connection, now: Instant) {
+        let Some(reader) = self.backlog.first() else {
+            return;
+        };
+        let Some(publish) = reader.ready.pop_front() else {
+            if reader.at_end {
+                self.backlog.first_is_done();
+            } else {
+                self.edge.enforcer.topics.read_retained(reader, now);
+            }
+            return;
+        };
+        let delivery = Delivery {
+            qos: reader.qos.min(publish.qos),
+            publish,
+            retain: true,
+            subscription_ids: SubscriptionIds::from(reader.id),
+            tag: None,
+        };
+        connection.deliver(&delivery, now);
+    }
+}

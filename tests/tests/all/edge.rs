@@ -1,0 +1,321 @@
+//! The edge under clients that behave badly: they do not read, do not acknowledge, or say nothing at all.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use irsp_tests::{PATIENCE, Platform, Raw, Setup, Version, eventually};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const PINGRESP: u8 = 13;
+const DISCONNECT: u8 = 14;
+
+/// Longer than any story: what waits for it waits for ever.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// A device and a user bound to it: their names' secrets.
+async fn lamp_and_ann(platform: &Platform) -> Result<(String, String)> {
+    let device = json!({ "id": "lamp-1", "answers": "mqtt" });
+    let code = platform.admin.register_device_with(device).await?;
+    let ann = platform.admin.register_user("ann").await?;
+    platform.admin.with(&ann).bind("lamp-1", &code).await?;
+    Ok((code, ann))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_hears_everything_that_is_retained_and_then_what_came_later() -> Result<()> {
+    const TOPICS: usize = 2_500;
+    let setup = Setup {
+        queue_messages_max: 50,
+        retained_max: 2 * TOPICS,
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let (code, ann) = lamp_and_ann(&platform).await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    for n in 0..TOPICS {
+        lamp.send(&format!("v1/dev/lamp-1/live/n{n}"), 1, true, "kept")
+            .await?;
+    }
+    for n in 0..TOPICS {
+        assert_eq!(lamp.published().await?, "Success", "{n}");
+    }
+    for qos in [0, 1, 2] {
+        let mut ann = platform.client("usr/ann", &ann).connect().await?;
+        ann.subscribe("v1/dev/lamp-1/live/#", qos).await?;
+        lamp.publish("live/n0", 1, "later").await?;
+        let mut topics = HashSet::new();
+        for n in 0..TOPICS {
+            let heard = ann
+                .message()
+                .await
+                .with_context(|| format!("message {n} at {qos}"))?;
+            assert_eq!((heard.text(), heard.retain), ("kept".to_owned(), true));
+            assert!(topics.insert(heard.topic.clone()), "{} came twice", heard.topic);
+        }
+        assert_eq!(ann.message().await?.text(), "later");
+        assert_eq!(ann.messages_so_far().await?, []);
+        ann.leave().await?;
+    }
+    platform.stop().await
+}
+
+/// Ann subscribes and acknowledges nothing; the lamp publishes until it is held back.
+async fn held_back(platform: &Platform, version: Version) -> Result<(Raw, Raw, String)> {
+    let door = platform.doors().tcp;
+    let (code, ann) = lamp_and_ann(platform).await?;
+    let mut ann = Raw::connect(door, Version::V5, "usr/ann", &ann).await?;
+    ann.subscribe("v1/dev/lamp-1/live/#", 1).await?;
+    let mut lamp = Raw::connect(door, version, "dev/lamp-1", &code).await?;
+    lamp.subscribe("v1/dev/lamp-1/down/#", 1).await?;
+    // More than ann's window, the session's queue and the mailbox hold together.
+    for packet_id in 1..=100 {
+        lamp.publish("v1/dev/lamp-1/live/n", 1, packet_id, b"1").await?;
+    }
+    lamp.packet_of(PUBACK).await?;
+    Ok((lamp, ann, code))
+}
+
+fn tiny_queues() -> Setup {
+    Setup {
+        queue_messages_max: 4,
+        stall_timeout: NEVER,
+        ..Setup::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_is_held_back_is_still_listened_to() -> Result<()> {
+    for version in [Version::V311, Version::V5] {
+        let mut platform = Platform::start_with(tiny_queues()).await?;
+        let (mut lamp, _ann, _) = held_back(&platform, version).await?;
+        lamp.send(0xC0, &[]).await?;
+        lamp.packet_of(PINGRESP)
+            .await
+            .with_context(|| format!("{version:?}"))?;
+        // Its PUBACK counts: it ends a push to this device.
+        platform.admin.register_application("climate").await?;
+        let push = json!({ "to": "dev/lamp-1", "channel": "set", "text": "on", "from": "app/climate" });
+        let id = platform.admin.post("/v1/push", push).await?.text("id")?;
+        let push = lamp.packet_of(PUBLISH).await?;
+        let behind_topic = 2 + push.topic().len();
+        let packet_id = &push.body[behind_topic..behind_topic + 2];
+        lamp.send(0x40, packet_id).await?;
+        eventually("the push has ended", async || {
+            let receipt = platform.admin.receipt(&id).await.unwrap();
+            (receipt["status"] == 200).then_some(())
+        })
+        .await;
+        platform.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_is_held_back_obeys_at_once() -> Result<()> {
+    let mut platform = Platform::start_with(tiny_queues()).await?;
+    let (mut lamp, _ann, code) = held_back(&platform, Version::V5).await?;
+    let next = platform.client("dev/lamp-1", &code).connect().await?;
+    assert_eq!(lamp.packet_of(DISCONNECT).await?.body[0], 0x8E);
+    next.leave().await?;
+
+    let mut lamp = Raw::connect(platform.doors().tcp, Version::V5, "dev/lamp-1", &code).await?;
+    lamp.publish("v1/dev/lamp-1/live/n", 1, 1, b"1").await?;
+    lamp.send(0xC0, &[]).await?;
+    lamp.packet_of(PINGRESP).await?;
+    platform.admin.post("/v1/devices/lamp-1/reset", json!({})).await?;
+    assert_eq!(lamp.packet_of(DISCONNECT).await?.body[0], 0x87);
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_back_goes_on_when_the_subscriber_is_gone() -> Result<()> {
+    let mut platform = Platform::start_with(tiny_queues()).await?;
+    let (mut lamp, ann, _) = held_back(&platform, Version::V311).await?;
+    drop(ann);
+    for n in 2..=100 {
+        let puback = lamp.packet_of(PUBACK).await?;
+        assert_eq!(puback.body, [0, n], "in order");
+    }
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_reads_is_cut_and_delays_nobody() -> Result<()> {
+    let setup = Setup {
+        write_timeout: Duration::from_millis(200),
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let (code, token) = lamp_and_ann(&platform).await?;
+    let mut ann = Raw::connect(platform.doors().tcp, Version::V311, "usr/ann", &token).await?;
+    ann.subscribe("v1/dev/lamp-1/live/#", 0).await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let large = "x".repeat(500_000);
+    let presence = eventually("ann is cut", async || {
+        lamp.publish("live/noise", 0, &large).await.unwrap();
+        let presence = platform.admin.presence("usr/ann").await.unwrap();
+        (presence["state"] == "offline").then_some(presence)
+    })
+    .await;
+    assert_eq!(presence["reason"], "connection-lost");
+    lamp.hear("live/echo").await?;
+    lamp.publish("live/echo", 1, "still").await?;
+    assert_eq!(lamp.message().await?.text(), "still");
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_goodbye_counts_even_if_the_client_took_nothing_more() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let (code, token) = lamp_and_ann(&platform).await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let mut ann = Raw::connect(platform.doors().tcp, Version::V311, "usr/ann", &token).await?;
+    ann.subscribe("v1/dev/lamp-1/live/#", 0).await?;
+    // The server cannot write any more when the goodbye comes.
+    let large = "x".repeat(500_000);
+    for _ in 0..40 {
+        lamp.publish("live/noise", 0, &large).await?;
+    }
+    lamp.messages_so_far().await?;
+    ann.send(0xE0, &[]).await?;
+    drop(ann);
+    let presence = eventually("ann is gone", async || {
+        let presence = platform.admin.presence("usr/ann").await.unwrap();
+        (presence["state"] == "offline").then_some(presence)
+    })
+    .await;
+    assert_eq!(presence["reason"], "disconnected");
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_session_that_unsubscribes_does_not_silence_the_others() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    platform.admin.register_application("climate").await?;
+    let token = platform.admin.register_user("ann").await?;
+    let session = || platform.client("usr/ann", &token);
+    let (mut desk, mut phone) = (session().connect().await?, session().connect().await?);
+    desk.hear("down/#").await?;
+    phone.hear("down/#").await?;
+    desk.unsubscribe("v1/usr/ann/down/#").await?;
+    let push = async |text: &str| {
+        let body = json!({ "to": "usr/ann", "channel": "note", "text": text, "from": "app/climate" });
+        platform.admin.post("/v1/push", body).await
+    };
+    push("1").await?;
+    assert_eq!(phone.message().await?.text(), "1");
+    desk.leave().await?;
+    push("2").await?;
+    assert_eq!(phone.message().await?.text(), "2");
+
+    // A session that is there and hears no pushes does not take them.
+    let mut desk = session().connect().await?;
+    phone.leave().await?;
+    push("3").await?;
+    desk.hear("down/#").await?;
+    let mut heard = Vec::new();
+    while heard.last().map(String::as_str) != Some("3") {
+        heard.push(desk.message().await?.text());
+    }
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_that_say_nothing_do_not_hold_up_a_stop() -> Result<()> {
+    let setup = Setup {
+        connect_timeout: Duration::from_secs(300),
+        stop_deadline: NEVER,
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let doors = platform.doors().clone();
+    let mut silent = Vec::new();
+    for door in [doors.tcp, doors.tls, doors.ws] {
+        silent.push(Raw::open(door).await?);
+        let mut begun = Raw::open(door).await?;
+        begun.write_all(&[0x10]).await?;
+        silent.push(begun);
+    }
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    timeout(PATIENCE, platform.stop())
+        .await
+        .context("the stop is held up")??;
+    assert_eq!(lamp.lost().await?, "ServerShuttingDown");
+    for mut socket in silent {
+        let mut rest = Vec::new();
+        // Closed or reset: both are an end.
+        let _ = timeout(PATIENCE, socket.read_to_end(&mut rest))
+            .await
+            .context("not closed")?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_told_how_much_it_missed() -> Result<()> {
+    let mut platform = Platform::start_with(tiny_queues()).await?;
+    let key = platform.admin.register_application("climate").await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let desk = || {
+        platform
+            .client("app/climate", &key)
+            .id("desk")
+            .keeps_session()
+            .connect()
+    };
+    let mut away = desk().await?;
+    away.hear("status").await?;
+    away.hear_all("v1/dev/lamp-1/live/#").await?;
+    away.cut().await;
+    // More than what is under way to it and what is kept for it, whenever the server sees that it is away.
+    for _ in 0..100 {
+        assert_eq!(lamp.publish("live/n", 1, "1").await?, "Success");
+    }
+    let mut back = desk().await?;
+    assert!(back.resumed());
+    loop {
+        let heard = back.message().await?;
+        if heard.topic == "v1/app/climate/status" {
+            assert_eq!(heard.json()["name"], "queue-full");
+            assert!(heard.json()["detail"].as_str().unwrap().contains("found no room"));
+            break;
+        }
+    }
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_deleted_leaves_nothing_retained() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let key = platform.admin.register_application("climate").await?;
+    for device in ["lamp-1", "lamp-2"] {
+        let code = platform.admin.register_device(device).await?;
+        let mut lamp = platform.client(&format!("dev/{device}"), &code).connect().await?;
+        lamp.publish_on(&format!("v1/dev/{device}/live/color"), 1, true, "red")
+            .await?;
+        lamp.leave().await?;
+    }
+    platform.admin.delete("/v1/devices/lamp-1").await?;
+    let mut app = platform.client("app/climate", &key).connect().await?;
+    assert_eq!(
+        app.publish_on("v1/dev/lamp-1/live/color", 1, true, "blue")
+            .await?,
+        "NotAuthorized"
+    );
+    app.hear_all("v1/dev/+/live/#").await?;
+    let topics: Vec<_> = app
+        .messages_so_far()
+        .await?
+        .into_iter()
+        .map(|message| message.topic)
+        .collect();
+    assert_eq!(topics, ["v1/dev/lamp-2/live/color"]);
+    platform.stop().await
+}
