@@ -61,7 +61,6 @@ impl Manual {
         let context = Context {
             server,
             clock: Arc::clone(&clock),
-            answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
             committed: {
@@ -115,7 +114,8 @@ impl Manual {
             hop,
             id,
             answer,
-            teller: Some((sink, token)),
+            sink,
+            token,
         });
     }
 

@@ -1,7 +1,7 @@
 //! The pump: owns the core and moves what it says. Frames, events and commands in with `now`, [`Work`] and frames out;
 //! it waits for nothing, so the same pump runs under the runtime and in a simulation.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,19 +10,18 @@ use irsp_protocol::frame::{self, Item, Question, Reply};
 use irsp_protocol::{Envelope, MessageId, Server, Status};
 use tokio::sync::mpsc;
 
-use super::events::{Command, Event};
-use super::jobs::{self, Delivered, Frame, PrincipalAnswer, Remember, ServerAnswer};
+use super::events::{Command, Delivered, Event};
+use super::jobs::{self, Frame, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
 use super::settings::Settings;
-use super::unstored::Unstored;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
 use crate::core::{Action, Core, Load};
 use crate::hop::Hop;
 use crate::role::{Ended, Received, Role};
-use crate::store::{Effects, EndedRow, Job, Left, Retention, Swept, Verdict};
+use crate::store::{Effects, EndedRow, Job, Left, Retention, Stored, Swept, Verdict};
 
 /// Frames read from the bus whose effects are not on disk yet; with more, the bus waits.
 const FRAMES_MAX: usize = 64;
@@ -51,7 +50,6 @@ pub(super) struct Pump {
     core: Core,
     outgoing: Outgoing,
     upkeep: Upkeep,
-    unstored: Unstored,
     retention: Retention,
     failures_max: u32,
     /// For the jobs that report back.
@@ -79,7 +77,6 @@ impl Pump {
             core: Core::new(server, settings.limits(), random(clock.new_id())),
             outgoing,
             upkeep: Upkeep::new(settings.retention()),
-            unstored: Unstored::default(),
             retention: settings.retention(),
             failures_max: settings.failures_max.max(1),
             report,
@@ -118,8 +115,7 @@ impl Pump {
     /// When [`on_timer`](Pump::on_timer) has something to do.
     pub(super) fn next_wake(&self, now: Now) -> Option<Instant> {
         let upkeep = self.upkeep.next(now);
-        let wakes = [self.core.next_timeout(), self.unstored.next(), upkeep];
-        wakes.into_iter().flatten().min()
+        [self.core.next_timeout(), upkeep].into_iter().flatten().min()
     }
 
     fn greet(&mut self) {
@@ -131,8 +127,6 @@ impl Pump {
 
     pub(super) fn on_timer(&mut self, now: Now) {
         self.core.handle_timeout(now);
-        let answers = self.unstored.take(now);
-        self.store_answers(answers);
         if self.upkeep.is_due(now) {
             self.sweep(now);
         }
@@ -156,16 +150,19 @@ impl Pump {
                 self.on_received(delivered, now);
                 self.on_settled(settled);
             }
-            Event::Settled { settled, unstored } => {
-                self.unstored.keep(unstored, now);
-                self.on_settled(settled);
-            }
+            Event::Settled(settled) => self.on_settled(settled),
             Event::Swept(result) => self.upkeep.end(result, now),
         }
     }
 
     fn on_committed(&mut self, effects: Effects, now: Now) {
-        for stored in &effects.stored {
+        // What has ended in the commit that stored it is not sent.
+        let gone: HashSet<MessageId> = match effects.stored.is_empty() {
+            true => HashSet::new(),
+            false => effects.left.iter().map(|left| left.id).collect(),
+        };
+        let stays = |stored: &&Stored| !gone.contains(&stored.envelope.id);
+        for stored in effects.stored.iter().filter(stays) {
             self.upkeep.expires(stored.envelope.expires);
             self.core.stored(&stored.hop, stored.seq, &stored.envelope, now);
         }
@@ -192,9 +189,17 @@ impl Pump {
         }
     }
 
-    fn on_received(&mut self, delivered: Vec<((Server, Envelope), Verdict)>, now: Now) {
+    fn on_received(&mut self, delivered: Vec<(Delivered, Verdict)>, now: Now) {
         let from = self.server;
-        for ((sender, envelope), verdict) in delivered {
+        for (
+            Delivered {
+                from: sender,
+                envelope,
+                ..
+            },
+            verdict,
+        ) in delivered
+        {
             if let Some(status) = verdict.answer {
                 self.upkeep.wrote(now);
                 self.outgoing.push(
@@ -235,7 +240,8 @@ impl Pump {
                     hop,
                     id,
                     answer,
-                    teller,
+                    sink,
+                    token,
                 } => {
                     let sent_at = self.core.sent_at(&hop, id);
                     answers.push(PrincipalAnswer {
@@ -243,7 +249,8 @@ impl Pump {
                         id,
                         answer,
                         sent_at,
-                        teller,
+                        sink,
+                        token,
                     });
                 }
                 Command::Ask {
@@ -267,10 +274,6 @@ impl Pump {
                 }
             }
         }
-        self.store_answers(answers);
-    }
-
-    fn store_answers(&mut self, answers: Vec<PrincipalAnswer>) {
         if !answers.is_empty() {
             let job = jobs::Answered {
                 answers,
@@ -301,11 +304,11 @@ impl Pump {
                 Ok(Some(Item::Hello { from })) => self.core.heard(from, now),
                 Ok(Some(Item::Deliver {
                     from,
-                    place,
+                    after,
                     envelope,
                 })) => delivered.push(Delivered {
                     from,
-                    place,
+                    after,
                     envelope,
                 }),
                 Ok(Some(Item::Answer {
@@ -397,24 +400,22 @@ impl Pump {
             match action {
                 Action::Send {
                     hop: Hop::Server(server),
-                    sendings,
+                    envelopes,
                 } => {
-                    for sending in sendings {
+                    let from = self.server;
+                    for envelope in envelopes {
                         let item = Item::Deliver {
-                            from: self.server,
-                            place: sending.place,
-                            envelope: Envelope::clone(&sending.envelope),
+                            from,
+                            after: self.core.before(server, envelope.id),
+                            envelope: Envelope::clone(&envelope),
                         };
                         self.outgoing.push(server, &item);
                     }
                 }
                 Action::Send {
                     hop: Hop::Principal(principal),
-                    sendings,
-                } => {
-                    let envelopes = sendings.into_iter().map(|sending| sending.envelope);
-                    self.role.deliver(&principal, envelopes.collect());
-                }
+                    envelopes,
+                } => self.role.deliver(&principal, envelopes),
                 Action::Load(load) => self.loads.push(load),
                 Action::Remember { sent } => {
                     let job = Remember { sent };

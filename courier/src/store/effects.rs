@@ -38,6 +38,7 @@ pub(crate) struct EndedRow {
     pub(crate) kind: MessageKind,
     pub(crate) head: String,
     pub(crate) origin: Option<Server>,
+    pub(crate) expires: Timestamp,
     pub(crate) status: Status,
     pub(crate) answer: Option<Answer>,
     pub(crate) at: Timestamp,

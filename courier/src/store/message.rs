@@ -31,12 +31,11 @@ pub(super) fn insert(
     hop: &Hop,
     origin: Option<Server>,
     now: Timestamp,
-    due: Timestamp,
 ) -> Result<Option<i64>, StoreError> {
     let put = sql
         .prepare_cached(
             "INSERT INTO message (id, kind, hop, source, sender_id, head, data, origin, accepted_at, expires_at, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             envelope.id.as_bytes(),
@@ -49,7 +48,6 @@ pub(super) fn insert(
             origin.map(Server::as_str),
             now.as_millis(),
             envelope.expires.as_millis(),
-            due.as_millis(),
         ])?;
     Ok((put == 1).then(|| sql.last_insert_rowid()))
 }
@@ -78,7 +76,7 @@ pub(super) fn end(
 ) -> Result<Option<Left>, StoreError> {
     // Read first and written by its number: an UPDATE with RETURNING makes SQLite copy every page it touches.
     let mut select = sql.prepare_cached(
-        "SELECT seq, hop, kind, head, origin FROM message WHERE id = ?1 AND ended_at IS NULL",
+        "SELECT seq, hop, kind, head, origin, expires_at FROM message WHERE id = ?1 AND ended_at IS NULL",
     )?;
     let mut found = select.query([id.as_bytes()])?;
     let Some(row) = found.next()? else {
@@ -98,6 +96,7 @@ pub(super) fn end(
             kind: text::read_kind(text_of(2)?)?,
             head: text_of(3)?.to_owned(),
             origin: origin.map(text::read_server).transpose()?,
+            expires: Timestamp::from_millis(row.get(5)?),
             status: end.status,
             answer: end.answer.clone(),
             at: now,
@@ -194,7 +193,7 @@ pub(crate) struct Page {
 }
 
 /// Reads what waits for `hop` behind `after`: at most `count` messages and, beyond the first, `bytes` of data.
-/// What has expired is left out for a principal; a server is still asked, for it may have taken it before.
+/// What has expired is left out; the sweep ends it.
 pub(crate) fn load(
     sql: &Connection,
     hop: &Hop,
@@ -207,11 +206,7 @@ pub(crate) fn load(
         "SELECT seq, head, data FROM message
          WHERE hop = ?1 AND seq > ?2 AND ended_at IS NULL AND answered_at IS NULL AND expires_at > ?3 ORDER BY seq",
     )?;
-    let expired = match hop {
-        Hop::Principal(_) => now.as_millis(),
-        Hop::Server(_) => i64::MIN,
-    };
-    let mut found = select.query(params![text::hop(hop), after, expired])?;
+    let mut found = select.query(params![text::hop(hop), after, now.as_millis()])?;
     let (mut rows, mut size) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         if rows.len() >= count || (size >= bytes && !rows.is_empty()) {

@@ -21,8 +21,6 @@ use crate::hop::Hop;
 pub(crate) struct Context {
     pub(crate) server: Server,
     pub(crate) clock: Arc<dyn Clock>,
-    /// How long after its expiry a server that was sent a message and not heard is still asked.
-    pub(crate) answer_grace: Duration,
     /// How long after its expiry the end of a message in another server's custody is waited for.
     pub(crate) custody_grace: Duration,
     /// How long the news of an end is kept for a server that cannot be reached.
@@ -119,12 +117,7 @@ impl<'a> Tx<'a> {
                 "a server is no hop of its own",
             ));
         }
-        // A server may have taken it and not been heard: only its word, or its silence, says that it has expired.
-        let due = match hop {
-            Hop::Principal(_) => envelope.expires,
-            Hop::Server(_) => envelope.expires.plus(self.context.answer_grace),
-        };
-        match message::insert(self.sql, envelope, head, hop, origin, self.now, due)? {
+        match message::insert(self.sql, envelope, head, hop, origin, self.now)? {
             Some(seq) => {
                 self.effects.stored.push(Stored {
                     seq,
@@ -156,11 +149,12 @@ impl<'a> Tx<'a> {
         let Some(left) = message::end(self.sql, id, hop, end, self.now)? else {
             return Ok(false);
         };
-        let origin = left.end.as_ref().and_then(|end| end.origin);
+        let origin = left.end.as_ref().and_then(|end| Some((end.origin?, end.expires)));
         self.effects.left.push(left);
-        if let Some(origin) = origin {
+        if let Some((origin, expires)) = origin {
             self.tell(
                 origin,
+                expires,
                 &Ending {
                     message: id,
                     status: end.status,
@@ -255,7 +249,7 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, origin: Server, ending: &Ending) -> Result<(), StoreError> {
+    fn tell(&mut self, origin: Server, expires: Timestamp, ending: &Ending) -> Result<(), StoreError> {
         let status = Envelope {
             id: self.context.clock.new_id(),
             kind: MessageKind::Status,
@@ -263,7 +257,9 @@ impl<'a> Tx<'a> {
             destination: Address::local(Principal::server(origin)),
             channel: None,
             time: self.now,
-            expires: self.now.plus(self.context.status_lifetime),
+            // The origin waits that long, and ends it with another status if it does not hear of this one.
+            expires: (self.now.plus(self.context.status_lifetime))
+                .max(expires.plus(self.context.custody_grace)),
             sender_id: None,
             content_type: Some("application/json".to_owned()),
             attributes: Vec::new(),
