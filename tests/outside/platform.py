@@ -41,13 +41,11 @@ def run(*words, timeout=START_DEADLINE, **options):
 class Process:
     """One running `irsp` that has said it is ready."""
 
-    def __init__(self, words, log, environment=None):
+    def __init__(self, words, log):
         self.log = log
         command = [str(binary("irsp")), *map(str, words)]
         with open(log, "ab") as errors:
-            self.child = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(environment or {})}
-            )
+            self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         self.said = []
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -92,10 +90,9 @@ class Process:
 class Platform:
     """Every role in one process, in a data directory of its own, on free ports of loopback."""
 
-    def __init__(self, *settings, environment=None, data=None):
+    def __init__(self, *settings):
         self.dir = Path(tempfile.mkdtemp(prefix="irsp-outside-"))
-        self.data = data or self.dir / "data"
-        self.environment = environment
+        self.data = self.dir / "data"
         self.log = self.dir / "log"
         self.settings = settings
         self.addresses = {key: ("127.0.0.1", 0) for key in LISTENERS}
@@ -109,7 +106,7 @@ class Platform:
             words += ["--set", f"{key}={host}:{port}"]
         for setting in self.settings:
             words += ["--set", setting]
-        self.process = Process(words, self.log, self.environment)
+        self.process = Process(words, self.log)
         self.addresses = self.process.addresses
 
     def crash(self):
@@ -167,9 +164,9 @@ class Apart(Platform):
         "appserver": ("appserver.listen",),
     }
 
-    def __init__(self, *settings, **options):
+    def __init__(self, *settings):
         self.roles = {}
-        super().__init__(*settings, **options)
+        super().__init__(*settings)
 
     def start(self):
         for role in self.ROLES:
@@ -186,7 +183,7 @@ class Apart(Platform):
             words += ["--set", f"bus.url=mqtts://{host}:{port}"]
         for setting in self.settings:
             words += ["--set", setting]
-        self.roles[role] = Process(words, self.log, self.environment)
+        self.roles[role] = Process(words, self.log)
         self.addresses.update(self.roles[role].addresses)
 
     def kill_role(self, role):

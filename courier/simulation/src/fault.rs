@@ -1,0 +1,68 @@
+//! Faults put into the simulated surroundings, each of which breaks one promise: the oracle has to find every one.
+
+use rusqlite::Connection;
+
+/// What is made wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Receivers do not remember what they have seen.
+    Forgetful,
+    /// Senders hear of acceptance before the commit.
+    EarlyAck,
+    /// What has expired is dropped from the disk instead of being ended.
+    Dropped,
+    /// An ended message is taken up again.
+    Revived,
+    /// An effect takes place outside the transaction that remembers it.
+    Eager,
+    /// Couriers have a wider window than was agreed.
+    Wide,
+    /// Couriers repeat sooner than was agreed.
+    Hasty,
+    /// Nothing is ever sent a second time.
+    Once,
+    /// Devices are given messages in the wrong order.
+    Shuffled,
+    /// The end of a push is told wrongly to its origin.
+    Misreported,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 10] = [
+        Fault::Forgetful,
+        Fault::EarlyAck,
+        Fault::Dropped,
+        Fault::Revived,
+        Fault::Eager,
+        Fault::Wide,
+        Fault::Hasty,
+        Fault::Once,
+        Fault::Shuffled,
+        Fault::Misreported,
+    ];
+
+    /// Spoils a disk for good.
+    pub(crate) fn spoil(self, sql: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Fault::Forgetful => sql.execute_batch(
+                "CREATE TRIGGER fault AFTER INSERT ON seen BEGIN DELETE FROM seen WHERE seq = NEW.seq; END",
+            ),
+            Fault::Revived => sql.execute_batch(
+                "CREATE TRIGGER fault AFTER UPDATE OF ended_at ON message
+                     WHEN NEW.ended_at IS NOT NULL AND NEW.seq % 3 = 0
+                 BEGIN UPDATE message SET ended_at = NULL, status = NULL, answered_at = NULL WHERE seq = NEW.seq; END",
+            ),
+            Fault::Dropped => sql.execute_batch(
+                "CREATE TRIGGER fault BEFORE UPDATE OF ended_at ON message WHEN NEW.status = 408
+                 BEGIN DELETE FROM message WHERE seq = NEW.seq; END",
+            ),
+            Fault::EarlyAck
+            | Fault::Eager
+            | Fault::Wide
+            | Fault::Hasty
+            | Fault::Once
+            | Fault::Shuffled
+            | Fault::Misreported => Ok(()),
+        }
+    }
+}

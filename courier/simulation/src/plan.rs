@@ -1,0 +1,100 @@
+//! What a seed decides once: how bad the bus, the clocks and the machines are, and how the couriers are set.
+
+use std::time::Duration;
+
+use irsp_courier::Settings;
+
+use crate::dice::Dice;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any story with clocks that jump by hours.
+const LONG: Duration = DAY.saturating_mul(60);
+
+/// How far the clocks that people read may be off the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clocks {
+    Steady,
+    Hours,
+    /// Further than what is remembered: repeats may be taken for new, so only the rest is promised.
+    Months,
+}
+
+impl Clocks {
+    pub(crate) fn off_ms_max(self) -> i64 {
+        match self {
+            Clocks::Steady => 0,
+            Clocks::Hours => 6 * 3600 * 1000,
+            Clocks::Months => 90 * 24 * 3600 * 1000,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) clocks: Clocks,
+    /// Millionths.
+    pub(crate) drift_max: i64,
+    /// Receipts, and senders' ids with them, are forgotten within the story.
+    pub(crate) forgets: bool,
+    pub(crate) steps: u64,
+    /// Of a thousand frames.
+    pub(crate) lost: u32,
+    pub(crate) repeated: u32,
+    pub(crate) late: u32,
+    /// Of a thousand steps.
+    pub(crate) crashes: u32,
+    pub(crate) disk_faults: u32,
+    /// Of a thousand effects.
+    pub(crate) moods: u32,
+    /// Of a thousand messages.
+    pub(crate) short_lived: u32,
+}
+
+impl Plan {
+    pub(crate) fn new(dice: &mut Dice) -> Plan {
+        let clocks = dice.pick([
+            Clocks::Steady,
+            Clocks::Hours,
+            Clocks::Hours,
+            Clocks::Hours,
+            Clocks::Months,
+        ]);
+        let forgets = dice.chance(150);
+        Plan {
+            settings: Settings {
+                server_window: dice.pick([1, 2, 4, 16]),
+                server_window_bytes: dice.pick([8, 64, 1 << 20]),
+                principal_window: dice.pick([1, 2, 8]),
+                principal_window_bytes: dice.pick([8, 1 << 20]),
+                retry_min: SECOND,
+                retry_max: dice.pick([2, 8, 30]) * SECOND,
+                receipt_retention: if forgets { 20 * SECOND } else { LONG },
+                seen_retention: LONG,
+                custody_grace: dice.pick([5, 60]) * SECOND,
+                ..Settings::default()
+            },
+            clocks,
+            drift_max: dice.pick([0, 100, 20_000]),
+            forgets,
+            steps: dice.pick([150, 300, 600]),
+            lost: dice.pick([0, 0, 50, 200, 500]),
+            repeated: dice.pick([0, 50, 300]),
+            late: dice.pick([0, 100, 400]),
+            crashes: dice.pick([0, 5, 15, 40]),
+            disk_faults: dice.pick([0, 0, 10]),
+            moods: dice.pick([0, 0, 50]),
+            short_lived: dice.pick([0, 100, 500]),
+        }
+    }
+
+    /// How long a message lives: short enough to expire, or longer than the story.
+    pub(crate) fn lifetime(&self, dice: &mut Dice) -> Duration {
+        if dice.chance(self.short_lived) {
+            Duration::from_millis(dice.range(100, 20_000))
+        } else {
+            LONG / 2
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A server: a disk that lasts, a clock, and a process that may be taken away between any two steps.
+
+use std::sync::{Arc, Mutex};
+
+use irsp_courier::store::StoreError;
+use irsp_courier::{Clock as _, Ledger, Manual, Now, Role, Settings};
+use irsp_protocol::receipt::Receipt;
+use irsp_protocol::{Address, MessageId, Principal};
+use rusqlite::Connection;
+
+use crate::clock::SimClock;
+use crate::dice::Dice;
+use crate::fault::Fault;
+use crate::plan::{Clocks, Plan};
+use crate::role::{Shop, TABLES, Told, lock};
+
+/// Pages of a disk that is not full.
+const PAGES_MAX: u32 = 1 << 20;
+
+pub(crate) struct Server {
+    pub(crate) name: irsp_protocol::Server,
+    pub(crate) clock: Arc<SimClock>,
+    pub(crate) process: Option<Process>,
+    disk: Connection,
+    settings: Settings,
+    gapless: bool,
+    moods: u32,
+    eager: Option<Arc<Mutex<Vec<MessageId>>>>,
+}
+
+/// What is in memory; dropped by a crash.
+pub(crate) struct Process {
+    pub(crate) courier: Manual,
+    pub(crate) shop: Arc<Shop>,
+    pub(crate) told: Arc<Told>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        name: irsp_protocol::Server,
+        clock: SimClock,
+        plan: &Plan,
+        settings: Settings,
+        fault: Option<Fault>,
+    ) -> Result<Server, StoreError> {
+        let mut disk = Connection::open_in_memory()?;
+        disk.set_prepared_statement_cache_capacity(128);
+        disk.pragma_update(None, "journal_mode", "MEMORY")?;
+        Manual::prepare(&mut disk, TABLES)?;
+        if let Some(fault) = fault {
+            fault.spoil(&disk)?;
+        }
+        Ok(Server {
+            name,
+            clock: Arc::new(clock),
+            process: None,
+            disk,
+            settings,
+            gapless: plan.clocks != Clocks::Months,
+            moods: plan.moods,
+            eager: (fault == Some(Fault::Eager)).then(Arc::default),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    pub(crate) fn start(&mut self, dice: Dice) {
+        let moods = self.moods;
+        let shop = Arc::new(Shop::new(
+            self.name,
+            self.gapless,
+            moods,
+            dice,
+            self.eager.clone(),
+        ));
+        let role = Arc::clone(&shop) as Arc<dyn Role>;
+        let clock = Arc::clone(&self.clock);
+        self.process = Some(Process {
+            courier: Manual::start(self.name, role, &self.settings, clock),
+            shop,
+            told: Arc::default(),
+        });
+    }
+
+    /// Commits what waits; false without a process.
+    pub(crate) fn commit(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.courier.commit(&self.disk);
+        }
+    }
+
+    pub(crate) fn read(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.courier.read(&self.disk);
+        }
+    }
+
+    /// Leaves the disk no room for another page, or gives it plenty.
+    pub(crate) fn fill_disk(&self, full: bool) -> Result<(), StoreError> {
+        // SQLite does not go below what is in use.
+        let pages = if full { 1 } else { PAGES_MAX };
+        self.disk.pragma_update(None, "max_page_count", pages)?;
+        Ok(())
+    }
+
+    pub(crate) fn quiet(&self) {
+        if let Some(process) = &self.process {
+            process.shop.calm();
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> Result<Ledger, StoreError> {
+        Manual::ledger(&self.disk)
+    }
+
+    pub(crate) fn receipt(&self, id: MessageId) -> Result<Option<Receipt>, StoreError> {
+        let reporter = Address::local(Principal::server(self.name));
+        Manual::receipt(&self.disk, id, &reporter)
+    }
+
+    /// Effects in the order in which they took place.
+    pub(crate) fn effects(&self) -> Result<Vec<MessageId>, StoreError> {
+        let mut rows = self.disk.prepare_cached("SELECT id FROM effect ORDER BY n")?;
+        let ids = rows.query_map([], |row| Ok(MessageId::from_bytes(row.get(0)?)))?;
+        let mut effects = ids.collect::<Result<Vec<_>, _>>()?;
+        if let Some(eager) = &self.eager {
+            effects.extend(lock(eager).iter());
+        }
+        Ok(effects)
+    }
+
+    /// The number of the last change that is known here.
+    pub(crate) fn last_change(&self) -> Result<i64, StoreError> {
+        let last = self
+            .disk
+            .query_row("SELECT coalesce(max(n), 0) FROM change", [], |row| row.get(0))?;
+        Ok(last)
+    }
+}

@@ -1,0 +1,266 @@
+//! One story: a time of random steps and faults, then quiet, in which everything has to end, then judgement.
+
+use std::time::Duration;
+
+use irsp_protocol::Server as Name;
+
+use crate::client::Wish;
+use crate::fault::Fault;
+use crate::oracle::Rule;
+use crate::plan::Clocks;
+use crate::world::{Failure, World};
+
+/// How long the quiet time may last: a clock that jumped is noticed within minutes, and nothing waits for longer.
+const QUIET_MAX: Duration = Duration::from_secs(2 * 3600);
+/// Rounds in which nothing has moved, or time has not: more than that is spinning.
+const ROUNDS_MAX: u32 = 20_000;
+
+/// What happened in a story that went well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Messages accepted by all servers.
+    pub accepted: u64,
+    pub crashes: u64,
+    /// True time that passed.
+    pub passed: Duration,
+}
+
+/// Tells the story of a seed.
+pub fn tell(seed: u64, fault: Option<Fault>) -> Result<Told, Failure> {
+    let mut world = World::new(seed, fault)?;
+    let mut crashes = 0;
+    for _ in 0..world.plan.steps {
+        crashes += step(&mut world)?;
+    }
+    settle(&mut world)?;
+    let mut accepted = 0;
+    for server in &world.servers {
+        accepted += server
+            .ledger()?
+            .kinds
+            .iter()
+            .map(|kind| kind.accepted)
+            .sum::<u64>();
+    }
+    Ok(Told {
+        accepted,
+        crashes,
+        passed: world.time.passed(),
+    })
+}
+
+/// One random step; says how many processes it has ended.
+fn step(world: &mut World) -> Result<u64, Failure> {
+    let place = world.dice.place(world.servers.len());
+    if world.dice.chance(world.plan.crashes) {
+        if world.dice.chance(300) {
+            world.commit_and_crash(place)?;
+        } else {
+            world.crash(place)?;
+        }
+        return Ok(1);
+    }
+    if world.dice.chance(world.plan.disk_faults)
+        && let Some(server) = world.servers.get(place)
+    {
+        server.fill_disk(world.dice.chance(400))?;
+    }
+    if world.plan.clocks != Clocks::Steady && world.dice.chance(10) {
+        world.jump(place);
+    }
+    match world.dice.range(0, 99) {
+        0..=19 => client(world)?,
+        20..=24 => world.start_or_attach(place)?,
+        25..=39 => world.commit(place)?,
+        40..=59 => while world.dice.chance(700) && world.event(place)? {},
+        60..=66 => world.read(place)?,
+        67..=73 => {
+            world.next_read(place)?;
+        }
+        74..=86 => while world.dice.chance(600) && world.receive(place)? {},
+        87..=92 => {
+            world.timer(place)?;
+        }
+        _ => pass(world),
+    }
+    Ok(0)
+}
+
+/// A client does something.
+fn client(world: &mut World) -> Result<(), Failure> {
+    let device = world.dice.place(world.devices.len());
+    let number = world.next_number();
+    let Some(principal) = world.devices.get(device).map(|device| device.principal.clone()) else {
+        return Ok(());
+    };
+    match world.dice.range(0, 19) {
+        0..=4 => {
+            let wish = Wish::upload(&mut world.dice, &world.plan, &principal, number);
+            world.wish(wish)
+        }
+        5..=9 => {
+            let wish = Wish::push(&mut world.dice, &world.plan, &principal, number);
+            world.wish(wish)
+        }
+        10 => {
+            world.change();
+            Ok(())
+        }
+        11..=12 => {
+            let numbers: Vec<u64> = world.wishes.keys().copied().collect();
+            let nth = world.dice.place(numbers.len());
+            numbers.get(nth).map_or(Ok(()), |number| world.ask(*number))
+        }
+        13..=15 => world.connect(device),
+        16 => world.disconnect(device),
+        _ => {
+            let given = world.devices.get(device).map_or(0, |device| device.given.len());
+            let nth = world.dice.place(given);
+            world.answer(device, nth)
+        }
+    }
+}
+
+fn pass(world: &mut World) {
+    let ms = match world.dice.range(0, 9) {
+        0..=4 => world.dice.range(0, 50),
+        5..=7 => world.dice.range(50, 1_000),
+        8 => world.dice.range(1_000, 10_000),
+        _ => world.dice.range(10_000, 60_000),
+    };
+    world.advance(Duration::from_millis(ms));
+}
+
+/// No more faults: everybody is there, nothing is lost, and time passes until nothing is under way.
+fn settle(world: &mut World) -> Result<(), Failure> {
+    world.quiet = true;
+    for place in 0..world.servers.len() {
+        if let Some(server) = world.servers.get(place) {
+            server.fill_disk(false)?;
+            server.quiet();
+            if server.process.is_none() {
+                world.start(place)?;
+            }
+        }
+    }
+    let end = world.time.passed() + QUIET_MAX;
+    for round in 0..ROUNDS_MAX {
+        if world.time.passed() > end {
+            break;
+        }
+        let moved = everybody(world)?;
+        if !moved && at_rest(world)? {
+            return judge(world);
+        }
+        if !moved {
+            wait(world);
+        }
+        if round % 512 == 511 {
+            for place in 0..world.servers.len() {
+                world.check_disk(place)?;
+            }
+        }
+    }
+    let mut left = String::new();
+    for server in &world.servers {
+        left.push_str(&format!("{}: {:?} ", server.name, server.ledger()?));
+    }
+    Ok(world.oracle.broken(Rule::Stuck, left)?)
+}
+
+/// Everybody does what is to be done now. Says whether anything was.
+fn everybody(world: &mut World) -> Result<bool, Failure> {
+    let mut moved = false;
+    let open: Vec<u64> = world
+        .wishes
+        .iter()
+        .filter(|(_, wish)| !wish.asked)
+        .map(|(number, _)| *number)
+        .collect();
+    for number in open {
+        world.ask(number)?;
+        moved = true;
+    }
+    for device in 0..world.devices.len() {
+        if world.devices.get(device).is_some_and(|device| !device.present) {
+            world.connect(device)?;
+            moved = true;
+        }
+        while world
+            .devices
+            .get(device)
+            .is_some_and(|device| !device.given.is_empty())
+        {
+            world.answer(device, 0)?;
+            moved = true;
+        }
+    }
+    for place in 0..world.servers.len() {
+        while world.receive(place)? {
+            moved = true;
+        }
+        moved |= world.timer(place)?;
+        world.commit(place)?;
+        while world.event(place)? {
+            moved = true;
+        }
+        world.read(place)?;
+        moved |= world.next_read(place)?;
+    }
+    Ok(moved)
+}
+
+/// Nothing is under way, asked for or in flight.
+fn at_rest(world: &World) -> Result<bool, Failure> {
+    let mut in_flight = 0;
+    for server in &world.servers {
+        in_flight += server.ledger()?.in_flight();
+        let waiting = server
+            .process
+            .as_ref()
+            .map_or(0, |process| process.courier.waiting_jobs());
+        in_flight += u64::try_from(waiting).unwrap_or(u64::MAX);
+    }
+    Ok(in_flight == 0 && world.wishes.is_empty() && world.bus.next_arrival().is_none())
+}
+
+/// Until the next frame or timer, or a little.
+fn wait(world: &mut World) {
+    let mut by = Duration::from_secs(60);
+    if let Some(at) = world.bus.next_arrival() {
+        by = by.min(at.saturating_sub(world.time.passed()));
+    }
+    for server in &world.servers {
+        let wake = server
+            .process
+            .as_ref()
+            .and_then(|process| process.courier.next_wake());
+        if let Some(wake) = wake {
+            by = by.min(wake.saturating_duration_since(server.now().instant));
+        }
+    }
+    // A clock that is slow has to get there as well.
+    world.advance(by + by / 16 + Duration::from_micros(100));
+}
+
+fn judge(world: &mut World) -> Result<(), Failure> {
+    for place in 0..world.servers.len() {
+        world.check_disk(place)?;
+    }
+    let app = world.place(Name::App);
+    let effects = match world.servers.get(app) {
+        Some(server) => server.effects()?,
+        None => Vec::new(),
+    };
+    world.oracle.judge(&effects)?;
+    let mut last = Vec::new();
+    for server in &world.servers {
+        last.push(server.last_change()?);
+    }
+    if world.plan.clocks != Clocks::Months && last.iter().any(|known| Some(known) != last.first()) {
+        return Ok(world
+            .oracle
+            .broken(Rule::Lost, format!("changes known: {last:?}"))?);
+    }
+    Ok(())
+}
