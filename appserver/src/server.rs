@@ -23,6 +23,9 @@ use crate::role::ApplicationServer;
 use crate::settings::Settings;
 use crate::{http, retention, store};
 
+/// Tails of receipts at one time: together they take up a quarter of the questions a server answers at once.
+const TAILS_MAX: usize = 16;
+
 /// Why the application server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -105,6 +108,7 @@ impl AppServer {
             presence,
             rights_changed,
             places: Arc::new(Semaphore::new(settings.streams_max)),
+            tail_places: Arc::new(Semaphore::new(TAILS_MAX)),
             push: settings.push,
             stop: leave.clone(),
         })));

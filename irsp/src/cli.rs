@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use irsp_config::{ConfigError, Settings, Sources};
-use irsp_protocol::Id;
+use irsp_protocol::api::app::Period;
+use irsp_protocol::{Id, MessageId};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -47,6 +48,103 @@ pub(crate) enum Command {
     Check,
     /// Makes an application and many devices on a running platform.
     Provision(Order),
+    /// Draws the way of one message through all servers.
+    Trace(Trace),
+    /// Shows what was accepted, how it ended and what is in flight; fails unless it adds up.
+    Ledger(Access),
+    /// Dead letters: what could not be delivered and is kept to be sent again or discarded.
+    Dead(Dead),
+    /// Shows the stages messages pass, as they pass them.
+    Tail(Tail),
+}
+
+/// How a command reaches a running platform.
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    /// HTTP address of the application server.
+    #[arg(
+        long,
+        default_value = "http://127.0.0.1:8080",
+        env = "IRSP_URL",
+        global = true
+    )]
+    pub(crate) url: String,
+    /// The file of a token or an application's key; admin.token in the data directory unless given.
+    #[arg(long, visible_alias = "admin-token", value_name = "FILE", global = true)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// JSON instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// The message's id.
+    pub(crate) id: MessageId,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dead {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) order: DeadOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadOrder {
+    /// All of them.
+    List,
+    /// One, with its data.
+    Show {
+        /// The message's id.
+        id: MessageId,
+    },
+    /// Sends them again, behind all that waits now.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        /// How long they may take from now, such as 1h; needed once their own expiry has passed.
+        #[arg(long, value_name = "TIME")]
+        expiry: Option<Period>,
+    },
+    /// Drops their data; their end stays what it is.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// The messages' ids.
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<MessageId>,
+    /// All there are.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Only messages from or to this one, such as dev/lamp-1.
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    /// Only messages that stand there, such as in-flight or expired,undeliverable.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only these kinds, such as upload,push (with message, the default) or presence.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Ends after so many lines.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
 }
 
 /// What `irsp provision` is to make.
@@ -109,6 +207,25 @@ mod tests {
             assert!(matches!(cli.command, Some(Command::Check)));
         }
         assert!(Cli::try_parse_from(["irsp"]).unwrap().command.is_none());
+    }
+
+    #[test]
+    fn a_dead_letter_is_named_or_all_are_meant() {
+        let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+        for (words, good) in [
+            (&["retry", id][..], true),
+            (&["retry", id, id, "--expiry", "1h", "--json"], true),
+            (&["retry", "--all", "--url", "http://h:1"], true),
+            (&["retry"], false),
+            (&["retry", id, "--all"], false),
+            (&["retry", "17"], false),
+            (&["discard", "--all", "--expiry", "1h"], false),
+            (&["list"], true),
+            (&["show"], false),
+        ] {
+            let line = ["irsp", "dead"].iter().chain(words);
+            assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{words:?}");
+        }
     }
 
     #[test]

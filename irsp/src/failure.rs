@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::attach::AttachError;
+use crate::cause::chain;
+use crate::client::ClientError;
 use crate::pki::PkiError;
 use crate::ports::PortError;
 use crate::provision::ProvisionError;
@@ -44,6 +46,8 @@ pub(crate) enum Failure {
     Attach(#[from] AttachError),
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
     #[error("the {role} cannot start: {reason}")]
     Role { role: &'static str, reason: String },
     #[error("signals cannot be heard: {0}")]
@@ -74,19 +78,4 @@ impl Failure {
             reason: chain(error),
         }
     }
-}
-
-/// An error and its causes in one line, without saying anything twice.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

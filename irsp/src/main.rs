@@ -4,18 +4,25 @@
 
 mod apart;
 mod attach;
+mod cause;
 mod check;
 mod cli;
+mod client;
 mod console;
 mod datadir;
+mod dead;
 mod failure;
 mod firststart;
 mod http;
+mod ledger;
 mod logs;
 mod pki;
 mod ports;
 mod provision;
 mod stop;
+mod table;
+mod tail;
+mod trace;
 mod up;
 mod welcome;
 mod wiring;
@@ -49,6 +56,18 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Appserver => runtime.block_on(apart::appserver(settings)),
         Command::Check => check::run(&settings),
         Command::Provision(order) => runtime.block_on(provision::run(&settings, order)),
+        Command::Trace(order) => runtime
+            .block_on(trace::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Ledger(access) => runtime
+            .block_on(ledger::run(&settings, access))
+            .map_err(Failure::from),
+        Command::Dead(order) => runtime
+            .block_on(dead::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Tail(order) => runtime
+            .block_on(tail::run(&settings, order))
+            .map_err(Failure::from),
     };
     // What is past its deadline does not hold up the end of the process.
     runtime.shutdown_background();

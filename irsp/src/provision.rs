@@ -17,9 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::cause::chain;
 use crate::cli::Order;
 use crate::console;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// Devices asked for at once: small enough to answer in a moment, large enough that the way there costs little.
 const BATCH: u32 = 1_000;

@@ -202,6 +202,14 @@ impl Address {
             domain: None,
         }
     }
+
+    /// The address as others read it: in `own` domain, unless it names another.
+    pub fn or_in(self, own: &Domain) -> Address {
+        Address {
+            domain: self.domain.or_else(|| Some(own.clone())),
+            ..self
+        }
+    }
 }
 
 impl From<Principal> for Address {

@@ -163,7 +163,13 @@ impl Api {
 }
 
 fn is_of_the_application_server(path: &str) -> bool {
-    let named = ["/v1/push", "/v1/presence", "/v1/messages"];
+    let named = [
+        "/v1/push",
+        "/v1/presence",
+        "/v1/messages",
+        "/v1/ledger",
+        "/v1/dead-letters",
+    ];
     named.iter().any(|start| path.starts_with(start))
         || (path.starts_with("/v1/apps/") && (path.contains("/uploads") || path.contains("/latest")))
 }

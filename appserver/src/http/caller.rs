@@ -53,6 +53,23 @@ impl Caller {
         }
     }
 
+    pub(super) fn must_read_all(&self, what: &str) -> Result<(), Refusal> {
+        if self.reads_all() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Status::FORBIDDEN,
+            format!("only an operator or an admin reads {what}"),
+        ))
+    }
+
+    pub(super) fn must_be_admin(&self, does: &str) -> Result<(), Refusal> {
+        if self.is_admin() {
+            return Ok(());
+        }
+        Err(Refusal::new(Status::FORBIDDEN, format!("only an admin {does}")))
+    }
+
     pub(super) fn is_admin(&self) -> bool {
         self.login.role == Some(Role::Admin)
     }

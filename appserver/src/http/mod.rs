@@ -1,7 +1,11 @@
 //! The HTTP API of the application server (`/v1`). Every refusal is a problem document; see [`refusal`].
 
 mod caller;
+mod dead_letters;
 mod input;
+mod ledger;
+mod message_list;
+mod message_tail;
 mod messages;
 mod presence;
 mod push;
@@ -30,7 +34,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "IRSP application server",
-    description = "Uploads, pushes, presence and receipts (clauses 7.3, 8.3). Errors are problem documents whose \
+    description = "Uploads, pushes, presence and receipts (clauses 7.3, 8.3); the operator's ledger and dead letters. Errors are problem documents whose \
                    status is a code of the status registry."
 ))]
 struct Description;
@@ -51,7 +55,16 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(presence::stream_presence))
         .routes(routes!(presence::show_presence))
         .routes(routes!(push::push))
+        .routes(routes!(message_list::list_messages))
+        .routes(routes!(message_tail::stream_messages))
         .routes(routes!(messages::show_message))
+        .routes(routes!(ledger::show_ledger))
+        .routes(routes!(dead_letters::list_dead_letters))
+        .routes(routes!(
+            dead_letters::show_dead_letter,
+            dead_letters::discard_dead_letter
+        ))
+        .routes(routes!(dead_letters::retry_dead_letter))
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .with_state(api)
         .split_for_parts()

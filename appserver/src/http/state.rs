@@ -28,6 +28,8 @@ pub(crate) struct Parts {
     pub(crate) rights_changed: watch::Sender<u64>,
     /// The places of live streams.
     pub(crate) places: Arc<Semaphore>,
+    /// The places of live tails of receipts: each keeps asking every server.
+    pub(crate) tail_places: Arc<Semaphore>,
     pub(crate) push: PushLimits,
     pub(crate) stop: CancellationToken,
 }
@@ -46,6 +48,14 @@ impl Api {
             .clone()
             .try_acquire_owned()
             .map_err(|_| Refusal::new(Status::UNAVAILABLE, "too many live streams are open"))
+    }
+
+    /// A place for one more tail of receipts.
+    pub(super) fn tail_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.tail_places
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Refusal::new(Status::UNAVAILABLE, "too many tails of receipts are open"))
     }
 
     /// An address as it is stored: without our own domain.

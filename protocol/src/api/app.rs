@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use crate::address::{Address, Domain, Id, Principal};
 use crate::message_id::MessageId;
 use crate::presence::{Connectivity, Presence, Reason};
-use crate::receipt::{Answer, Receipt, Stage};
+use crate::receipt::{Answer, Receipt, Stage, StageReport};
+use crate::state::State;
 use crate::status::Status;
 use crate::time::Timestamp;
 use crate::topic::Channel;
@@ -346,12 +347,15 @@ pub struct ReceiptView {
     pub status: Status,
     #[schema(example = "done")]
     pub name: String,
+    /// `in-flight`, `done`, `rejected`, `expired`, `revoked`, `superseded`, `over-quota` or `undeliverable`.
+    #[schema(value_type = String, example = "done")]
+    pub state: State,
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,
     pub stages: Vec<StageView>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerView>,
-    /// The message server did not answer just now, so its stages may be missing.
+    /// A server did not answer just now, so its stages may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
 }
@@ -372,33 +376,36 @@ pub struct StageView {
     pub name: Option<String>,
 }
 
+impl StageView {
+    pub(super) fn new(report: StageReport, own: &Domain) -> StageView {
+        StageView {
+            stage: report.stage,
+            time: report.time,
+            reporter: report.reporter.or_in(own),
+            code: report.code,
+            name: report.code.map(|code| code.name().to_owned()),
+        }
+    }
+}
+
 impl ReceiptView {
     /// The receipt with our own domain filled in wherever an address leaves it out.
     pub fn new(receipt: Receipt, own: &Domain, partial: bool) -> ReceiptView {
-        let full = |address: Address| Address {
-            domain: address.domain.or_else(|| Some(own.clone())),
-            ..address
-        };
         ReceiptView {
             id: receipt.id,
             kind: receipt.kind.as_str().to_owned(),
-            source: full(receipt.source),
-            destination: full(receipt.destination),
+            source: receipt.source.or_in(own),
+            destination: receipt.destination.or_in(own),
             channel: receipt.channel,
             sender_id: receipt.sender_id,
             status: receipt.status,
             name: receipt.status.name().to_owned(),
+            state: State::of(receipt.status),
             expires: receipt.expires,
             stages: receipt
                 .stages
                 .into_iter()
-                .map(|report| StageView {
-                    stage: report.stage,
-                    time: report.time,
-                    reporter: full(report.reporter),
-                    code: report.code,
-                    name: report.code.map(|code| code.name().to_owned()),
-                })
+                .map(|report| StageView::new(report, own))
                 .collect(),
             answer: receipt.answer.map(AnswerView::from),
             partial,
@@ -407,7 +414,7 @@ impl ReceiptView {
 }
 
 /// A field that is there holds a value, even if that is JSON's null.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 

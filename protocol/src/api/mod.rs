@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod app;
+pub mod operator;
 mod problem;
 
 pub use problem::Problem;

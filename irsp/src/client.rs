@@ -1,0 +1,160 @@
+//! The HTTP API of a running platform, as the commands of an operator reach it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use irsp_config::Settings;
+use irsp_protocol::Secret;
+use irsp_protocol::api::Problem;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::cause::chain;
+use crate::cli::Access;
+
+/// How long an answer may take: the servers of the domain are asked meanwhile.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// How long a stream may be silent: it says something every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Why an operator's command fails.
+#[derive(Debug, Error)]
+pub(crate) enum ClientError {
+    #[error("{}: {reason}: give --data of the account server, or --token-file", path.display())]
+    TokenFile { path: PathBuf, reason: String },
+    #[error("--url {url}: cannot be reached ({reason}): start irsp or give another --url")]
+    Unreachable { url: String, reason: String },
+    #[error("the token is not taken by {url}: give --data or --token-file of that platform")]
+    Token { url: String },
+    #[error("{url} refused: {status} {detail}")]
+    Refused {
+        url: String,
+        status: u16,
+        detail: String,
+    },
+    #[error("{url} answered what this irsp does not understand ({reason}): use the same version of both")]
+    Answer { url: String, reason: String },
+    #[error("the ledger does not add up: residue {0}: keep the data directory and say so to the developers")]
+    Residue(i64),
+    #[error("the {0} server does not answer, so its ledger is not known: start it and ask again")]
+    LedgerUnknown(String),
+    #[error("a server does not answer, so its dead letters are not known: start it and ask again")]
+    LettersUnknown,
+    #[error("{url} has ended the stream ({reason}): call irsp tail again")]
+    StreamEnded { url: String, reason: String },
+    #[error("what was found cannot be shown: {0}")]
+    Show(#[from] serde_json::Error),
+}
+
+/// One platform and one caller.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: Secret,
+}
+
+impl Client {
+    /// With the token of `--token-file`, else the admin token of the data directory.
+    pub(crate) fn new(settings: &Settings, access: &Access) -> Result<Client, ClientError> {
+        let file = access.token_file.clone();
+        let token = read_token(&file.unwrap_or_else(|| settings.files().admin_token()))?;
+        let url = access.url.trim_end_matches('/').to_owned();
+        let http = reqwest::Client::builder().read_timeout(SILENCE_MAX).no_proxy();
+        let http = http.build().map_err(|error| ClientError::Unreachable {
+            url: url.clone(),
+            reason: chain(&error),
+        })?;
+        Ok(Client { http, url, token })
+    }
+
+    pub(crate) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+        self.answer(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<A, ClientError> {
+        self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn delete<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+        self.answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// A response whose body is still to come.
+    pub(crate) async fn open(&self, path: &str, query: &[(&str, &str)]) -> Result<Response, ClientError> {
+        self.send(self.request(Method::GET, path).query(query)).await
+    }
+
+    pub(crate) fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable {
+            url: self.url.clone(),
+            reason: chain(error),
+        }
+    }
+
+    pub(crate) fn not_understood(&self, reason: impl ToString) -> ClientError {
+        ClientError::Answer {
+            url: self.url.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(crate) fn stream_ended(&self, reason: String) -> ClientError {
+        ClientError::StreamEnded {
+            url: self.url.clone(),
+            reason,
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(self.token.expose())
+    }
+
+    async fn answer<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
+        let response = self.send(request.timeout(ANSWER_WAIT)).await?;
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.not_understood(error))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let url = self.url.clone();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(ClientError::Token { url });
+        }
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let detail = match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => problem.detail,
+            Err(_) => status.canonical_reason().unwrap_or("without a reason").to_owned(),
+        };
+        Err(ClientError::Refused {
+            url,
+            status: status.as_u16(),
+            detail,
+        })
+    }
+}
+
+fn read_token(path: &Path) -> Result<Secret, ClientError> {
+    let refused = |reason: String| ClientError::TokenFile {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    match text.trim() {
+        "" => Err(refused("holds no token".to_owned())),
+        text => Ok(Secret::new(text)),
+    }
+}
