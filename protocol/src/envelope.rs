@@ -59,15 +59,6 @@ impl MessageKind {
         }
     }
 
-    /// Whether messages of the same source and destination take effect in the order of their acceptance. Presence and
-    /// changes carry numbers of their own, and ends are independent of each other.
-    pub const fn keeps_order(self) -> bool {
-        match self {
-            MessageKind::Upload | MessageKind::Push | MessageKind::Message => true,
-            MessageKind::Status | MessageKind::Presence | MessageKind::Directory => false,
-        }
-    }
-
     pub fn parse(word: &str) -> Option<MessageKind> {
         MessageKind::ALL.into_iter().find(|kind| kind.as_str() == word)
     }

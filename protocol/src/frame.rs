@@ -28,12 +28,10 @@ pub enum Item {
     /// The sender has started, or has found the bus again: what waits for it may be sent at once.
     Hello { from: Server },
     /// An envelope from the sender's outbox; it is repeated until answered.
-    /// `after` is the unanswered envelope before it in the order of its source and destination: until the receiver has
-    /// seen that one, it takes no notice of this one, which will be repeated.
     Deliver {
         from: Server,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<MessageId>,
+        #[serde(default)]
+        place: Place,
         envelope: Envelope,
     },
     /// The receiver's word on a delivered envelope. 202 means that the receiver has taken custody
@@ -53,6 +51,16 @@ pub enum Item {
     },
     /// The reply to the question with this token.
     Reply { token: u64, reply: Reply },
+}
+
+/// Where an envelope stands in its sender's outbox. The bus may lose and reorder frames; a receiver that takes an
+/// envelope only when it has taken the one before it keeps the sender's order all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Rises with every envelope of the sender.
+    pub seq: i64,
+    /// The place before it whose envelope the receiver has not answered yet; 0 if there is none.
+    pub after: i64,
 }
 
 /// What one server may ask another.
@@ -163,12 +171,12 @@ mod tests {
             Item::Hello { from: Server::App },
             Item::Deliver {
                 from: Server::Message,
-                after: None,
+                place: Place { seq: 8, after: 0 },
                 envelope: envelope(b"21.5"),
             },
             Item::Deliver {
                 from: Server::Message,
-                after: Some(MessageId::from_bytes([6; 16])),
+                place: Place { seq: 9, after: 8 },
                 envelope: envelope(b""),
             },
             Item::Answer {
@@ -208,8 +216,8 @@ mod tests {
         #[test]
         fn a_frame_cut_anywhere_is_refused_without_panic(cut in 0usize..300) {
             let mut frame = BytesMut::new();
-            let envelope = envelope(b"21.5");
-            write(&Item::Deliver { from: Server::Message, after: None, envelope }, &mut frame);
+            let place = Place::default();
+            write(&Item::Deliver { from: Server::Message, place, envelope: envelope(b"21.5") }, &mut frame);
             let mut frame = frame.freeze();
             frame.truncate(cut);
             while let Ok(Some(_)) = read(&mut frame) {}

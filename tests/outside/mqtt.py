@@ -105,20 +105,24 @@ class Client:
         """Publishes and waits for the acknowledgement; gives its reason code (None: closed instead)."""
         if isinstance(payload, (dict, list)):
             payload = json.dumps(payload)
-        properties = None
-        if attributes and self.version == V5:
-            properties = Properties(PacketTypes.PUBLISH)
-            expiry = attributes.pop("expiry", None)
-            if expiry is not None:
-                properties.MessageExpiryInterval = expiry
-            if attributes:
-                properties.UserProperty = [(name, str(value)) for name, value in attributes.items()]
-        info = self.paho.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        info = self.paho.publish(topic, payload, qos=qos, retain=retain, properties=self._properties(attributes))
         return self._ack(info.mid, "PUBACK", within)
 
-    def send(self, topic, payload, qos=1):
+    def send(self, topic, payload, qos=1, **attributes):
         """Publishes without waiting; gives the packet to ask `acked` about."""
-        return self.paho.publish(topic, payload, qos=qos).mid
+        return self.paho.publish(topic, payload, qos=qos, properties=self._properties(attributes)).mid
+
+    def _properties(self, attributes):
+        """User properties by their names, and `expiry`, where the version has them."""
+        if not attributes or self.version != V5:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)
+        expiry = attributes.pop("expiry", None)
+        if expiry is not None:
+            properties.MessageExpiryInterval = expiry
+        if attributes:
+            properties.UserProperty = [(name, str(value)) for name, value in attributes.items()]
+        return properties
 
     def acked(self, mid):
         """The reason code of a publish that was sent, or None as long as there is none."""

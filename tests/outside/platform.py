@@ -41,11 +41,13 @@ def run(*words, timeout=START_DEADLINE, **options):
 class Process:
     """One running `irsp` that has said it is ready."""
 
-    def __init__(self, words, log):
+    def __init__(self, words, log, environment=None):
         self.log = log
         command = [str(binary("irsp")), *map(str, words)]
         with open(log, "ab") as errors:
-            self.child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            self.child = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(environment or {})}
+            )
         self.said = []
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -90,9 +92,10 @@ class Process:
 class Platform:
     """Every role in one process, in a data directory of its own, on free ports of loopback."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, environment=None, data=None):
         self.dir = Path(tempfile.mkdtemp(prefix="irsp-outside-"))
-        self.data = self.dir / "data"
+        self.data = data or self.dir / "data"
+        self.environment = environment
         self.log = self.dir / "log"
         self.settings = settings
         self.addresses = {key: ("127.0.0.1", 0) for key in LISTENERS}
@@ -106,7 +109,7 @@ class Platform:
             words += ["--set", f"{key}={host}:{port}"]
         for setting in self.settings:
             words += ["--set", setting]
-        self.process = Process(words, self.log)
+        self.process = Process(words, self.log, self.environment)
         self.addresses = self.process.addresses
 
     def crash(self):
@@ -164,9 +167,9 @@ class Apart(Platform):
         "appserver": ("appserver.listen",),
     }
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, **options):
         self.roles = {}
-        super().__init__(*settings)
+        super().__init__(*settings, **options)
 
     def start(self):
         for role in self.ROLES:
@@ -183,7 +186,7 @@ class Apart(Platform):
             words += ["--set", f"bus.url=mqtts://{host}:{port}"]
         for setting in self.settings:
             words += ["--set", setting]
-        self.roles[role] = Process(words, self.log)
+        self.roles[role] = Process(words, self.log, self.environment)
         self.addresses.update(self.roles[role].addresses)
 
     def kill_role(self, role):

@@ -15,7 +15,7 @@ use irsp_protocol::change::{
     Answers, Application, Binding, Cause, Change, ChangeBatch, Device, DirectoryPage, Entity, Role, Scope,
     User,
 };
-use irsp_protocol::frame::{self, Item, Question, Reply};
+use irsp_protocol::frame::{self, Item, Place, Question, Reply};
 use irsp_protocol::inquiry::{Finding, Inquiry, Known};
 use irsp_protocol::presence::{Connectivity, Presence, Reason};
 use irsp_protocol::receipt::{Answer, Ending, Receipt};
@@ -271,10 +271,10 @@ impl House {
     }
 
     pub(crate) async fn send(&self, from: Server, envelope: Envelope) {
-        let after = None;
+        let place = Place::default();
         self.say(Item::Deliver {
             from,
-            after,
+            place,
             envelope,
         })
         .await;
@@ -491,7 +491,7 @@ fn play(server: Server, item: Item, script: &Mutex<Script>) -> Vec<Item> {
                         answer(Status::QUEUED),
                         Item::Deliver {
                             from: server,
-                            after: None,
+                            place: Place::default(),
                             envelope: told,
                         },
                     ]

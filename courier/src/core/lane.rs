@@ -1,14 +1,14 @@
 //! One present hop: what is under way to it, how far it has been served from disk, and whether more waits there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use irsp_protocol::frame::Place;
 use irsp_protocol::{Envelope, MessageId, Timestamp};
 
-use super::order::Order;
 use super::retry::Retry;
-use super::{Load, Window};
+use super::{Load, Sending, Window};
 use crate::clock::Now;
 use crate::hop::Hop;
 
@@ -19,12 +19,12 @@ pub(super) struct Lane {
     cursor: i64,
     disk: Disk,
     slots: HashMap<MessageId, Slot>,
+    /// The slots' sequence numbers.
+    order: BTreeSet<i64>,
     /// Data under way.
     bytes: usize,
     /// Servers only: a principal's session keeps what it was given until it answers or goes.
     retry: Option<Retry>,
-    /// Servers only: the bus may reorder what is sent.
-    order: Order,
     /// First sent in an earlier life of the lane.
     sent_before: HashMap<MessageId, Timestamp>,
 }
@@ -49,9 +49,9 @@ struct Slot {
 }
 
 /// What became of a message just stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
-    Taken,
+    Taken(Sending),
     LeftOnDisk,
 }
 
@@ -63,9 +63,9 @@ impl Lane {
             cursor: 0,
             disk: Disk::Behind,
             slots: HashMap::new(),
+            order: BTreeSet::new(),
             bytes: 0,
             retry: None,
-            order: Order::default(),
             sent_before: HashMap::new(),
         }
     }
@@ -87,10 +87,7 @@ impl Lane {
         }
         let room = self.has_room();
         match &mut self.disk {
-            Disk::CaughtUp if room => {
-                self.occupy(seq, envelope, now);
-                Offer::Taken
-            }
+            Disk::CaughtUp if room => Offer::Taken(self.occupy(seq, envelope, now)),
             Disk::CaughtUp | Disk::Behind => {
                 self.disk = Disk::Behind;
                 Offer::LeftOnDisk
@@ -127,7 +124,7 @@ impl Lane {
         rows: Vec<(i64, Arc<Envelope>)>,
         complete: bool,
         now: Now,
-    ) -> Vec<Arc<Envelope>> {
+    ) -> Vec<Sending> {
         let before = std::mem::replace(&mut self.disk, Disk::Behind);
         let Disk::Loading { missed, left } = before else {
             self.disk = before;
@@ -144,8 +141,7 @@ impl Lane {
             if left.contains(&envelope.id) {
                 self.cursor = seq;
             } else {
-                self.occupy(seq, &envelope, now);
-                send.push(envelope);
+                send.push(self.occupy(seq, &envelope, now));
             }
         }
         send
@@ -161,8 +157,8 @@ impl Lane {
     pub(super) fn left(&mut self, id: MessageId) {
         self.sent_before.remove(&id);
         if let Some(slot) = self.slots.remove(&id) {
+            self.order.remove(&slot.seq);
             self.bytes -= slot.size;
-            self.order.leave(id);
             if let Some(retry) = &mut self.retry {
                 retry.answered();
                 if self.slots.is_empty() {
@@ -175,7 +171,7 @@ impl Lane {
     }
 
     /// Everything unanswered, in order; the back-off starts anew.
-    pub(super) fn send_again(&mut self, now: Now) -> Vec<Arc<Envelope>> {
+    pub(super) fn send_again(&mut self, now: Now) -> Vec<Sending> {
         let Some(retry) = &mut self.retry else {
             return Vec::new();
         };
@@ -185,7 +181,7 @@ impl Lane {
     }
 
     /// What has waited for its answer too long, in order.
-    pub(super) fn retry(&mut self, now: Now) -> Vec<Arc<Envelope>> {
+    pub(super) fn retry(&mut self, now: Now) -> Vec<Sending> {
         let Some(retry) = &mut self.retry else {
             return Vec::new();
         };
@@ -213,11 +209,6 @@ impl Lane {
         slot.or_else(|| self.sent_before.get(&id).copied())
     }
 
-    /// The unanswered message that has to be seen before this one.
-    pub(super) fn before(&self, id: MessageId) -> Option<MessageId> {
-        self.order.before(id)
-    }
-
     pub(super) fn inherit_sent(&mut self, before: &Lane) {
         self.sent_before = before.sent().into_iter().collect();
     }
@@ -226,14 +217,13 @@ impl Lane {
         self.slots.is_empty() || (self.slots.len() < self.window.count && self.bytes < self.window.bytes)
     }
 
-    fn occupy(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) {
+    fn occupy(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) -> Sending {
         let sent_at = self.sent_before.remove(&envelope.id).unwrap_or(now.wall);
         let size = envelope.data.len();
         self.cursor = seq;
         self.bytes += size;
         if let Some(retry) = &mut self.retry {
             retry.sent(envelope.id, now.instant);
-            self.order.join(envelope);
         }
         let envelope_kept = self.retry.is_some().then(|| Arc::clone(envelope));
         self.slots.insert(
@@ -245,9 +235,21 @@ impl Lane {
                 envelope: envelope_kept,
             },
         );
+        let place = self.place(seq);
+        self.order.insert(seq);
+        Sending {
+            place,
+            envelope: Arc::clone(envelope),
+        }
     }
 
-    fn again(&mut self, ids: Vec<MessageId>, now: Now) -> Vec<Arc<Envelope>> {
+    /// Where a message stands among those that are under way.
+    fn place(&self, seq: i64) -> Place {
+        let after = self.order.range(..seq).next_back().copied().unwrap_or(0);
+        Place { seq, after }
+    }
+
+    fn again(&mut self, ids: Vec<MessageId>, now: Now) -> Vec<Sending> {
         let mut found: Vec<(i64, MessageId, Arc<Envelope>)> = ids
             .into_iter()
             .filter_map(|id| {
@@ -264,6 +266,10 @@ impl Lane {
                 retry.back_off();
             }
         }
-        found.into_iter().map(|(_, _, envelope)| envelope).collect()
+        let sending = |(seq, _, envelope)| Sending {
+            place: self.place(seq),
+            envelope,
+        };
+        found.into_iter().map(sending).collect()
     }
 }

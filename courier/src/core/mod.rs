@@ -6,7 +6,6 @@
 //! goes out at once, from memory. Otherwise it is left on disk and loaded later, in order.
 
 mod lane;
-mod order;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -15,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use irsp_protocol::frame::Place;
 use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
 
 use crate::clock::Now;
@@ -43,11 +43,18 @@ pub(crate) struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Hand these to the hop, in this order.
-    Send { hop: Hop, envelopes: Vec<Arc<Envelope>> },
+    Send { hop: Hop, sendings: Vec<Sending> },
     /// Read what waits for the hop and give it to [`Core::loaded`].
     Load(Load),
     /// The hop went away with these unanswered: write down when they were first sent.
     Remember { sent: Vec<(MessageId, Timestamp)> },
+}
+
+/// An envelope on its way, and where it stands among those on the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sending {
+    pub(crate) place: Place,
+    pub(crate) envelope: Arc<Envelope>,
 }
 
 /// What to read from disk. The ticket says which life of the lane asked.
@@ -118,7 +125,7 @@ impl Core {
     pub(crate) fn stored(&mut self, hop: &Hop, seq: i64, envelope: &Arc<Envelope>, now: Now) {
         if let Some(lane) = self.lane(hop) {
             match lane.offer(seq, envelope, now) {
-                Offer::Taken => self.send(hop, [Arc::clone(envelope)]),
+                Offer::Taken(sending) => self.send(hop, [sending]),
                 Offer::LeftOnDisk => self.refill(hop),
             }
         }
@@ -127,8 +134,8 @@ impl Core {
     /// What was read from disk for [`Action::Load`]; `complete` if nothing waited behind it.
     pub(crate) fn loaded(&mut self, load: &Load, rows: Vec<(i64, Arc<Envelope>)>, complete: bool, now: Now) {
         if let Some(lane) = self.lane_of(load) {
-            let envelopes = lane.loaded(rows, complete, now);
-            self.send(&load.hop, envelopes);
+            let sendings = lane.loaded(rows, complete, now);
+            self.send(&load.hop, sendings);
             self.refill(&load.hop);
         }
     }
@@ -153,8 +160,8 @@ impl Core {
     /// The server, or the way to it, was found again: what is unanswered is sent at once.
     pub(crate) fn heard(&mut self, server: Server, now: Now) {
         if let Some(lane) = self.servers.get_mut(&server) {
-            let envelopes = lane.send_again(now);
-            self.send(&Hop::Server(server), envelopes);
+            let sendings = lane.send_again(now);
+            self.send(&Hop::Server(server), sendings);
         }
     }
 
@@ -191,11 +198,6 @@ impl Core {
         .sent_at(id)
     }
 
-    /// The unanswered message that `server` has to see before this one.
-    pub(crate) fn before(&self, server: Server, id: MessageId) -> Option<MessageId> {
-        self.servers.get(&server)?.before(id)
-    }
-
     fn lane(&mut self, hop: &Hop) -> Option<&mut Lane> {
         match hop {
             Hop::Server(server) => self.servers.get_mut(server),
@@ -213,19 +215,19 @@ impl Core {
         self.actions.extend(load.map(Action::Load));
     }
 
-    fn send(&mut self, hop: &Hop, envelopes: impl IntoIterator<Item = Arc<Envelope>>) {
-        let mut envelopes = envelopes.into_iter().peekable();
-        if envelopes.peek().is_none() {
+    fn send(&mut self, hop: &Hop, sendings: impl IntoIterator<Item = Sending>) {
+        let mut sendings = sendings.into_iter().peekable();
+        if sendings.peek().is_none() {
             return;
         }
         match self.actions.back_mut() {
             Some(Action::Send {
                 hop: last,
-                envelopes: before,
-            }) if last == hop => before.extend(envelopes),
+                sendings: before,
+            }) if last == hop => before.extend(sendings),
             _ => self.actions.push_back(Action::Send {
                 hop: hop.clone(),
-                envelopes: envelopes.collect(),
+                sendings: sendings.collect(),
             }),
         }
     }

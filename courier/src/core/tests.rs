@@ -58,6 +58,8 @@ struct World {
     core: Core,
     disk: BTreeMap<i64, Hop>,
     sent: Vec<i64>,
+    /// Where each stood when it was sent.
+    places: Vec<Place>,
     loads: Vec<Load>,
     next: i64,
     start: Instant,
@@ -70,6 +72,7 @@ impl World {
             core: Core::new(Server::Message, LIMITS, 1),
             disk: BTreeMap::new(),
             sent: Vec::new(),
+            places: Vec::new(),
             loads: Vec::new(),
             next: 0,
             start: Instant::now(),
@@ -90,10 +93,10 @@ impl World {
     fn act(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Send { envelopes, .. } => {
-                    for envelope in envelopes {
-                        self.sent
-                            .push(u128::from_be_bytes(*envelope.id.as_bytes()) as i64);
+                Action::Send { sendings, .. } => {
+                    for sending in sendings {
+                        self.sent.push(sending.place.seq);
+                        self.places.push(sending.place);
                     }
                 }
                 Action::Load(load) => self.loads.push(load),
@@ -155,6 +158,32 @@ impl World {
     fn taken(&mut self) -> Vec<i64> {
         std::mem::take(&mut self.sent)
     }
+}
+
+#[test]
+fn a_place_names_the_one_before_it_that_is_unanswered() {
+    let mut world = World::new();
+    let places = |world: &mut World| -> Vec<(i64, i64)> {
+        world
+            .places
+            .drain(..)
+            .map(|place| (place.seq, place.after))
+            .collect()
+    };
+    let [one, two, three] = [world.store(&APP), world.store(&APP), world.store(&APP)];
+    assert_eq!(places(&mut world), [(one, 0), (two, one), (three, two)]);
+    world.leave(&APP, two);
+    let now = world.now();
+    world.core.heard(Server::App, now);
+    world.act();
+    assert_eq!(places(&mut world), [(one, 0), (three, one)]);
+    world.leave(&APP, one);
+    let four = world.store(&APP);
+    assert_eq!(places(&mut world), [(four, three)]);
+    world.leave(&APP, three);
+    world.leave(&APP, four);
+    let five = world.store(&APP);
+    assert_eq!(places(&mut world), [(five, 0)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Envelope, MessageId, Server, Timestamp};
 use tokio::sync::oneshot;
 
+use super::jobs::PrincipalAnswer;
 use crate::accept::AcceptSink;
 use crate::hop::Hop;
 use crate::store::{Effects, StoreError, Swept, Verdict};
@@ -15,20 +16,15 @@ use crate::store::{Effects, StoreError, Swept, Verdict};
 pub(super) enum Event {
     Committed(Effects),
     Received {
-        delivered: Vec<(Delivered, Verdict)>,
+        delivered: Vec<((Server, Envelope), Verdict)>,
         settled: Vec<(Hop, MessageId)>,
     },
-    /// Principals' answers are stored, or refused.
-    Settled(Vec<(Hop, MessageId)>),
+    /// Principals' answers are stored, or refused; those that are neither are to be tried again.
+    Settled {
+        settled: Vec<(Hop, MessageId)>,
+        unstored: Vec<PrincipalAnswer>,
+    },
     Swept(Result<Swept, StoreError>),
-}
-
-/// An envelope that came over the bus.
-pub(super) struct Delivered {
-    pub(super) from: Server,
-    /// To be seen before it.
-    pub(super) after: Option<MessageId>,
-    pub(super) envelope: Envelope,
 }
 
 /// What callers ask of the pump.
@@ -39,8 +35,8 @@ pub(super) enum Command {
         hop: Hop,
         id: MessageId,
         answer: Answer,
-        sink: Arc<dyn AcceptSink>,
-        token: u64,
+        /// Who hears of it, and its token; `None`: nobody, so that it is kept until it is stored.
+        teller: Option<(Arc<dyn AcceptSink>, u64)>,
     },
     Ask {
         server: Server,

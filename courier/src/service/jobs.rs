@@ -1,17 +1,17 @@
 //! What the courier has the writer do. Each job reports to the pump or to its caller when it is on disk.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Envelope, MessageId, Server, State, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use super::events::{Delivered, Event};
+use super::events::Event;
 use crate::accept::{AcceptSink, Accepted};
 use crate::hop::Hop;
 use crate::role::Role;
-use crate::store::{End, Job, Retention, StoreError, Swept, Tx, Verdict, sweep};
+use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Verdict, sweep};
 
 /// Accepts one envelope; the hot path.
 pub(super) struct Accept {
@@ -98,6 +98,13 @@ pub(super) struct ServerAnswer {
     pub(super) sent_at: Option<Timestamp>,
 }
 
+/// One envelope of another server.
+pub(super) struct Delivered {
+    pub(super) from: Server,
+    pub(super) place: Place,
+    pub(super) envelope: Envelope,
+}
+
 /// Everything a frame wants stored.
 pub(super) struct Frame {
     pub(super) role: Arc<dyn Role>,
@@ -115,21 +122,13 @@ impl Job for Frame {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.verdicts.clear();
         self.settled.clear();
-        let mut seen = HashSet::new();
-        for Delivered {
-            from,
-            after,
-            envelope,
-        } in &self.delivered
-        {
-            // Most have come in the same frame as the one before them.
-            let after = after.filter(|after| !seen.contains(&(*from, *after)));
-            let verdict = tx.receive(self.role.as_ref(), *from, after, envelope)?;
-            if verdict.is_remembered() {
-                seen.insert((*from, envelope.id));
-            }
-            self.verdicts.push(verdict);
+        let mut order = Order::default();
+        for given in &self.delivered {
+            let (role, from) = (self.role.as_ref(), given.from);
+            self.verdicts
+                .push(tx.receive(role, from, given.place, &given.envelope, &mut order)?);
         }
+        order.store(tx)?;
         for told in &self.answers {
             let hop = Hop::Server(told.from);
             if store_answer(tx, &hop, told, self.failures_max)? {
@@ -142,7 +141,12 @@ impl Job for Frame {
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
         let event = match result {
             Ok(()) => Event::Received {
-                delivered: self.delivered.into_iter().zip(self.verdicts).collect(),
+                delivered: self
+                    .delivered
+                    .into_iter()
+                    .map(|given| (given.from, given.envelope))
+                    .zip(self.verdicts)
+                    .collect(),
                 settled: self.settled,
             },
             // The sender hears nothing and repeats it.
@@ -189,8 +193,15 @@ pub(super) struct PrincipalAnswer {
     pub(super) id: MessageId,
     pub(super) answer: Answer,
     pub(super) sent_at: Option<Timestamp>,
-    pub(super) sink: Arc<dyn AcceptSink>,
-    pub(super) token: u64,
+    pub(super) teller: Option<(Arc<dyn AcceptSink>, u64)>,
+}
+
+impl PrincipalAnswer {
+    fn tell(&self, result: Result<Accepted, Status>) {
+        if let Some((sink, token)) = &self.teller {
+            sink.settled(*token, result);
+        }
+    }
 }
 
 /// Stores what principals have answered.
@@ -211,21 +222,25 @@ impl Job for Answered {
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        let mut settled = Vec::new();
+        let (mut settled, mut unstored) = (Vec::new(), Vec::new());
         match result {
             Ok(()) => {
                 for (given, result) in self.answers.into_iter().zip(self.results) {
-                    given.sink.settled(given.token, result);
+                    given.tell(result);
                     settled.push((given.hop, given.id));
                 }
             }
             Err(error) => {
+                tracing::warn!(%error, answers = self.answers.len(), "answers could not be stored");
                 for given in self.answers {
-                    given.sink.settled(given.token, Err(error.status()));
+                    given.tell(Err(error.status()));
+                    if given.teller.is_none() && error.is_disk() {
+                        unstored.push(given);
+                    }
                 }
             }
         }
-        report(&self.events, Event::Settled(settled));
+        report(&self.events, Event::Settled { settled, unstored });
     }
 }
 

@@ -61,6 +61,7 @@ impl Manual {
         let context = Context {
             server,
             clock: Arc::clone(&clock),
+            answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
             committed: {
@@ -114,8 +115,7 @@ impl Manual {
             hop,
             id,
             answer,
-            sink,
-            token,
+            teller: Some((sink, token)),
         });
     }
 

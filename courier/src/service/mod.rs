@@ -11,6 +11,7 @@ mod run;
 mod settings;
 mod shared;
 mod tail;
+mod unstored;
 mod upkeep;
 mod waiters;
 
@@ -87,6 +88,7 @@ impl Courier {
         let context = Context {
             server,
             clock: Arc::clone(&clock),
+            answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
             committed: {
@@ -178,14 +180,26 @@ impl Courier {
             hop,
             id,
             answer,
-            sink,
-            token,
+            teller: Some((sink, token)),
         };
-        if let Err(mpsc::error::SendError(Command::Answered { sink, token, .. })) =
-            self.shared.commands.send(command)
+        if let Err(mpsc::error::SendError(Command::Answered {
+            teller: Some((sink, token)),
+            ..
+        })) = self.shared.commands.send(command)
         {
             sink.settled(token, Err(Status::UNAVAILABLE));
         }
+    }
+
+    /// The same from a principal that can be told nothing, because its protocol's acknowledgement was its answer: what
+    /// the disk refuses is kept in memory and tried again until it is stored.
+    pub fn acknowledged(&self, hop: Hop, id: MessageId, answer: Answer) {
+        self.shared.command(Command::Answered {
+            hop,
+            id,
+            answer,
+            teller: None,
+        });
     }
 
     /// A principal's session has begun: what waits for it is delivered, first of all what was left unanswered.

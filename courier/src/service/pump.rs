@@ -10,11 +10,12 @@ use irsp_protocol::frame::{self, Item, Question, Reply};
 use irsp_protocol::{Envelope, MessageId, Server, Status};
 use tokio::sync::mpsc;
 
-use super::events::{Command, Delivered, Event};
-use super::jobs::{self, Frame, PrincipalAnswer, Remember, ServerAnswer};
+use super::events::{Command, Event};
+use super::jobs::{self, Delivered, Frame, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
 use super::settings::Settings;
+use super::unstored::Unstored;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
@@ -50,6 +51,7 @@ pub(super) struct Pump {
     core: Core,
     outgoing: Outgoing,
     upkeep: Upkeep,
+    unstored: Unstored,
     retention: Retention,
     failures_max: u32,
     /// For the jobs that report back.
@@ -77,6 +79,7 @@ impl Pump {
             core: Core::new(server, settings.limits(), random(clock.new_id())),
             outgoing,
             upkeep: Upkeep::new(settings.retention()),
+            unstored: Unstored::default(),
             retention: settings.retention(),
             failures_max: settings.failures_max.max(1),
             report,
@@ -115,7 +118,8 @@ impl Pump {
     /// When [`on_timer`](Pump::on_timer) has something to do.
     pub(super) fn next_wake(&self, now: Now) -> Option<Instant> {
         let upkeep = self.upkeep.next(now);
-        [self.core.next_timeout(), upkeep].into_iter().flatten().min()
+        let wakes = [self.core.next_timeout(), self.unstored.next(), upkeep];
+        wakes.into_iter().flatten().min()
     }
 
     fn greet(&mut self) {
@@ -127,6 +131,8 @@ impl Pump {
 
     pub(super) fn on_timer(&mut self, now: Now) {
         self.core.handle_timeout(now);
+        let answers = self.unstored.take(now);
+        self.store_answers(answers);
         if self.upkeep.is_due(now) {
             self.sweep(now);
         }
@@ -150,7 +156,10 @@ impl Pump {
                 self.on_received(delivered, now);
                 self.on_settled(settled);
             }
-            Event::Settled(settled) => self.on_settled(settled),
+            Event::Settled { settled, unstored } => {
+                self.unstored.keep(unstored, now);
+                self.on_settled(settled);
+            }
             Event::Swept(result) => self.upkeep.end(result, now),
         }
     }
@@ -189,17 +198,9 @@ impl Pump {
         }
     }
 
-    fn on_received(&mut self, delivered: Vec<(Delivered, Verdict)>, now: Now) {
+    fn on_received(&mut self, delivered: Vec<((Server, Envelope), Verdict)>, now: Now) {
         let from = self.server;
-        for (
-            Delivered {
-                from: sender,
-                envelope,
-                ..
-            },
-            verdict,
-        ) in delivered
-        {
+        for ((sender, envelope), verdict) in delivered {
             if let Some(status) = verdict.answer {
                 self.upkeep.wrote(now);
                 self.outgoing.push(
@@ -240,8 +241,7 @@ impl Pump {
                     hop,
                     id,
                     answer,
-                    sink,
-                    token,
+                    teller,
                 } => {
                     let sent_at = self.core.sent_at(&hop, id);
                     answers.push(PrincipalAnswer {
@@ -249,8 +249,7 @@ impl Pump {
                         id,
                         answer,
                         sent_at,
-                        sink,
-                        token,
+                        teller,
                     });
                 }
                 Command::Ask {
@@ -274,6 +273,10 @@ impl Pump {
                 }
             }
         }
+        self.store_answers(answers);
+    }
+
+    fn store_answers(&mut self, answers: Vec<PrincipalAnswer>) {
         if !answers.is_empty() {
             let job = jobs::Answered {
                 answers,
@@ -304,11 +307,11 @@ impl Pump {
                 Ok(Some(Item::Hello { from })) => self.core.heard(from, now),
                 Ok(Some(Item::Deliver {
                     from,
-                    after,
+                    place,
                     envelope,
                 })) => delivered.push(Delivered {
                     from,
-                    after,
+                    place,
                     envelope,
                 }),
                 Ok(Some(Item::Answer {
@@ -400,22 +403,24 @@ impl Pump {
             match action {
                 Action::Send {
                     hop: Hop::Server(server),
-                    envelopes,
+                    sendings,
                 } => {
-                    let from = self.server;
-                    for envelope in envelopes {
+                    for sending in sendings {
                         let item = Item::Deliver {
-                            from,
-                            after: self.core.before(server, envelope.id),
-                            envelope: Envelope::clone(&envelope),
+                            from: self.server,
+                            place: sending.place,
+                            envelope: Envelope::clone(&sending.envelope),
                         };
                         self.outgoing.push(server, &item);
                     }
                 }
                 Action::Send {
                     hop: Hop::Principal(principal),
-                    envelopes,
-                } => self.role.deliver(&principal, envelopes),
+                    sendings,
+                } => {
+                    let envelopes = sendings.into_iter().map(|sending| sending.envelope);
+                    self.role.deliver(&principal, envelopes.collect());
+                }
                 Action::Load(load) => self.loads.push(load),
                 Action::Remember { sent } => {
                     let job = Remember { sent };

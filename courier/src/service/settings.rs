@@ -31,6 +31,8 @@ pub struct Settings {
     pub failures_max: u32,
     /// How long a dead letter is kept for an operator.
     pub dead_letter_retention: Duration,
+    /// How long after its expiry a server that was sent a message and not heard is still asked: it may have done it.
+    pub answer_grace: Duration,
     /// How long after its expiry the end of a message in another server's custody is waited for.
     pub custody_grace: Duration,
 }
@@ -49,6 +51,8 @@ impl Default for Settings {
             seen_max: 10_000_000,
             failures_max: 16,
             dead_letter_retention: 30 * 24 * HOUR,
+            // Longer than a restart of either.
+            answer_grace: Duration::from_secs(5),
             custody_grace: Duration::from_secs(60),
         }
     }

@@ -6,8 +6,8 @@
 //!
 //! Jobs seldom say no. When one does, everything is rolled back and all run again, each within a savepoint, so that
 //! this one is undone alone. When the disk says no, or the commit fails, everything is rolled back and the jobs run
-//! again one by one, each with a transaction of its own, so that only the culprit fails. A job may therefore run more
-//! than once before it is told once.
+//! again one by one, each with a transaction of its own, so that only the culprit fails; on a disk that fails all are
+//! refused (`keeper`). A job may therefore run more than once before it is told once.
 
 use rusqlite::Connection;
 
@@ -25,32 +25,67 @@ pub(crate) trait Job: Send {
     fn done(self: Box<Self>, result: Result<(), StoreError>);
 }
 
-pub(crate) fn write(sql: &Connection, context: &Context, mut jobs: Vec<Box<dyn Job>>) {
+/// What a commit has shown of the disk, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Disk {
+    Well,
+    /// No room.
+    Full,
+    /// Nothing it says can be believed any more.
+    Failing,
+}
+
+pub(crate) fn write(sql: &Connection, context: &Context, mut jobs: Vec<Box<dyn Job>>) -> Disk {
     match commit(sql, context, &mut jobs) {
         Ok((results, effects)) => {
             for (job, result) in jobs.into_iter().zip(results) {
                 job.done(result);
             }
             publish(context, effects);
+            Disk::Well
         }
         Err(Failure::Begin(error)) => {
-            tracing::error!(%error, jobs = jobs.len(), "the database does not let us write");
-            for job in jobs {
-                job.done(Err(again(&error)));
-            }
+            tracing::warn!(%error, jobs = jobs.len(), "the database does not let us write");
+            refuse(jobs, &error)
         }
-        Err(Failure::Work(error)) if jobs.len() == 1 => {
-            tracing::error!(%error, "a write failed");
-            for job in jobs {
-                job.done(Err(again(&error)));
-            }
+        Err(Failure::Work(error)) if jobs.len() == 1 || disk(&error) == Disk::Failing => {
+            tracing::warn!(%error, jobs = jobs.len(), "a write failed");
+            refuse(jobs, &error)
         }
         Err(Failure::Work(error)) => {
-            tracing::error!(%error, jobs = jobs.len(), "a commit failed; its parts are tried one by one");
+            tracing::warn!(%error, jobs = jobs.len(), "a commit failed; its parts are tried one by one");
+            let mut worst = disk(&error);
             for job in jobs {
-                write(sql, context, vec![job]);
+                worst = worst.max(match worst {
+                    Disk::Failing => refuse(vec![job], &error),
+                    Disk::Well | Disk::Full => write(sql, context, vec![job]),
+                });
             }
+            worst
         }
+    }
+}
+
+/// Tells each job that it is not stored, and says what that shows of the disk.
+pub(crate) fn refuse(jobs: Vec<Box<dyn Job>>, error: &StoreError) -> Disk {
+    for job in jobs {
+        job.done(Err(again(error)));
+    }
+    disk(error)
+}
+
+fn disk(error: &StoreError) -> Disk {
+    match error {
+        StoreError::Full => Disk::Full,
+        StoreError::Io(_) => Disk::Failing,
+        StoreError::QueueFull
+        | StoreError::Unavailable(_)
+        | StoreError::NewerFormat { .. }
+        | StoreError::Open { .. }
+        | StoreError::Sql(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Panicked(_)
+        | StoreError::Refused { .. } => Disk::Well,
     }
 }
 
@@ -138,6 +173,7 @@ fn execute(sql: &Connection, statement: &str) -> Result<(), StoreError> {
 fn again(error: &StoreError) -> StoreError {
     match error {
         StoreError::Full => StoreError::Full,
+        StoreError::Io(text) => StoreError::Io(text.clone()),
         StoreError::QueueFull => StoreError::QueueFull,
         StoreError::Refused { status, detail } => StoreError::refused(*status, detail.clone()),
         StoreError::Panicked(text) => StoreError::Panicked(text.clone()),

@@ -15,6 +15,8 @@ pub enum StoreError {
     QueueFull,
     #[error("the database cannot be used just now: {0}")]
     Unavailable(String),
+    #[error("the disk fails: {0}")]
+    Io(String),
     #[error("{}: the {part} data have format {found}, this program knows {known}: start the newer program, or name another data directory", path.display())]
     NewerFormat {
         path: PathBuf,
@@ -48,7 +50,7 @@ impl StoreError {
     pub fn status(&self) -> Status {
         match self {
             StoreError::Full | StoreError::QueueFull => Status::QUEUE_FULL,
-            StoreError::Unavailable(_) => Status::UNAVAILABLE,
+            StoreError::Unavailable(_) | StoreError::Io(_) => Status::UNAVAILABLE,
             StoreError::Refused { status, .. } => *status,
             StoreError::NewerFormat { .. }
             | StoreError::Open { .. }
@@ -59,9 +61,9 @@ impl StoreError {
     }
 
     /// Whether the disk is the reason, so that the rest of the same transaction cannot be trusted either.
-    pub(super) fn is_disk(&self) -> bool {
+    pub(crate) fn is_disk(&self) -> bool {
         match self {
-            StoreError::Full | StoreError::Unavailable(_) => true,
+            StoreError::Full | StoreError::Unavailable(_) | StoreError::Io(_) => true,
             StoreError::QueueFull
             | StoreError::NewerFormat { .. }
             | StoreError::Open { .. }
@@ -80,12 +82,12 @@ impl From<rusqlite::Error> for StoreError {
             Some(
                 ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
-                | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::CannotOpen
                 | ErrorCode::OutOfMemory
                 | ErrorCode::PermissionDenied,
             ) => StoreError::Unavailable(error.to_string()),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                StoreError::Io(error.to_string())
+            }
             Some(_) | None => StoreError::Sql(error),
         }
     }

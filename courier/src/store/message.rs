@@ -31,11 +31,12 @@ pub(super) fn insert(
     hop: &Hop,
     origin: Option<Server>,
     now: Timestamp,
+    due: Timestamp,
 ) -> Result<Option<i64>, StoreError> {
     let put = sql
         .prepare_cached(
             "INSERT INTO message (id, kind, hop, source, sender_id, head, data, origin, accepted_at, expires_at, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) ON CONFLICT DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             envelope.id.as_bytes(),
@@ -48,6 +49,7 @@ pub(super) fn insert(
             origin.map(Server::as_str),
             now.as_millis(),
             envelope.expires.as_millis(),
+            due.as_millis(),
         ])?;
     Ok((put == 1).then(|| sql.last_insert_rowid()))
 }
@@ -193,7 +195,7 @@ pub(crate) struct Page {
 }
 
 /// Reads what waits for `hop` behind `after`: at most `count` messages and, beyond the first, `bytes` of data.
-/// What has expired is left out; the sweep ends it.
+/// What has expired is left out for a principal; a server is still asked, for it may have taken it before.
 pub(crate) fn load(
     sql: &Connection,
     hop: &Hop,
@@ -206,7 +208,11 @@ pub(crate) fn load(
         "SELECT seq, head, data FROM message
          WHERE hop = ?1 AND seq > ?2 AND ended_at IS NULL AND answered_at IS NULL AND expires_at > ?3 ORDER BY seq",
     )?;
-    let mut found = select.query(params![text::hop(hop), after, now.as_millis()])?;
+    let expired = match hop {
+        Hop::Principal(_) => now.as_millis(),
+        Hop::Server(_) => i64::MIN,
+    };
+    let mut found = select.query(params![text::hop(hop), after, expired])?;
     let (mut rows, mut size) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         if rows.len() >= count || (size >= bytes && !rows.is_empty()) {

@@ -8,9 +8,11 @@ mod dead;
 mod effects;
 mod error;
 mod format;
+mod keeper;
 mod ledger;
 mod message;
 mod operate;
+mod order;
 mod receipt;
 mod receive;
 mod seen;
@@ -27,6 +29,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use crate::lock::lock;
+use keeper::Keeper;
 
 pub use error::StoreError;
 pub use format::Migration;
@@ -38,6 +41,7 @@ pub(crate) use effects::{Effects, EndedRow, Left, Stored};
 pub(crate) use format::migrate;
 pub(crate) use ledger::read as read_ledger;
 pub(crate) use message::{End, Page, Progress, load, progress};
+pub(crate) use order::Order;
 pub(crate) use receipt::{page as read_receipts, read as read_receipt, received as read_received};
 pub(crate) use receive::Verdict;
 pub(crate) use sweep::{Retention, Swept, sweep};
@@ -79,14 +83,7 @@ impl Store {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| cannot(error.to_string()))?;
         }
-        let open = || {
-            let sql = connect(
-                path,
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-            )?;
-            Ok::<_, rusqlite::Error>(sql)
-        };
-        let mut sql = open().map_err(|error| cannot(error.to_string()))?;
+        let mut sql = connect_writable(path).map_err(|error| cannot(error.to_string()))?;
         if let Err(error) = migrate(&mut sql, path, migrations) {
             return Err(if matches!(error, StoreError::NewerFormat { .. }) {
                 error
@@ -94,15 +91,6 @@ impl Store {
                 cannot(error.to_string())
             });
         }
-        let durable = |sql: &Connection| {
-            sql.pragma_update(None, "journal_mode", "WAL")?;
-            sql.pragma_update(None, "synchronous", "FULL")?;
-            sql.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
-            sql.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-            // What a savepoint would undo is kept in memory, not written to a file for every page touched.
-            sql.pragma_update(None, "temp_store", "MEMORY")
-        };
-        durable(&sql).map_err(|error| cannot(error.to_string()))?;
         Ok(Store {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
@@ -160,8 +148,23 @@ impl Store {
         let sql = lock(&self.inner.writable)
             .take()
             .ok_or_else(|| StoreError::Unavailable("another courier writes to it".to_owned()))?;
-        Writer::start(sql, context)
+        Writer::start(Keeper::new(self.inner.path.clone(), sql), context)
     }
+}
+
+/// A connection whose commits are on disk when they return. Of these there is one at a time.
+fn connect_writable(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let sql = connect(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    )?;
+    sql.pragma_update(None, "journal_mode", "WAL")?;
+    sql.pragma_update(None, "synchronous", "FULL")?;
+    sql.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+    sql.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // What a savepoint would undo is kept in memory, not written to a file for every page touched.
+    sql.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(sql)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {

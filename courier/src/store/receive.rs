@@ -1,14 +1,15 @@
 //! An envelope that came over the bus: its effect and the memory of it in one transaction, so that repeats are
-//! answered and not done again (design 3.1). One that has overtaken another of its source and destination waits for
-//! its repeat, because the bus keeps no order.
+//! answered and not done again (design 3.1).
 
 use std::sync::Arc;
 
+use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::Ending;
-use irsp_protocol::{Envelope, MessageId, MessageKind, Server, State, Status};
+use irsp_protocol::{Envelope, MessageKind, Server, State, Status};
 
 use super::error::StoreError;
 use super::message::{self, End, Progress};
+use super::order::Order;
 use super::seen;
 use super::tx::Tx;
 use crate::hop::Hop;
@@ -22,23 +23,17 @@ pub(crate) struct Verdict {
     pub(crate) decided: Option<Received>,
 }
 
-impl Verdict {
-    /// Whether repeats of the envelope are answered from memory.
-    pub(crate) fn is_remembered(&self) -> bool {
-        self.answer.is_some_and(|status| !is_failure(status))
-    }
-}
-
 impl Tx<'_> {
-    /// Receives one envelope, if the one `after` which it comes was seen. An error means that the disk failed; a
-    /// refusal or a failure of the role is a verdict. A failure (500, 502, 503, 504) stores nothing and is not
-    /// remembered: the next try is a first one.
+    /// Receives one envelope. An error means that the disk failed; a refusal or a failure of the role is a verdict.
+    /// A failure (500, 502, 503, 504) stores nothing and is not remembered: the next try is a first one.
+    /// One that comes before its turn is left for its repeat, which comes after what it has overtaken.
     pub(crate) fn receive(
         &mut self,
         role: &dyn Role,
         from: Server,
-        after: Option<MessageId>,
+        place: Place,
         envelope: &Envelope,
+        order: &mut Order,
     ) -> Result<Verdict, StoreError> {
         if let Some(status) = seen::find(self.sql(), from, envelope.id)? {
             return Ok(Verdict {
@@ -46,9 +41,7 @@ impl Tx<'_> {
                 decided: None,
             });
         }
-        if let Some(before) = after
-            && seen::find(self.sql(), from, before)?.is_none()
-        {
+        if !order.is_next(self, from, place)? {
             return Ok(Verdict::default());
         }
         let verdict = if envelope.kind == MessageKind::Status {
@@ -60,7 +53,7 @@ impl Tx<'_> {
             match self.guarded(|tx| decide(tx, role, from, envelope, &mut later)) {
                 Ok(verdict) => verdict,
                 // Whatever the role had begun is undone with it.
-                Err(_) if later => Verdict::default(),
+                Err(_) if later => return Ok(Verdict::default()),
                 Err(StoreError::Refused { status, detail }) if is_failure(status) => {
                     tracing::warn!(id = %envelope.id, kind = envelope.kind.as_str(), %status, detail,
                         "an envelope cannot be taken; its sender tries again");
@@ -81,10 +74,10 @@ impl Tx<'_> {
                 }
             }
         };
+        // What cannot be stored does not hold up what follows; what is wanted later does.
+        order.took(from, place);
         // A failure has stored nothing, so the next try is a first one.
-        if let Some(status) = verdict.answer
-            && verdict.is_remembered()
-        {
+        if let Some(status) = verdict.answer.filter(|status| !is_failure(*status)) {
             seen::remember(self.sql(), from, envelope.id, status, self.now())?;
         }
         Ok(verdict)

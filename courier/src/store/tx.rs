@@ -21,6 +21,8 @@ use crate::hop::Hop;
 pub(crate) struct Context {
     pub(crate) server: Server,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How long after its expiry a server that was sent a message and not heard is still asked.
+    pub(crate) answer_grace: Duration,
     /// How long after its expiry the end of a message in another server's custody is waited for.
     pub(crate) custody_grace: Duration,
     /// How long the news of an end is kept for a server that cannot be reached.
@@ -117,7 +119,12 @@ impl<'a> Tx<'a> {
                 "a server is no hop of its own",
             ));
         }
-        match message::insert(self.sql, envelope, head, hop, origin, self.now)? {
+        // A server may have taken it and not been heard: only its word, or its silence, says that it has expired.
+        let due = match hop {
+            Hop::Principal(_) => envelope.expires,
+            Hop::Server(_) => envelope.expires.plus(self.context.answer_grace),
+        };
+        match message::insert(self.sql, envelope, head, hop, origin, self.now, due)? {
             Some(seq) => {
                 self.effects.stored.push(Stored {
                     seq,

@@ -3,10 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
-
 use super::commit::{self, Job};
 use super::error::StoreError;
+use super::keeper::Keeper;
 use super::tx::Context;
 use crate::lock::lock;
 
@@ -43,12 +42,12 @@ struct State {
 }
 
 impl Writer {
-    pub(super) fn start(sql: Connection, context: Context) -> Result<Writer, StoreError> {
+    pub(super) fn start(keeper: Keeper, context: Context) -> Result<Writer, StoreError> {
         let queue = Arc::new(Queue::default());
         let theirs = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&sql, &context, &theirs))
+            .spawn(move || run(keeper, &context, &theirs))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(Writer {
             queue,
@@ -105,12 +104,17 @@ impl Queue {
     }
 }
 
-fn run(sql: &Connection, context: &Context, queue: &Queue) {
+fn run(mut keeper: Keeper, context: &Context, queue: &Queue) {
     while let Some(jobs) = queue.take() {
-        commit::write(sql, context, jobs);
+        let disk = match keeper.ready() {
+            Ok(sql) => commit::write(sql, context, jobs),
+            Err(error) => {
+                tracing::debug!(%error, jobs = jobs.len(), "refused: the disk is not well");
+                commit::refuse(jobs, &error);
+                continue;
+            }
+        };
+        keeper.saw(disk);
     }
-    // What a killed process leaves in the log is recovered too; this only makes the next start quick.
-    if let Err(error) = sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        tracing::warn!(%error, "the write-ahead log could not be emptied");
-    }
+    keeper.close();
 }

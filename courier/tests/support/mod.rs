@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use irsp_courier::bus::{self, Attachment, Incoming};
 use irsp_courier::store::{Migration, Store, StoreError, Tx};
 use irsp_courier::{
     AcceptSink, Accepted, Courier, Ended, Hop, Ledger, Received, ReplyFuture, Role, Settings,
 };
-use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::frame::{self, Item, Question, Reply};
 use irsp_protocol::{Domain, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -232,6 +232,34 @@ pub fn join(attachments: Vec<(Server, Attachment)>, faults: Faults, tasks: &Task
             }
         }
     });
+}
+
+/// The next envelope a courier sends, where the test itself is its bus.
+pub async fn delivered(bus: &mut Attachment) -> MessageId {
+    loop {
+        let (_, mut frame) = tokio::time::timeout(MINUTE, bus.outgoing.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        while let Some(item) = frame::read(&mut frame).unwrap() {
+            if let Item::Deliver { envelope, .. } = item {
+                return envelope.id;
+            }
+        }
+    }
+}
+
+/// Answers an envelope, where the test itself is the other server.
+pub async fn answer(bus: &Attachment, from: Server, id: MessageId, status: Status) {
+    let mut frame = BytesMut::new();
+    let item = Item::Answer {
+        from,
+        id,
+        status,
+        answer: None,
+    };
+    frame::write(&item, &mut frame);
+    bus.incoming.send(Incoming::Frame(frame.freeze())).await.unwrap();
 }
 
 /// Quick retries, so that tests with faults end soon.

@@ -8,9 +8,6 @@ use irsp_session::DropCause;
 
 use super::Client;
 
-/// The token of what nobody waits for: an answer given by PUBACK.
-const NOBODY: u64 = 0;
-
 impl Client<'_> {
     /// Tells the courier that pushes can be delivered: those that wait come now, in order.
     pub(in crate::edge) fn listens(&self) {
@@ -32,14 +29,12 @@ impl Client<'_> {
                 .device(&self.principal.id)
                 .is_some_and(|device| device.answers == Answers::Mqtt);
         if by_mqtt && !irsp_session::reason::is_error(reason) {
-            self.answered(
-                id,
-                Answer {
-                    code: 200,
-                    body: bytes::Bytes::new(),
-                },
-                NOBODY,
-            );
+            let answer = Answer {
+                code: 200,
+                body: bytes::Bytes::new(),
+            };
+            let hop = Hop::Principal(self.principal.clone());
+            self.edge.courier.acknowledged(hop, id, answer);
         }
     }
 
