@@ -17,6 +17,7 @@ use crate::access;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::{Done, Keeper};
 use crate::sessions::mailbox::{End, Mailbox};
+use crate::store::{retained, session};
 use crate::topics::{self, Topics};
 
 /// How long the account server has to answer for one page.
@@ -74,9 +75,12 @@ impl Enforcer {
 }
 
 /// Ends in this transaction what waits for a principal that is gone or was reset (clauses 8.2.3, 8.2.4), with its stored
-/// sessions.
+/// sessions and, if it is gone, what is retained on its live topics.
 pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal, status: Status) -> Result<(), StoreError> {
-    crate::store::session::end_of(tx.sql(), &principal)?;
+    session::end_of(tx.sql(), &principal)?;
+    if status == Status::DELETED {
+        retained::forget_of(tx.sql(), &principal)?;
+    }
     tx.end_hop(&Hop::Principal(principal), status).map(drop)
 }
 

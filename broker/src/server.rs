@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use irsp_courier::bus::Link;
-use irsp_courier::store::{Store, StoreError};
+use irsp_courier::store::{Store, StoreError, Tx};
 use irsp_courier::{Courier, Ledger};
 use irsp_directory::{Directory, HashKey};
 use irsp_protocol::Server;
@@ -25,7 +25,7 @@ use crate::role::MessageRole;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::End;
 use crate::settings::{Limits, Settings};
-use crate::store::{self, publish::Moment, queue, session};
+use crate::store::{self, publish::Moment, queue, retained, session};
 use crate::topics::Topics;
 
 /// How often parked sessions are looked through for expired ones.
@@ -93,6 +93,7 @@ impl MessageServer {
             keeper,
         };
         restore(&enforcer, found, settings.limits.queue_bounds(), moment);
+        store.read_now(|sql| retained::load(sql, moment, |publish| topics.restore(publish)))?;
         let behind = Arc::new(Notify::new());
         let bus = Bus::start(back.1.clone(), back.0.clone());
         let role = MessageRole {
@@ -111,7 +112,11 @@ impl MessageServer {
             back.0.clone(),
             &back.1,
         )?;
-        courier.write(|tx| session::leave_all(tx.sql(), tx.now())).await?;
+        let begin = move |tx: &mut Tx<'_>| {
+            session::leave_all(tx.sql(), tx.now())?;
+            retained::sweep(tx.sql(), moment)
+        };
+        courier.write(begin).await?;
         let keeping = TaskTracker::new();
         keeping.spawn(Arc::clone(&enforcer.keeper).run(courier.clone()));
         keeping.close();

@@ -24,6 +24,7 @@ use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::sessions::backlog::Backlog;
 use crate::sessions::mailbox::{Mailbox, Tag};
+use crate::store::queue;
 
 /// Payload bytes that wait behind a stalled publish before nothing further is read.
 const BEHIND_BYTES_MAX: usize = 1 << 20;
@@ -261,6 +262,7 @@ impl<'e> Client<'e> {
         }
         match topic.branch {
             Branch::Up { app, channel } => self.accept(
+                connection,
                 token,
                 publish,
                 MessageKind::Upload,
@@ -272,12 +274,28 @@ impl<'e> Client<'e> {
             Branch::CloudEvent { app } => {
                 let acceptance = self.acceptance(MessageKind::Upload, app);
                 let envelope = envelope::from_cloud_event(acceptance, &publish.payload)?;
-                self.hand_over(token, publish, envelope, Hop::Server(Server::App), true);
+                self.hand_over(
+                    connection,
+                    token,
+                    publish,
+                    envelope,
+                    Hop::Server(Server::App),
+                    true,
+                );
                 Ok(())
             }
             Branch::To { destination, channel } => {
                 let hop = Hop::Principal(destination.principal.clone());
-                self.accept(token, publish, MessageKind::Push, destination, hop, channel, now)
+                self.accept(
+                    connection,
+                    token,
+                    publish,
+                    MessageKind::Push,
+                    destination,
+                    hop,
+                    channel,
+                    now,
+                )
             }
             Branch::Ack { id } => {
                 let answer = envelope::answer(&publish.payload)?;
@@ -296,6 +314,7 @@ impl<'e> Client<'e> {
     )]
     fn accept(
         &mut self,
+        connection: &Connection,
         token: PublishToken,
         publish: &Arc<Publish>,
         kind: MessageKind,
@@ -306,7 +325,14 @@ impl<'e> Client<'e> {
     ) -> Result<(), Refused> {
         let acceptance = self.acceptance(kind, destination);
         let envelope = envelope::from_publish(acceptance, channel, publish, now)?;
-        self.hand_over(token, publish, envelope, hop, kind == MessageKind::Upload);
+        self.hand_over(
+            connection,
+            token,
+            publish,
+            envelope,
+            hop,
+            kind == MessageKind::Upload,
+        );
         Ok(())
     }
 
@@ -321,8 +347,11 @@ impl<'e> Client<'e> {
         }
     }
 
+    /// A QoS 2 publish of a durable session is remembered with it, so that its repeat after a restart is one
+    /// [MQTT-4.3.3-10].
     fn hand_over(
         &mut self,
+        connection: &Connection,
         token: PublishToken,
         publish: &Arc<Publish>,
         envelope: irsp_protocol::Envelope,
@@ -330,9 +359,17 @@ impl<'e> Client<'e> {
         observed: bool,
     ) {
         let waiting = self.wait_for_courier(token, publish, observed);
-        self.edge
-            .courier
-            .accept(envelope, hop, self.mailbox.clone(), waiting);
+        let (courier, sink) = (&self.edge.courier, self.mailbox.clone());
+        match self.taken(connection, token) {
+            None => courier.accept(envelope, hop, sink, waiting),
+            Some((session, packet_id)) => courier.accept_also(
+                envelope,
+                hop,
+                move |tx| queue::take(tx.sql(), session, packet_id),
+                sink,
+                waiting,
+            ),
+        }
     }
 
     fn wait_for_courier(

@@ -56,10 +56,7 @@ impl WillOf {
                 }
             }
             Branch::Live { .. } => {
-                if publish.retain && self.topics.keep(&publish).is_err() {
-                    tracing::warn!(topic = %publish.topic, "no room for a retained will");
-                }
-                self.topics.observe_now(&publish);
+                self.topics.bequeath(&publish);
             }
             Branch::CloudEvent { .. }
             | Branch::Status

@@ -70,6 +70,8 @@ struct Work {
 pub(crate) struct Put {
     pub(crate) publish: Arc<Publish>,
     pub(crate) hearers: Vec<(Arc<Mailbox>, Delivery)>,
+    /// Whether it is its topic's last from now on.
+    pub(crate) retained: bool,
     /// The incoming QoS 2 identifier it came with, if its publisher's session is durable.
     pub(crate) taken: Option<(SessionId, u16)>,
 }
@@ -86,6 +88,7 @@ enum Change {
         publish: Arc<Publish>,
         entries: Vec<Entry>,
         hearers: Vec<Arc<Mailbox>>,
+        retained: bool,
         taken: Option<(SessionId, u16)>,
     },
     Remove(Arc<Mailbox>, SessionId, u64),
@@ -215,9 +218,29 @@ impl Keeper {
             publish: put.publish,
             entries,
             hearers,
+            retained: put.retained,
             taken: put.taken,
         };
         self.push(&mut queue, change, done);
+    }
+
+    /// Stores a message that nobody waits for.
+    pub(crate) fn put_ignored(
+        &self,
+        publish: &Arc<Publish>,
+        hearers: Vec<(Arc<Mailbox>, Delivery)>,
+        retained: bool,
+    ) {
+        if hearers.is_empty() && !retained {
+            return;
+        }
+        let put = Put {
+            publish: Arc::clone(publish),
+            hearers,
+            retained,
+            taken: None,
+        };
+        self.put(put, Done::Ignored);
     }
 
     /// A client has acknowledged what was stored for it, or can never take it.
@@ -437,12 +460,11 @@ fn apply(tx: &Tx<'_>, change: &Change, moment: Moment) -> Result<Option<u64>, St
             id,
             publish,
             entries,
+            retained,
             taken,
             ..
         } => {
-            if !entries.is_empty() {
-                queue::put(sql, *id, publish, entries, moment)?;
-            }
+            queue::put(sql, *id, publish, entries, *retained, moment)?;
             if let Some((session, packet_id)) = taken {
                 queue::take(sql, *session, *packet_id)?;
             }

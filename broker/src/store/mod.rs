@@ -1,9 +1,13 @@
 //! The message server's own tables, beside the courier's: presence, the directory's copy, and what outlives a restart
-//! of sessions, their subscriptions and queues.
+//! of sessions, their subscriptions and queues, and of what is retained.
 
 pub(crate) mod publish;
 pub(crate) mod queue;
+pub(crate) mod retained;
 pub(crate) mod session;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -27,6 +31,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 3,
         sql: include_str!("sessions.sql"),
+    },
+    Migration {
+        version: 4,
+        sql: include_str!("retained.sql"),
     },
 ];
 

@@ -8,6 +8,7 @@ use irsp_session::{Delivery, Publish, SubscriptionIds};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::publish::{self, COLUMNS, Moment};
+use super::retained;
 use super::session::SessionId;
 use super::{number, unsigned};
 
@@ -28,15 +29,26 @@ pub(crate) struct Waiting {
     pub(crate) delivery: Delivery,
 }
 
-/// Stores a message for each session that is still there.
+/// Stores a message for each session that is still there and, if it is to be `retained`, as its topic's last.
 pub(crate) fn put(
     sql: &Connection,
     id: u64,
     message: &Publish,
     entries: &[Entry],
+    retained: bool,
     moment: Moment,
 ) -> Result<(), StoreError> {
+    let empty = message.payload.is_empty();
+    if retained && empty {
+        retained::replace(sql, &message.topic, None)?;
+    }
+    if entries.is_empty() && (!retained || empty) {
+        return Ok(());
+    }
     publish::put(sql, id, message, moment)?;
+    if retained && !empty {
+        retained::replace(sql, &message.topic, Some(id))?;
+    }
     let bytes = number(publish::weight(message));
     let mut insert = sql.prepare_cached(
         "INSERT INTO queued (session, seq, publish, bytes, qos, retain, subscription_ids)

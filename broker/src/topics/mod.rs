@@ -27,7 +27,7 @@ use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
 use crate::sessions::backlog::CatchUp;
-use crate::sessions::keeper::{Done, Keeper, Put};
+use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::{End, Mailbox};
 
 /// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
@@ -147,6 +147,13 @@ impl Topics {
             .forget_below(&below);
     }
 
+    /// Puts back what was retained before the start.
+    pub(crate) fn restore(&self, publish: Publish) {
+        if self.keep(&Arc::new(publish)).is_err() {
+            tracing::warn!("more is retained on disk than mqtt.retained_max allows: the rest is not heard");
+        }
+    }
+
     /// Gives a publish to every subscriber, or to none and says why. Who is away keeps it if it fits. Durable sessions
     /// are given back: it is theirs when it is stored.
     pub(crate) fn publish(&self, publish: &Arc<Publish>, from: &Mailbox) -> Result<Durable, Unheard> {
@@ -198,15 +205,16 @@ impl Topics {
 
     /// The same for what nobody waits for.
     pub(crate) fn observe_now(&self, publish: &Arc<Publish>) {
-        let hearers = self.observe(publish);
-        if !hearers.is_empty() {
-            let put = Put {
-                publish: Arc::clone(publish),
-                hearers,
-                taken: None,
-            };
-            self.keeper.put(put, Done::Ignored);
+        self.keeper.put_ignored(publish, self.observe(publish), false);
+    }
+
+    /// Publishes a live message that nobody waits for: a will.
+    pub(crate) fn bequeath(&self, publish: &Arc<Publish>) {
+        let retained = publish.retain && self.keep(publish).is_ok();
+        if publish.retain && !retained {
+            tracing::warn!(topic = %publish.topic, "no room for a retained will");
         }
+        self.keeper.put_ignored(publish, self.observe(publish), retained);
     }
 
     /// Publishes platform news, retained if it is a state.

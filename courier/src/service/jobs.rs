@@ -64,6 +64,26 @@ impl Job for Accept {
     }
 }
 
+/// Accepts one envelope and, in the same transaction, stores what its caller has to remember of it.
+pub(super) struct AcceptAlso<F> {
+    pub(super) accept: Box<Accept>,
+    pub(super) also: F,
+}
+
+impl<F> Job for AcceptAlso<F>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.accept.run(tx)?;
+        (self.also)(tx)
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        self.accept.done(result);
+    }
+}
+
 /// Runs a caller's transaction.
 pub(super) struct Write<F, R> {
     pub(super) f: F,

@@ -160,6 +160,22 @@ impl Courier {
         }
     }
 
+    /// The same; `also` stores in the same transaction what the caller has to remember of it, such as MQTT's packet
+    /// identifier. It may run again, as in [`write`](Courier::write).
+    pub fn accept_also(
+        &self,
+        envelope: Envelope,
+        hop: Hop,
+        also: impl FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+        sink: Arc<dyn AcceptSink>,
+        token: u64,
+    ) {
+        if let Some(accept) = jobs::Accept::new(envelope, hop, sink, token) {
+            let job = jobs::AcceptAlso { accept, also };
+            self.shared.writer.submit(Box::new(job), Admission::Bounded);
+        }
+    }
+
     /// Runs a transaction; resolves when it is on disk. `f` may run again if the commit it shared has failed, so it
     /// changes nothing but the database.
     pub async fn write<R: Send + 'static>(

@@ -51,7 +51,7 @@ impl Client<'_> {
         }
     }
 
-    /// Every present subscriber has it: it is settled when it is on disk for the durable ones.
+    /// Every present subscriber has it: it is settled when it is on disk for the durable ones, and as retained.
     fn heard(
         &mut self,
         connection: &mut Connection,
@@ -60,7 +60,7 @@ impl Client<'_> {
         durable: Durable,
     ) {
         let taken = self.taken(connection, publish_token);
-        if durable.is_empty() && taken.is_none() {
+        if durable.is_empty() && taken.is_none() && !publish.retain {
             return connection.settle(publish_token, irsp_session::reason::SUCCESS, None);
         }
         let token = self.wait_for(Waiting::Live {

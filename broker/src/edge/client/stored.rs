@@ -112,7 +112,8 @@ impl Client<'_> {
         }
     }
 
-    /// Stores a publish of this client for the durable sessions that hear it, and that it was taken.
+    /// Stores a publish of this client for the durable sessions that hear it, as retained if it is, and that it
+    /// was taken.
     pub(super) fn put(
         &self,
         publish: Arc<Publish>,
@@ -121,6 +122,8 @@ impl Client<'_> {
         token: u64,
     ) {
         let put = Put {
+            // Only live publishes may be: others have been refused.
+            retained: publish.retain,
             publish,
             hearers,
             taken,

@@ -1,0 +1,55 @@
+//! Retained messages on disk: the last of each live topic [MQTT-3.3.1-5].
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::Principal;
+use irsp_session::Publish;
+use rusqlite::{Connection, params};
+
+use super::number;
+use super::publish::{self, COLUMNS, Moment};
+
+/// Puts a stored message in place of its topic's last; without one the topic is forgotten [MQTT-3.3.1-6].
+pub(super) fn replace(sql: &Connection, topic: &str, id: Option<u64>) -> Result<(), StoreError> {
+    sql.prepare_cached("DELETE FROM retained WHERE topic = ?1")?
+        .execute([topic])?;
+    if let Some(id) = id {
+        sql.prepare_cached("INSERT INTO retained (topic, publish) VALUES (?1, ?2)")?
+            .execute(params![topic, number(id)])?;
+    }
+    Ok(())
+}
+
+/// Forgets what is retained on the live topics of a principal that is gone.
+pub(crate) fn forget_of(sql: &Connection, owner: &Principal) -> Result<(), StoreError> {
+    // '0' is what follows '/'.
+    let (from, below) = (format!("v1/{owner}/live/"), format!("v1/{owner}/live0"));
+    sql.prepare_cached("DELETE FROM retained WHERE topic >= ?1 AND topic < ?2")?
+        .execute([from, below])?;
+    Ok(())
+}
+
+/// Forgets what has expired.
+pub(crate) fn sweep(sql: &Connection, moment: Moment) -> Result<(), StoreError> {
+    sql.execute(
+        "DELETE FROM retained WHERE publish IN (SELECT id FROM stored_publish WHERE expires_ms <= ?1)",
+        [moment.wall.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// Gives every retained message that has not expired.
+pub(crate) fn load(
+    sql: &Connection,
+    moment: Moment,
+    mut each: impl FnMut(Publish),
+) -> Result<(), StoreError> {
+    let mut statement = sql.prepare(&format!(
+        "SELECT {COLUMNS} FROM retained r JOIN stored_publish p ON p.id = r.publish
+         WHERE p.expires_ms IS NULL OR p.expires_ms > ?1"
+    ))?;
+    let mut rows = statement.query([moment.wall.as_millis()])?;
+    while let Some(row) = rows.next()? {
+        each(publish::read(row, 0, moment)?);
+    }
+    Ok(())
+}
