@@ -3,6 +3,7 @@
 from .mqtt import V5, V311
 from .story import Story
 from .waiting import until
+from .wire import BareClient
 
 MANY = 1000
 
@@ -108,3 +109,80 @@ class Sessions(Story):
         self.platform.crash()
         developer = self.keeping("desk")
         self.assertEqual([developer.receive("/up/").json for _ in range(20)], list(range(20)))
+
+    def test_retained_messages_survive(self):
+        sender = self.connected(self.app)
+        self.assertEqual(sender.publish(self.live + "color", "red", retain=True), 0)
+        self.assertEqual(sender.publish(self.live + "color", "blue", qos=2, retain=True), 0)
+        self.assertEqual(sender.publish(self.live + "gone", "1", retain=True), 0)
+        self.assertEqual(sender.publish(self.live + "gone", "", retain=True), 0)
+        self.assertEqual(sender.publish(self.live + "brief", "1", retain=True, expiry=3600), 0)
+        self.platform.crash()
+        hears = self.connected(self.app)
+        hears.subscribe(self.live + "#")
+        heard = {message.topic.rsplit("/")[-1]: message for message in (hears.receive("/"), hears.receive("/"))}
+        self.assertEqual(heard["color"].payload, b"blue")
+        self.assertEqual(heard["brief"].payload, b"1")
+        self.assertTrue(all(message.retain for message in heard.values()))
+        self.connected(self.app).publish(self.live + "end", "1")
+        self.assertIn("/end", hears.receive("/").topic)
+
+
+class ExactlyOnce(Story):
+    """QoS 2 across a kill, with a client that says every packet itself."""
+
+    PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
+
+    def setUp(self):
+        super().setUp()
+        self.app, self.device = self.an_application(), self.a_device()
+
+    def bare(self):
+        client = BareClient(self.platform, self.device.username, self.device.code, clean=False)
+        self.addCleanup(client.close)
+        self.assertEqual(client.connack, 0)
+        return client
+
+    def acknowledged(self, client, first, id):
+        self.assertEqual(client.packet(), (first, id.to_bytes(2, "big")))
+
+    def test_an_upload_repeated_after_the_crash_is_stored_once(self):
+        topic = self.device.topic(f"up/{self.app.id}/n")
+        lamp = self.bare()
+        lamp.send(0x34, topic, 7, b"1")
+        self.acknowledged(lamp, self.PUBREC, 7)
+        self.platform.crash()
+        lamp = self.bare()
+        self.assertTrue(lamp.session_present)
+        lamp.send(0x3C, topic, 7, b"1")
+        self.acknowledged(lamp, self.PUBREC, 7)
+        lamp.send(self.PUBREL, 7)
+        self.acknowledged(lamp, self.PUBCOMP, 7)
+        self.platform.crash()
+        lamp = self.bare()
+        lamp.send(0x34, topic, 7, b"2")
+        self.acknowledged(lamp, self.PUBREC, 7)
+        self.assertEqual([upload["data"] for upload in self.stored(self.app, 2)], [1, 2])
+
+    def test_a_delivery_keeps_its_identifier_and_a_released_one_is_not_sent_again(self):
+        lamp = self.bare()
+        lamp.send(0x82, 1, self.device.topic("live/#"), b"\x02")
+        self.assertEqual(lamp.packet(), (0x90, b"\x00\x01\x02"))
+        sender = self.connected(self.app)
+        for n in "12":
+            self.assertEqual(sender.publish(self.device.topic("live/n"), n, qos=2), 0)
+        (one, first), (two, second) = lamp.packet(), lamp.packet()
+        self.assertEqual((one, two), (0x34, 0x34))
+        ids = [int.from_bytes(body[-3:-1], "big") for body in (first, second)]
+        lamp.send(self.PUBREC, ids[0])
+        self.acknowledged(lamp, self.PUBREL, ids[0])
+        self.platform.crash()
+        lamp = self.bare()
+        self.acknowledged(lamp, self.PUBREL, ids[0])
+        self.assertEqual(lamp.packet(), (0x3C, second), "with DUP and its identifier")
+        lamp.send(self.PUBCOMP, ids[0])
+        lamp.send(self.PUBREC, ids[1])
+        self.acknowledged(lamp, self.PUBREL, ids[1])
+        lamp.send(self.PUBCOMP, ids[1])
+        self.assertEqual(self.connected(self.app).publish(self.device.topic("live/n"), "3", qos=2), 0)
+        self.assertEqual(lamp.packet()[1][-1:], b"3")

@@ -32,15 +32,31 @@ def ended(door):
 class BareClient:
     """Sends CONNECT and then only what it is told to."""
 
-    def __init__(self, platform, username, password, keep_alive=60, client_id="bare"):
-        body = _text("MQTT") + bytes([4, 0b1100_0010]) + struct.pack(">H", keep_alive)
+    def __init__(self, platform, username, password, keep_alive=60, client_id="bare", clean=True):
+        body = _text("MQTT") + bytes([4, 0b1100_0000 | clean << 1]) + struct.pack(">H", keep_alive)
         body += _text(client_id) + _text(username) + _text(password)
         self.socket = socket.create_connection(platform.tcp, timeout=DEADLINE)
         self.socket.sendall(b"\x10" + _length(len(body)) + body)
         connack = self._exactly(4)
         if connack[:2] != b"\x20\x02":
             raise AssertionError(f"not a CONNACK: {connack.hex()}")
-        self.connack = connack[3]
+        self.connack, self.session_present = connack[3], connack[2] == 1
+
+    def send(self, first, *fields):
+        """Sends a packet: its first byte, then bytes, texts and packet identifiers."""
+        kinds = {int: lambda number: struct.pack(">H", number), str: _text, bytes: bytes}
+        body = b"".join(kinds[type(field)](field) for field in fields)
+        self.socket.sendall(bytes([first]) + _length(len(body)) + body)
+
+    def packet(self):
+        """Reads the next packet: its first byte and what follows its length."""
+        first, length, shift = self._exactly(1)[0], 0, 0
+        while True:
+            byte = self._exactly(1)[0]
+            length |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return first, self._exactly(length)
 
     def ended(self):
         """Waits until the server closes the connection; True when it did within the deadline."""

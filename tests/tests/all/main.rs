@@ -18,5 +18,6 @@ mod live;
 mod presence;
 #[cfg(test)]
 mod push;
+mod sessions;
 #[cfg(test)]
 mod upload;
