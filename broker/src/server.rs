@@ -25,7 +25,7 @@ use crate::role::MessageRole;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::End;
 use crate::settings::{Limits, Settings};
-use crate::store::{self, publish::Moment, queue, retained, session};
+use crate::store::{self, publish::Moment, queue, retained, session, will};
 use crate::topics::Topics;
 
 /// How often parked sessions are looked through for expired ones.
@@ -80,6 +80,7 @@ impl MessageServer {
         let table = Arc::new(Mutex::new(Table::restore(store.read_now(store::load_presences)?)));
         let moment = Moment::at(SystemTime::now().into());
         let found = store.read_now(|sql| session::load(sql, moment.wall))?;
+        let wills = store.read_now(|sql| will::load(sql, moment))?;
         let last_ids = store.read_now(queue::last_ids)?;
 
         let front = (CancellationToken::new(), TaskTracker::new());
@@ -145,6 +146,8 @@ impl MessageServer {
             stop: front.0.clone(),
             tasks: front.1.clone(),
         });
+        let left = edge::publish_left(Arc::clone(&edge), wills, settings.presence_grace);
+        front.1.spawn(left);
         let permits = Arc::new(Semaphore::new(settings.limits.connections_max));
         let addresses = bound
             .iter()

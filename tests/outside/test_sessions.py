@@ -186,3 +186,33 @@ class ExactlyOnce(Story):
         lamp.send(self.PUBCOMP, ids[1])
         self.assertEqual(self.connected(self.app).publish(self.device.topic("live/n"), "3", qos=2), 0)
         self.assertEqual(lamp.packet()[1][-1:], b"3")
+
+
+class Wills(Story):
+    """What a kill leaves of last wills. A client that does not come back within the grace time is gone."""
+
+    settings = ("mqtt.presence_grace=1s",)
+
+    def test_the_will_of_a_session_that_was_cut_is_published_and_a_discarded_one_is_not(self):
+        app = self.an_application()
+        lamps = [self.a_device() for _ in range(2)]
+        for lamp in lamps:
+            self.client(
+                lamp, version=V311, clean=False, client_id="lamp", will=(lamp.topic("live/gone"), "gone")
+            ).open()
+        stays, leaves = lamps
+        left = self.connected(leaves, version=V311, clean=False, client_id="lamp")
+        left.leave()
+        hears = self.connected(app, client_id="hears", clean=False, session_expiry=3600)
+        hears.subscribe("v1/dev/+/live/gone")
+        hears.leave()
+        self.platform.crash()
+        hears = self.connected(app, client_id="hears", clean=False, session_expiry=3600)
+        self.assertEqual(hears.receive("/gone").topic, stays.topic("live/gone"))
+        # once: another start has nothing left to publish
+        self.assertEqual(hears.publish(f"v1/app/{app.id}/live/aside", "1"), 0)
+        hears.leave()
+        self.platform.crash()
+        hears = self.connected(app, client_id="hears", clean=False, session_expiry=3600)
+        self.connected(leaves).publish(leaves.topic("live/gone"), "a marker")
+        self.assertEqual(hears.receive("/gone").payload, b"a marker")

@@ -20,7 +20,7 @@ use super::conversation::{run, settle_rest};
 use super::login::{self, Identity};
 use super::resume::{self, Resumed, resume};
 use super::transport::Transport;
-use super::will::{granted_will, publish_will};
+use super::will::{LastWill, granted_will, publish_will};
 use super::wire::Wire;
 use crate::presence::Event;
 use crate::sessions::SessionKey;
@@ -158,7 +158,7 @@ async fn admit(
             return held.vacate(&mailbox);
         }
     };
-    if let Err(status) = resumed.restore(edge, &key, connect.session_expiry).await {
+    if let Err(status) = resumed.restore(edge, &key, &connect).await {
         tracing::warn!(%peer, %principal, %status, "the session cannot be stored or read");
         wire.output()
             .extend_from_slice(&handshake.refuse(&login::refusal(status)));
@@ -168,6 +168,7 @@ async fn admit(
         session,
         backlog,
         present,
+        will: stored,
         ..
     } = resumed;
     tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
@@ -194,10 +195,12 @@ async fn admit(
     // This session no longer takes pushes.
     mailbox.disconnect();
     edge.stops_listening(&principal);
-    if ending.publishes_will
-        && let Some(will) = connect.will
-    {
-        publish_will(edge, will, &mailbox, expiry);
+    if let Some(will) = connect.will {
+        let last = LastWill { will, stored };
+        match ending.publishes_will {
+            true => publish_will(edge, last, &mailbox, expiry),
+            false => last.discard(edge),
+        }
     }
     // Who was online when the server stops stays so until the grace time after its next start is over.
     if has_presence && ending.reason != Reason::ServerStopped {

@@ -32,6 +32,7 @@ use crate::settings::Limits;
 pub use listener::ListenError;
 pub(crate) use listener::{accept, bind};
 pub use tls::TlsError;
+pub(crate) use will::publish_left;
 
 /// What every connection shares.
 pub(crate) struct Edge {

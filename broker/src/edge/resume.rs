@@ -17,6 +17,7 @@ use crate::sessions::{Held, Parked, SessionKey};
 use crate::store::publish::Moment;
 use crate::store::queue::{self, Waiting};
 use crate::store::session::{Begun, Left, Queued, SessionId};
+use crate::store::will::WillId;
 
 /// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
 const SERVER_QUEUE: usize = 1024;
@@ -28,6 +29,8 @@ pub(super) struct Resumed {
     pub(super) backlog: Backlog,
     /// Whether an earlier connection left it.
     pub(super) present: bool,
+    /// Where its will is stored.
+    pub(super) will: Option<WillId>,
     expires: Instant,
     /// The durable session it takes the place of.
     replaced: Option<Arc<Mailbox>>,
@@ -44,6 +47,7 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
                 mailbox: parked.mailbox,
                 backlog: parked.backlog,
                 present: true,
+                will: None,
                 expires: parked.expires,
                 replaced: None,
             };
@@ -73,18 +77,19 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
         mailbox,
         backlog: Backlog::default(),
         present: false,
+        will: None,
         expires: now,
         replaced,
     }
 }
 
 impl Resumed {
-    /// Stores that the session has a connection, and reads what waits for it on disk.
+    /// Stores that the session has a connection and a will, and reads what waits for it on disk.
     pub(super) async fn restore(
         &mut self,
         edge: &Edge,
         key: &SessionKey,
-        expiry: Duration,
+        connect: &Connect,
     ) -> Result<(), Status> {
         let keeper = &edge.enforcer.keeper;
         if let Some(replaced) = self.replaced.take()
@@ -99,8 +104,10 @@ impl Resumed {
             id,
             principal: key.principal.clone(),
             client_id: key.client_id().cloned(),
-            expiry,
+            expiry: connect.session_expiry,
+            will: connect.will.clone().map(|will| (keeper.new_will(), will)),
         };
+        self.will = begun.will.as_ref().map(|(id, _)| *id);
         let (unread, stored) = keeper.begin(begun, &self.mailbox);
         stored.await.unwrap_or(Err(Status::UNAVAILABLE))?;
         let (waiting, taken) = read(edge, id, unread.clone())

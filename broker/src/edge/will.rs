@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use irsp_courier::{Courier, Hop};
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, MessageKind, Principal, Server, Status, Topic};
+use irsp_protocol::{Address, MessageKind, Principal, Server, Status, Timestamp, Topic};
 use irsp_session::Will;
 
 use super::Edge;
 use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::sessions::mailbox::Mailbox;
+use crate::store::will::{Left, WillId};
 use crate::topics::Topics;
 
 /// The token of a publish that nobody waits for.
@@ -27,6 +28,15 @@ struct WillOf {
 }
 
 impl WillOf {
+    fn new(edge: &Edge, mailbox: &Arc<Mailbox>) -> WillOf {
+        WillOf {
+            topics: Arc::clone(&edge.enforcer.topics),
+            courier: edge.courier.clone(),
+            mailbox: Arc::clone(mailbox),
+            expiry: edge.message_expiry,
+        }
+    }
+
     /// Publishes a will whose topic has been granted: an upload is accepted as one, a live message reaches whoever is
     /// subscribed.
     fn publish(self, branch: Branch, will: Will) {
@@ -82,31 +92,109 @@ pub(super) fn granted_will(edge: &Edge, owner: &Principal, will: &Will) -> Resul
     Ok(topic.branch)
 }
 
-/// Publishes a will, after its delay if the client has not come back by then [MQTT-3.1.3-9].
-pub(super) fn publish_will(edge: &Edge, will: Will, mailbox: &Arc<Mailbox>, session_expiry: Duration) {
+/// The will of a connection.
+pub(super) struct LastWill {
+    pub(super) will: Will,
+    /// Where it is stored, if the session is durable.
+    pub(super) stored: Option<WillId>,
+}
+
+impl LastWill {
+    /// The connection ended as its client wished [MQTT-3.14.4-3].
+    pub(super) fn discard(&self, edge: &Edge) {
+        if let Some(id) = self.stored {
+            edge.enforcer.keeper.will_done(id);
+        }
+    }
+}
+
+/// Publishes a will, after its delay if the client has not come back by then [MQTT-3.1.3-9]. When the server stops, a
+/// stored one is left to the next start; another is published at once, because nobody would do it later.
+pub(super) fn publish_will(edge: &Edge, last: LastWill, mailbox: &Arc<Mailbox>, session_expiry: Duration) {
     // Granted at CONNECT; a right that was withdrawn since then counts.
-    let branch = match granted_will(edge, mailbox.owner(), &will) {
+    let branch = match granted_will(edge, mailbox.owner(), &last.will) {
         Ok(branch) => branch,
         Err(status) => {
-            return tracing::info!(owner = %mailbox.owner(), %status, "a will that is no longer granted");
+            tracing::info!(owner = %mailbox.owner(), %status, "a will that is no longer granted");
+            return last.discard(edge);
         }
     };
-    let will_of = WillOf {
-        topics: Arc::clone(&edge.enforcer.topics),
-        courier: edge.courier.clone(),
-        mailbox: Arc::clone(mailbox),
-        expiry: edge.message_expiry,
-    };
-    let stop = edge.stop.clone();
+    let LastWill { will, stored } = last;
+    let keeper = Arc::clone(&edge.enforcer.keeper);
     let delay = will.delay.min(session_expiry);
+    if let Some(id) = stored {
+        if edge.stop.is_cancelled() && !session_expiry.is_zero() {
+            return;
+        }
+        if !delay.is_zero() {
+            keeper.will_due(id, edge.courier.now().plus(delay));
+        }
+    }
+    let will_of = WillOf::new(edge, mailbox);
+    let connections = mailbox.connections();
+    let stop = edge.stop.clone();
     edge.tasks.spawn(async move {
         if !delay.is_zero() {
-            // A server that stops publishes at once: nobody would do it later.
-            let _ = stop.run_until_cancelled(tokio::time::sleep(delay)).await;
-            if will_of.mailbox.is_connected() {
+            let slept = stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+            let back = will_of.mailbox.connections() != connections;
+            if back || (slept.is_none() && stored.is_some()) {
                 return;
             }
         }
         will_of.publish(branch, will);
+        if let Some(id) = stored {
+            keeper.will_done(id);
+        }
     });
+}
+
+/// Publishes the wills that were left when the server ended. Those of sessions that were connected then wait for their
+/// clients as presence does, for `grace`.
+pub(crate) async fn publish_left(edge: Arc<Edge>, left: Vec<Left>, grace: Duration) {
+    let now = edge.courier.now();
+    let when = |left: Left| {
+        let at = left.due.unwrap_or_else(|| {
+            let at = now.plus(left.will.delay.max(grace));
+            edge.enforcer.keeper.will_due(left.id, at);
+            at
+        });
+        (at, left)
+    };
+    let mut wills: Vec<(Timestamp, Left)> = left.into_iter().map(when).collect();
+    wills.sort_by_key(|(at, _)| *at);
+    for (at, left) in wills {
+        let wait = tokio::time::sleep(at.since(edge.courier.now()));
+        if edge.stop.run_until_cancelled(wait).await.is_none() {
+            return;
+        }
+        publish_one(&edge, left);
+    }
+}
+
+/// Publishes a will whose time has come, unless its client has come back: then it is no longer stored.
+fn publish_one(edge: &Edge, left: Left) {
+    let Left {
+        id,
+        session,
+        principal,
+        will,
+        ..
+    } = left;
+    let sessions = edge.enforcer.sessions.mailboxes(&principal);
+    let mailbox = sessions
+        .into_iter()
+        .find(|mailbox| mailbox.session() == Some(session));
+    if mailbox.as_ref().is_some_and(|mailbox| mailbox.connections() > 0) {
+        return;
+    }
+    let exists = edge.enforcer.directory.check(&principal);
+    match exists.and_then(|()| granted_will(edge, &principal, &will)) {
+        Ok(branch) => {
+            // Its session may have ended; only what the courier says to it has no reader then.
+            let mailbox = mailbox.unwrap_or_else(|| Mailbox::new(principal, 0));
+            WillOf::new(edge, &mailbox).publish(branch, will);
+        }
+        Err(status) => tracing::info!(owner = %principal, %status, "a will that is no longer granted"),
+    }
+    edge.enforcer.keeper.will_done(id);
 }

@@ -9,6 +9,8 @@
 //! somebody waits for fails when the disk says no. One that only follows what has happened, such as an
 //! acknowledgement, is tried again until it is stored.
 
+mod change;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,16 +18,18 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use irsp_courier::Courier;
-use irsp_courier::store::{StoreError, Tx};
-use irsp_protocol::Status;
+use irsp_courier::store::StoreError;
+use irsp_protocol::{Status, Timestamp};
 use irsp_session::{Delivery, Publish};
 use tokio::sync::{Notify, oneshot};
 
+use self::change::{Change, write};
 use super::kept::Unread;
 use super::mailbox::{self, Mailbox};
-use crate::store::publish::{Moment, weight};
-use crate::store::queue::{self, Entry};
-use crate::store::session::{self, Begun, Left, SessionId, Wanted};
+use crate::store::publish::weight;
+use crate::store::queue::Entry;
+use crate::store::session::{Begun, Left, SessionId, Wanted};
+use crate::store::will::WillId;
 
 /// Changes that may wait for the disk before publishes are refused; what only follows is always taken.
 const CHANGES_MAX: usize = 65_536;
@@ -76,26 +80,6 @@ pub(crate) struct Put {
     pub(crate) taken: Option<(SessionId, u16)>,
 }
 
-#[derive(Debug)]
-enum Change {
-    Begin(Begun),
-    Leave(Left),
-    End(SessionId),
-    Subscribe(SessionId, Vec<Wanted>),
-    Unsubscribe(SessionId, Vec<ByteString>),
-    Put {
-        id: u64,
-        publish: Arc<Publish>,
-        entries: Vec<Entry>,
-        hearers: Vec<Arc<Mailbox>>,
-        retained: bool,
-        taken: Option<(SessionId, u16)>,
-    },
-    Remove(Arc<Mailbox>, SessionId, u64),
-    Received(SessionId, u64),
-    Complete(SessionId, u16),
-}
-
 /// Who waits for a change to be on disk.
 #[derive(Debug)]
 pub(crate) enum Done {
@@ -123,6 +107,21 @@ impl Keeper {
 
     pub(crate) fn new_session(&self) -> SessionId {
         SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A will is stored with the session that begins with it, under this name.
+    pub(crate) fn new_will(&self) -> WillId {
+        WillId(self.last_publish.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A will is published then, unless its client comes back before.
+    pub(crate) fn will_due(&self, id: WillId, at: Timestamp) {
+        self.follow(Change::WillDue(id, at));
+    }
+
+    /// A will is published or discarded.
+    pub(crate) fn will_done(&self, id: WillId) {
+        self.follow(Change::WillDone(id));
     }
 
     /// Counts what a session had on disk when the server started.
@@ -357,7 +356,9 @@ impl Keeper {
             | Change::Subscribe(..)
             | Change::Unsubscribe(..)
             | Change::Received(..)
-            | Change::Complete(..) => {}
+            | Change::Complete(..)
+            | Change::WillDue(..)
+            | Change::WillDone(_) => {}
         }
         work.done.tell(Ok(()));
     }
@@ -428,50 +429,4 @@ impl Done {
 /// Whether trying again may help.
 fn is_disk(error: &StoreError) -> bool {
     matches!(error.status(), Status::QUEUE_FULL | Status::UNAVAILABLE)
-}
-
-/// Stores changes in one transaction; says for each what it freed.
-async fn write(courier: &Courier, changes: Arc<[Arc<Change>]>) -> Result<Vec<Option<u64>>, StoreError> {
-    courier
-        .write(move |tx| {
-            let moment = Moment::at(tx.now());
-            changes.iter().map(|change| apply(tx, change, moment)).collect()
-        })
-        .await
-}
-
-fn apply(tx: &Tx<'_>, change: &Change, moment: Moment) -> Result<Option<u64>, StoreError> {
-    let sql = tx.sql();
-    match change {
-        Change::Begin(begun) => session::begin(sql, begun)?,
-        Change::Leave(left) => session::leave(sql, left, moment.wall)?,
-        Change::End(id) => session::end(sql, *id)?,
-        Change::Subscribe(id, wanted) => {
-            for wanted in wanted {
-                session::subscribe(sql, *id, wanted)?;
-            }
-        }
-        Change::Unsubscribe(id, filters) => {
-            for filter in filters {
-                session::unsubscribe(sql, *id, filter)?;
-            }
-        }
-        Change::Put {
-            id,
-            publish,
-            entries,
-            retained,
-            taken,
-            ..
-        } => {
-            queue::put(sql, *id, publish, entries, *retained, moment)?;
-            if let Some((session, packet_id)) = taken {
-                queue::take(sql, *session, *packet_id)?;
-            }
-        }
-        Change::Remove(_, session, seq) => return queue::remove(sql, *session, *seq),
-        Change::Received(session, seq) => queue::received(sql, *session, *seq)?,
-        Change::Complete(session, packet_id) => queue::complete(sql, *session, *packet_id)?,
-    }
-    Ok(None)
 }

@@ -103,6 +103,8 @@ pub(crate) struct Mailbox {
     session: Option<SessionId>,
     bounds: Bounds,
     connected: AtomicBool,
+    /// How many connections there have been.
+    connections: AtomicU64,
     last_token: AtomicU64,
     contents: Mutex<Contents>,
     arrived: Notify,
@@ -158,6 +160,7 @@ impl Mailbox {
             session,
             bounds,
             connected: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
             last_token: AtomicU64::new(0),
             contents: Mutex::default(),
             arrived: Notify::new(),
@@ -189,7 +192,13 @@ impl Mailbox {
         contents.end = None;
         contents.catching_up = !contents.deliveries.is_empty() || contents.kept.is_full(self.bounds);
         drop(contents);
+        self.connections.fetch_add(1, Ordering::Relaxed);
         self.connected.store(true, Ordering::Release);
+    }
+
+    /// How many connections the session has had since the server started.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The connection is over; what arrives from now on waits for the next.

@@ -5,6 +5,7 @@ pub(crate) mod publish;
 pub(crate) mod queue;
 pub(crate) mod retained;
 pub(crate) mod session;
+pub(crate) mod will;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 4,
         sql: include_str!("retained.sql"),
+    },
+    Migration {
+        version: 5,
+        sql: include_str!("wills.sql"),
     },
 ];
 

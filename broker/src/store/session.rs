@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytestring::ByteString;
 use irsp_courier::store::StoreError;
 use irsp_protocol::{Principal, Timestamp};
-use irsp_session::{RetainHandling, SubscribeFilter};
+use irsp_session::{RetainHandling, SubscribeFilter, Will};
 use rusqlite::{Connection, params};
 
-use super::publish::qos;
+use super::publish::{Moment, qos};
+use super::will::{self, WillId};
 use super::{millis, number, unsigned};
 
 /// Names a session on disk, for ever.
@@ -23,6 +24,7 @@ pub(crate) struct Begun {
     pub(crate) principal: Principal,
     pub(crate) client_id: Option<ByteString>,
     pub(crate) expiry: Duration,
+    pub(crate) will: Option<(WillId, Will)>,
 }
 
 /// A session without a connection.
@@ -65,8 +67,9 @@ pub(crate) struct Queued {
 /// Above every `seq`: while a session is connected, everything may have been sent.
 const EVERYTHING: i64 = i64::MAX;
 
-/// Stores that a session has a connection.
-pub(crate) fn begin(sql: &Connection, begun: &Begun) -> Result<(), StoreError> {
+/// Stores that a session has a connection, and its will.
+pub(crate) fn begin(sql: &Connection, begun: &Begun, moment: Moment) -> Result<(), StoreError> {
+    will::replace(sql, begun.id, &begun.principal, begun.will.as_ref(), moment)?;
     sql.prepare_cached(
         "INSERT INTO session (id, principal, client_id, expiry_ms, ends_ms, sent_below)
          VALUES (?1, ?2, ?3, ?4, NULL, ?5)
@@ -101,8 +104,9 @@ pub(crate) fn end(sql: &Connection, id: SessionId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends all sessions of a principal.
+/// Ends all sessions of a principal, and discards their wills.
 pub(crate) fn end_of(sql: &Connection, principal: &Principal) -> Result<(), StoreError> {
+    will::end_of(sql, principal)?;
     sql.prepare_cached("DELETE FROM session WHERE principal = ?1")?
         .execute([principal.to_string()])?;
     Ok(())

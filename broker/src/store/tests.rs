@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use irsp_protocol::{Principal, Timestamp};
-use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, SubscriptionIds};
+use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, SubscriptionIds, Will};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::publish::Moment;
 use super::queue::{self, Entry, Waiting};
 use super::session::{self, Begun, Left, SessionId, Wanted};
+use super::will::{self, WillId};
 use super::{MIGRATIONS, retained};
 
 fn database() -> Connection {
@@ -39,8 +40,9 @@ fn begin(sql: &Connection, id: u64) -> SessionId {
         principal: lamp(),
         client_id: None,
         expiry: Duration::from_secs(60),
+        will: None,
     };
-    session::begin(sql, &begun).unwrap();
+    session::begin(sql, &begun, moment()).unwrap();
     begun.id
 }
 
@@ -213,6 +215,46 @@ fn a_topic_retains_its_last_message_until_an_empty_one() {
     retain(4, "three");
     retained::forget_of(&sql, &lamp()).unwrap();
     assert_eq!((left().len(), stored(&sql)), (0, 0));
+}
+
+#[test]
+fn a_will_outlives_its_session_until_it_is_done_or_replaced() {
+    let sql = database();
+    let mut begun = Begun {
+        id: SessionId(1),
+        principal: lamp(),
+        client_id: None,
+        expiry: Duration::from_secs(60),
+        will: None,
+    };
+    let mut begin = |id: Option<u64>| {
+        begun.will = id.map(|id| {
+            let will = Will {
+                publish: publish(&id.to_string()),
+                delay: Duration::from_secs(id),
+                expiry: Some(Duration::from_secs(9)),
+            };
+            (WillId(id), will)
+        });
+        session::begin(&sql, &begun, moment()).unwrap();
+    };
+    begin(Some(3));
+    begin(Some(4));
+    let due = moment().wall.plus(Duration::from_secs(5));
+    will::due(&sql, WillId(4), due).unwrap();
+    session::end(&sql, SessionId(1)).unwrap();
+    let left = will::load(&sql, moment()).unwrap();
+    assert_eq!((left.len(), left[0].id, left[0].due), (1, WillId(4), Some(due)));
+    assert_eq!(left[0].will.publish.payload, "4");
+    assert_eq!(left[0].will.delay, Duration::from_secs(4));
+    assert_eq!(left[0].will.expiry, Some(Duration::from_secs(9)));
+    begin(None);
+    assert_eq!((will::load(&sql, moment()).unwrap().len(), stored(&sql)), (0, 0));
+    begin(Some(5));
+    will::done(&sql, WillId(5)).unwrap();
+    begin(Some(6));
+    session::end_of(&sql, &lamp()).unwrap();
+    assert_eq!((will::load(&sql, moment()).unwrap().len(), stored(&sql)), (0, 0));
 }
 
 prop_compose! {
