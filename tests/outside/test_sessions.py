@@ -40,8 +40,8 @@ class Sessions(Story):
                 self.connected(self.app).publish(f"{self.live}{version}/end", "1")
                 away.receive("/end")
                 self.assertEqual(away.received("/"), [])
-                # acknowledged is forgotten; what the client says later is answered after its acknowledgements
-                self.assertEqual(away.publish(f"v1/app/{self.app.id}/live/aside", "1"), 0)
+                # acknowledged is forgotten: what is stored later (a retained message) is answered after that
+                self.assertEqual(away.publish(f"v1/app/{self.app.id}/live/aside", "1", retain=True), 0)
                 away.leave()
                 self.platform.crash()
                 away = self.keeping(f"away-{version}", version)
@@ -210,7 +210,7 @@ class Wills(Story):
         hears = self.connected(app, client_id="hears", clean=False, session_expiry=3600)
         self.assertEqual(hears.receive("/gone").topic, stays.topic("live/gone"))
         # once: another start has nothing left to publish
-        self.assertEqual(hears.publish(f"v1/app/{app.id}/live/aside", "1"), 0)
+        self.assertEqual(hears.publish(f"v1/app/{app.id}/live/aside", "1", retain=True), 0)
         hears.leave()
         self.platform.crash()
         hears = self.connected(app, client_id="hears", clean=False, session_expiry=3600)
