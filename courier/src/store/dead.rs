@@ -71,14 +71,8 @@ pub(crate) fn page(
         }
         let id = text::read_id(row.get(0)?);
         (last, scanned) = (Some(id), scanned + 1);
-        if let Some(letter) = one(sql, id, reporter)?
-            && request.filter.wants(&letter.receipt)
-        {
-            entries.push(DeadLetter {
-                data: Bytes::new(),
-                ..letter
-            });
-        }
+        let letter = without_data(sql, id, reporter)?;
+        entries.extend(letter.filter(|letter| request.filter.wants(&letter.receipt)));
     }
     let next = last.filter(|_| scanned >= SCANNED_MAX);
     Ok(Page { entries, next })
@@ -90,17 +84,35 @@ pub(crate) fn one(
     id: MessageId,
     reporter: &Address,
 ) -> Result<Option<DeadLetter>, StoreError> {
+    let Some(letter) = without_data(sql, id, reporter)? else {
+        return Ok(None);
+    };
+    let data: Option<Vec<u8>> = sql
+        .prepare_cached("SELECT data FROM dead_letter WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(data.map(|data| DeadLetter {
+        data: data.into(),
+        ..letter
+    }))
+}
+
+fn without_data(
+    sql: &Connection,
+    id: MessageId,
+    reporter: &Address,
+) -> Result<Option<DeadLetter>, StoreError> {
     let found = sql
         .prepare_cached(
-            "SELECT d.since, d.data, m.failures, m.head FROM dead_letter d JOIN message m ON m.id = d.id
+            "SELECT d.since, length(d.data), m.failures, m.head FROM dead_letter d JOIN message m ON m.id = d.id
              WHERE d.id = ?1",
         )?
         .query_row([id.as_bytes()], |row| {
-            let columns: (i64, Vec<u8>, u32, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            let columns: (i64, i64, u32, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
             Ok(columns)
         })
         .optional()?;
-    let (Some((since, data, failures, head)), Some((receipt, _))) =
+    let (Some((since, size, failures, head)), Some((receipt, _))) =
         (found, receipt::read(sql, id, reporter)?)
     else {
         return Ok(None);
@@ -110,9 +122,9 @@ pub(crate) fn one(
         receipt,
         since: Timestamp::from_millis(since),
         failures,
-        size: data.len() as u64,
+        size: size.cast_unsigned(),
         content_type: envelope.content_type,
-        data: data.into(),
+        data: Bytes::new(),
     }))
 }
 

@@ -15,6 +15,8 @@ mod everything;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod presence;
 #[cfg(test)]
 mod push;
