@@ -6,6 +6,7 @@
 //! - Clients may wait for the message server, and never the other way round.
 
 mod catch_up;
+mod following;
 mod http;
 mod inquire;
 mod ladder;

@@ -112,7 +112,7 @@ impl<L: Log> Feed<L> {
         let mut last = None;
         loop {
             match self.feed(&store, last).await {
-                Ok(reached) => last = Some(reached),
+                Ok(reached) => last = reached,
                 Err(error) => tracing::warn!(%error, "the live feed cannot read the store"),
             }
             tokio::select! {
@@ -122,24 +122,23 @@ impl<L: Log> Feed<L> {
         }
     }
 
-    /// Tells all beyond `last`, or from now on if that is none; gives the number it reached.
-    async fn feed(&self, store: &Store, last: Option<u64>) -> Result<u64, StoreError> {
+    /// Tells all beyond `last`; gives the number it reached. While nobody listens nothing is read and no number kept.
+    async fn feed(&self, store: &Store, last: Option<u64>) -> Result<Option<u64>, StoreError> {
+        if self.batches.receiver_count() == 0 {
+            return Ok(None);
+        }
         let Some(mut after) = last else {
-            return store.read(L::last).await;
+            // Whoever has subscribed meanwhile sees from the bounds that it has to read up to here itself.
+            let upto = store.read(L::last).await?;
+            self.tell(upto, upto, Arc::from([]));
+            return Ok(Some(upto));
         };
         loop {
-            if self.batches.receiver_count() == 0 {
-                // Nobody listens: nothing is read. Whoever subscribes meanwhile sees from the bounds that it
-                // has to read up to here itself.
-                let upto = store.read(L::last).await?;
-                self.tell(upto, upto, Arc::from([]));
-                return Ok(upto);
-            }
             let (page, upto) = read_on::<L>(store, L::Part::default(), after).await?;
             self.tell(after, upto, page.entries.into());
             after = upto;
             if !page.more {
-                return Ok(after);
+                return Ok(Some(after));
             }
         }
     }

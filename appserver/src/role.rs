@@ -24,6 +24,8 @@ pub(crate) struct ApplicationServer {
     pub(crate) uploads: Arc<Feed<Uploads>>,
     pub(crate) presence: Arc<Feed<Changes>>,
     pub(crate) rights_changed: watch::Sender<u64>,
+    /// Woken when uploads are stored, for what is read by sender.
+    pub(crate) uploads_stored: Arc<Notify>,
     /// Woken when an account change is missing.
     pub(crate) snapshot_wanted: Arc<Notify>,
 }
@@ -54,7 +56,10 @@ impl Role for ApplicationServer {
             return;
         }
         match envelope.kind {
-            MessageKind::Upload => self.uploads.wake(),
+            MessageKind::Upload => {
+                self.uploads.wake();
+                self.uploads_stored.notify_one();
+            }
             MessageKind::Presence => self.presence.wake(),
             MessageKind::Directory => self.apply(&envelope),
             MessageKind::Push | MessageKind::Message | MessageKind::Status => {}

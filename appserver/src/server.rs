@@ -21,7 +21,7 @@ use crate::http::state::{Api, Parts};
 use crate::live::Feed;
 use crate::role::ApplicationServer;
 use crate::settings::Settings;
-use crate::{http, retention, store};
+use crate::{following, http, retention, store};
 
 /// Tails of receipts at one time: together they take up a quarter of the questions a server answers at once.
 const TAILS_MAX: usize = 16;
@@ -60,7 +60,7 @@ impl AppServer {
         let uploads = Arc::new(Feed::new());
         let presence = Arc::new(Feed::new());
         let (rights_changed, _) = watch::channel(0);
-        let snapshot_wanted = Arc::new(Notify::new());
+        let (snapshot_wanted, uploads_stored) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, courier_tasks) = (TaskTracker::new(), TaskTracker::new());
 
@@ -70,6 +70,7 @@ impl AppServer {
             uploads: uploads.clone(),
             presence: presence.clone(),
             rights_changed: rights_changed.clone(),
+            uploads_stored: uploads_stored.clone(),
             snapshot_wanted: snapshot_wanted.clone(),
         };
         let courier = Courier::start(
@@ -98,6 +99,8 @@ impl AppServer {
         tasks.spawn(async move { feed.run(from, until).await });
         let (feed, until) = (presence.clone(), leave.clone());
         tasks.spawn(async move { feed.run(store, until).await });
+        let (writer, until) = (courier.clone(), leave.clone());
+        tasks.spawn(async move { following::run(writer, &uploads_stored, until).await });
         tasks.spawn(retention::run(courier.clone(), settings.uploads, leave.clone()));
 
         let (router, openapi) = http::routes(Api(Arc::new(Parts {

@@ -18,6 +18,7 @@ use super::page_limit;
 use super::refusal::Refusal;
 use super::state::Api;
 use super::stream::{Listener, resume_after};
+use crate::following;
 use crate::live::Log as _;
 use crate::store::uploads::{self, Filter, Order, Upload, Uploads};
 
@@ -136,6 +137,7 @@ pub(super) async fn list_latest(
     let limit = page_limit(query.limit)?;
     let source = sender(&api, query.device)?;
     let after = query.after.unwrap_or_default();
+    following::bring_up(&api.courier).await?;
     let page = api
         .courier
         .store()

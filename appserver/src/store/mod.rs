@@ -3,6 +3,7 @@
 //! Functions take the connection they are given: inside a courier transaction to write, on a reader to read. So the
 //! effect of an envelope commits together with the memory of having seen it.
 
+pub(crate) mod by_source;
 pub(crate) mod presence;
 mod row;
 pub(crate) mod uploads;
@@ -18,5 +19,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 2,
         sql: include_str!("schema.sql"),
+    },
+    Migration {
+        version: 3,
+        sql: include_str!("by_source.sql"),
     },
 ];

@@ -86,33 +86,22 @@ pub(crate) fn insert(
         [] => None,
         some => Some(serde_json::to_string(some).map_err(row::unwritable)?),
     };
-    let source = source.to_string();
-    let channel = envelope.channel.as_ref().map_or("", Channel::as_str);
-    let stored = conn
-        .prepare_cached(
-            "INSERT INTO uploads (id, app, source, channel, time, received, content_type, sender_id, attributes, data)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
-        )?
-        .execute(params![
-            envelope.id.as_bytes(),
-            app.as_str(),
-            source,
-            channel,
-            envelope.time.as_millis(),
-            now.as_millis(),
-            envelope.content_type,
-            envelope.sender_id,
-            attributes,
-            envelope.data.as_ref(),
-        ])?;
-    if stored == 1 {
-        // The last one stored, not the greatest time: a device whose clock once ran ahead is not stuck there.
-        conn.prepare_cached(
-            "INSERT INTO latest (app, source, channel, seq) VALUES (?1, ?2, ?3, last_insert_rowid())
-             ON CONFLICT (app, source, channel) DO UPDATE SET seq = excluded.seq",
-        )?
-        .execute(params![app.as_str(), source, channel])?;
-    }
+    conn.prepare_cached(
+        "INSERT INTO uploads (id, app, source, channel, time, received, content_type, sender_id, attributes, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
+    )?
+    .execute(params![
+        envelope.id.as_bytes(),
+        app.as_str(),
+        source.to_string(),
+        envelope.channel.as_ref().map_or("", Channel::as_str),
+        envelope.time.as_millis(),
+        now.as_millis(),
+        envelope.content_type,
+        envelope.sender_id,
+        attributes,
+        envelope.data.as_ref(),
+    ])?;
     Ok(())
 }
 
@@ -136,41 +125,77 @@ pub(crate) fn page(
     order: Order,
     limit: usize,
 ) -> Result<Page<Upload>, StoreError> {
-    let mut sql = String::from("SELECT * FROM uploads WHERE TRUE");
-    let mut values: Vec<Value> = Vec::new();
-    let mut and = |condition: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(condition);
-            values.push(value);
-        }
-    };
-    and("app = ?", filter.app.as_ref().map(|app| app.to_string().into()));
-    and(
-        "source = ?",
+    let after = after.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX));
+    let mut wanted = Wanted::default();
+    // ?1: where the page begins.
+    wanted.values.push(match order {
+        Order::Oldest => after.unwrap_or(0).into(),
+        Order::Newest => after.unwrap_or(i64::MAX).into(),
+    });
+    wanted.key("app", filter.app.as_ref().map(|app| app.to_string().into()));
+    wanted.key(
+        "source",
         filter.source.as_ref().map(|source| source.to_string().into()),
     );
-    and(
-        "channel = ?",
-        filter
-            .channel
-            .as_ref()
-            .map(|channel| channel.as_str().to_owned().into()),
-    );
-    and("time >= ?", filter.from.map(|time| time.as_millis().into()));
-    and("time < ?", filter.to.map(|time| time.as_millis().into()));
-    let (beyond, direction) = match order {
-        Order::Oldest => ("seq > ?", "ASC"),
-        Order::Newest => ("seq < ?", "DESC"),
+    let channel = filter.channel.as_ref().map(|channel| channel.as_str().to_owned());
+    wanted.and("channel =", channel.map(Value::from));
+    wanted.and("time >=", filter.from.map(|time| time.as_millis().into()));
+    wanted.and("time <", filter.to.map(|time| time.as_millis().into()));
+    let select = |keys: &str, tables: &str, beyond: &str| {
+        let conditions = wanted.of(keys);
+        format!(
+            "SELECT {keys}.seq, u.id, u.app, u.source, u.channel, u.time, u.received, u.content_type, u.sender_id,
+             u.attributes, u.data FROM {tables} WHERE {keys}.seq {beyond}{conditions}"
+        )
     };
-    and(
-        beyond,
-        after.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX).into()),
-    );
-    sql.push_str(" ORDER BY seq ");
-    sql.push_str(direction);
+    let (beyond, unsorted, direction) = match order {
+        Order::Oldest => ("> ?1", "> max(?1, (SELECT upto FROM followed))", "ASC"),
+        Order::Newest => ("< ?1", "< ?1 AND u.seq > (SELECT upto FROM followed)", "DESC"),
+    };
+    let selected = match filter.source {
+        None => select("u", "uploads u", beyond),
+        // Those that are sorted by sender (`by_source`), and the few that are not yet.
+        Some(_) => format!(
+            "{} UNION ALL {}",
+            select("s", "uploads_of_source s JOIN uploads u ON u.seq = s.seq", beyond),
+            select("u", "uploads u", unsorted)
+        ),
+    };
+    let sql = format!("{selected} ORDER BY seq {direction}");
     let mut statement = conn.prepare_cached(&sql)?;
-    gather(statement.query(params_from_iter(values))?, limit)
+    gather(statement.query(params_from_iter(wanted.values))?, limit)
+}
+
+/// The conditions on an upload `u`, with their values in order.
+#[derive(Default)]
+struct Wanted {
+    /// Columns that `uploads_of_source` has too, and their values.
+    keys: Vec<String>,
+    others: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Wanted {
+    fn key(&mut self, column: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.values.push(value);
+            self.keys.push(format!("{column} = ?{}", self.values.len()));
+        }
+    }
+
+    fn and(&mut self, condition: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.values.push(value);
+            self.others
+                .push(format!(" AND u.{condition} ?{}", self.values.len()));
+        }
+    }
+
+    /// All of them, the keys being those of `table`.
+    fn of(&self, table: &str) -> String {
+        let keys = self.keys.iter().map(|key| format!(" AND {table}.{key}"));
+        keys.chain(self.others.iter().cloned()).collect()
+    }
 }
 
 /// The last stored upload of each (source, channel) of an application, beyond `after`, in order of source and channel.
