@@ -25,7 +25,7 @@ pub enum Received {
 /// A message that this courier held has ended, on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Without its data.
+    /// Its data may be gone already.
     pub envelope: Arc<Envelope>,
     pub hop: Hop,
     /// The server that handed it to us; `None` if we accepted it from the sender itself.

@@ -99,20 +99,44 @@ pub enum FrameError {
 
 /// Appends one item to a frame.
 pub fn write(item: &Item, frame: &mut BytesMut) {
-    let start = frame.len();
-    frame.put_u32(0);
-    // A head holds only strings, numbers and maps with text keys: writing it into memory cannot fail.
-    let written = serde_json::to_writer((&mut *frame).writer(), item);
-    debug_assert!(written.is_ok());
-    let head_len = frame.len() - start - 4;
-    frame[start..start + 4].copy_from_slice(&(head_len as u32).to_be_bytes());
     let data: &[u8] = match item {
         Item::Deliver { envelope, .. } => &envelope.data,
         Item::Hello { .. } | Item::Answer { .. } | Item::Ask { .. } | Item::Reply { .. } => &[],
     };
+    write_parts(item, data, frame);
+}
+
+fn write_parts(head: &impl Serialize, data: &[u8], frame: &mut BytesMut) {
+    let start = frame.len();
+    frame.put_u32(0);
+    // A head holds only strings, numbers and maps with text keys: writing it into memory cannot fail.
+    let written = serde_json::to_writer((&mut *frame).writer(), head);
+    debug_assert!(written.is_ok());
+    let head_len = frame.len() - start - 4;
+    frame[start..start + 4].copy_from_slice(&(head_len as u32).to_be_bytes());
     frame.reserve(4 + data.len());
     frame.put_u32(data.len() as u32);
     frame.put_slice(data);
+}
+
+/// Appends [`Item::Deliver`] of an envelope that stays where it is.
+pub fn write_delivery(from: Server, place: Place, envelope: &Envelope, frame: &mut BytesMut) {
+    /// Written as the item of the same name.
+    #[derive(Serialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Borrowed<'a> {
+        Deliver {
+            from: Server,
+            place: Place,
+            envelope: &'a Envelope,
+        },
+    }
+    let item = Borrowed::Deliver {
+        from,
+        place,
+        envelope,
+    };
+    write_parts(&item, &envelope.data, frame);
 }
 
 /// Takes the next item off a frame; `None` at its end. Data is shared with the frame, not copied.
@@ -204,6 +228,21 @@ mod tests {
             assert_eq!(read(&mut frame).unwrap(), Some(item));
         }
         assert_eq!(read(&mut frame).unwrap(), None);
+    }
+
+    #[test]
+    fn a_borrowed_delivery_is_the_same_bytes() {
+        let (from, envelope) = (Server::Message, envelope(b"21.5"));
+        let (mut owned, mut borrowed) = (BytesMut::new(), BytesMut::new());
+        let place = Place { seq: 3, after: 2 };
+        write_delivery(from, place, &envelope, &mut borrowed);
+        let item = Item::Deliver {
+            from,
+            place,
+            envelope,
+        };
+        write(&item, &mut owned);
+        assert_eq!(borrowed, owned);
     }
 
     proptest! {

@@ -153,8 +153,8 @@ impl Lane {
         }
     }
 
-    /// The message waits for this hop no more.
-    pub(super) fn left(&mut self, id: MessageId) {
+    /// The message waits for this hop no more. Gives its envelope, if it was kept.
+    pub(super) fn left(&mut self, id: MessageId) -> Option<Arc<Envelope>> {
         self.sent_before.remove(&id);
         if let Some(slot) = self.slots.remove(&id) {
             self.order.remove(&slot.seq);
@@ -165,9 +165,12 @@ impl Lane {
                     retry.restart();
                 }
             }
-        } else if let Disk::Loading { left, .. } = &mut self.disk {
+            return slot.envelope;
+        }
+        if let Disk::Loading { left, .. } = &mut self.disk {
             left.insert(id);
         }
+        None
     }
 
     /// Everything unanswered, in order; the back-off starts anew.

@@ -149,12 +149,11 @@ impl Core {
         }
     }
 
-    /// A message has ended or is in the next server's custody, on disk.
-    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId) {
-        if let Some(lane) = self.lane(hop) {
-            lane.left(id);
-            self.refill(hop);
-        }
+    /// A message has ended or is in the next server's custody, on disk. Gives its envelope, if it was kept.
+    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId) -> Option<Arc<Envelope>> {
+        let envelope = self.lane(hop)?.left(id);
+        self.refill(hop);
+        envelope
     }
 
     /// The server, or the way to it, was found again: what is unanswered is sent at once.

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use irsp_protocol::Server;
-use irsp_protocol::frame::{self, Item};
+use irsp_protocol::frame::{self, Item, Place};
+use irsp_protocol::{Envelope, Server};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -35,8 +35,16 @@ impl Outgoing {
     }
 
     pub(super) fn push(&mut self, to: Server, item: &Item) {
+        self.append(to, |frame| frame::write(item, frame));
+    }
+
+    pub(super) fn deliver(&mut self, to: Server, from: Server, place: Place, envelope: &Envelope) {
+        self.append(to, |frame| frame::write_delivery(from, place, envelope, frame));
+    }
+
+    fn append(&mut self, to: Server, write: impl FnOnce(&mut BytesMut)) {
         let open = self.open.entry(to).or_default();
-        frame::write(item, open);
+        write(open);
         if open.len() >= FRAME_BYTES {
             let frame = open.split().freeze();
             self.close(to, frame);

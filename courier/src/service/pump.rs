@@ -19,7 +19,7 @@ use super::unstored::Unstored;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
-use crate::core::{Action, Core, Load};
+use crate::core::{Action, Core, Load, Sending};
 use crate::hop::Hop;
 use crate::role::{Ended, Received, Role};
 use crate::store::{Effects, EndedRow, Job, Left, Retention, Stored, Swept, Verdict};
@@ -176,18 +176,20 @@ impl Pump {
             self.core.stored(&stored.hop, stored.seq, &stored.envelope, now);
         }
         for Left { id, hop, end } in effects.left {
-            self.core.left(&hop, id);
+            let sent = self.core.left(&hop, id);
             if let Some(end) = end {
                 self.upkeep.wrote(now);
-                self.on_ended(hop, end);
+                self.on_ended(hop, sent, end);
             }
         }
     }
 
-    fn on_ended(&mut self, hop: Hop, end: EndedRow) {
-        match serde_json::from_str::<Envelope>(&end.head) {
+    /// `sent` is the envelope, if its lane still had it; else it is read from its row.
+    fn on_ended(&mut self, hop: Hop, sent: Option<Arc<Envelope>>, end: EndedRow) {
+        let envelope = sent.map_or_else(|| serde_json::from_str(&end.head).map(Arc::new), Ok);
+        match envelope {
             Ok(envelope) => self.role.ended(Ended {
-                envelope: Arc::new(envelope),
+                envelope,
                 hop,
                 origin: end.origin,
                 status: end.status,
@@ -405,13 +407,9 @@ impl Pump {
                     hop: Hop::Server(server),
                     sendings,
                 } => {
-                    for sending in sendings {
-                        let item = Item::Deliver {
-                            from: self.server,
-                            place: sending.place,
-                            envelope: Envelope::clone(&sending.envelope),
-                        };
-                        self.outgoing.push(server, &item);
+                    let from = self.server;
+                    for Sending { place, envelope } in sendings {
+                        self.outgoing.deliver(server, from, place, &envelope);
                     }
                 }
                 Action::Send {
