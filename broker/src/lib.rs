@@ -20,6 +20,7 @@ mod role;
 mod server;
 mod sessions;
 mod settings;
+mod status_news;
 mod store;
 mod topics;
 

@@ -9,11 +9,11 @@ use irsp_directory::follow::Verdict;
 use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Timestamp};
-use serde_json::json;
 use tokio::sync::{Mutex, Notify};
 
 use crate::directory::{self, Enforcer};
 use crate::presence::Table;
+use crate::status_news::StatusNews;
 
 /// Presences in one reply.
 const PRESENCE_PAGE: usize = 1000;
@@ -82,24 +82,10 @@ impl Role for MessageRole {
         if ended.origin.is_some() || !tells {
             return;
         }
-        let mut body = json!({
-            "message": envelope.id,
-            "id": envelope.sender_id.clone().unwrap_or_else(|| envelope.id.to_string()),
-            "channel": envelope.channel,
-            "code": ended.status,
-            "name": ended.status.name(),
-        });
-        if envelope.kind == MessageKind::Upload {
-            body["app"] = json!(envelope.destination.principal.id);
-        } else {
-            body["to"] = json!(envelope.destination);
-        }
-        if let Some(answer) = &ended.answer {
-            body["answer"] = json!({ "status": answer.code, "body": String::from_utf8_lossy(&answer.body) });
-        }
+        let news = StatusNews::of(&ended);
         self.enforcer
             .topics
-            .tell_status(&envelope.source.principal, &body);
+            .tell_status(&envelope.source.principal, &news);
     }
 
     fn answer(&self, question: Question) -> ReplyFuture<'_> {

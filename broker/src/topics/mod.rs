@@ -22,6 +22,7 @@ use bytestring::ByteString;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Envelope, Principal, Topic};
 use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, SubscriptionIds, filter};
+use serde::Serialize;
 
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
@@ -229,12 +230,15 @@ impl Topics {
     }
 
     /// Tells a principal how something it sent has ended, if it listens.
-    pub(crate) fn tell_status(&self, principal: &Principal, body: &serde_json::Value) {
+    pub(crate) fn tell_status(&self, principal: &Principal, body: &impl Serialize) {
         let topic = Topic {
             owner: Address::local(principal.clone()),
             branch: Branch::Status,
         };
-        self.announce(&topic, Bytes::from(body.to_string()), false);
+        match serde_json::to_vec(body) {
+            Ok(body) => self.announce(&topic, Bytes::from(body), false),
+            Err(error) => tracing::error!(%principal, %error, "a status cannot be written"),
+        }
     }
 
     /// Tells one session something on its principal's status topic, whatever else waits for it.
