@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(last, [3, 4]);
         uploads::sweep(&conn, None, Some(2), 100).unwrap();
         assert_eq!(page(&conn, Order::Oldest, None, 10), [3]);
-        let left: u64 = conn
+        let left: i64 = conn
             .query_row("SELECT count(*) FROM uploads_of_source", [], |row| row.get(0))
             .unwrap();
         assert_eq!(left, 2);

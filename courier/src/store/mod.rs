@@ -56,6 +56,9 @@ const READS_MAX: usize = 8;
 const STATEMENTS_MAX: usize = 128;
 /// Pages the writer keeps in memory, KiB: the ends of all its indexes, so that it seldom reads what it writes to.
 const WRITER_CACHE_KIB: i64 = 16 << 10;
+/// Pages in the write-ahead log at which they are written to their places: pages that change with every commit, as the
+/// ends of indexes do, are so written once for many commits.
+const CHECKPOINT_PAGES: u32 = 4000;
 /// Above this the write-ahead log's file is cut after a checkpoint.
 const LOG_BYTES_MAX: u32 = 64 << 20;
 
@@ -161,6 +164,7 @@ fn connect_writable(path: &Path) -> Result<Connection, rusqlite::Error> {
     sql.pragma_update(None, "journal_mode", "WAL")?;
     sql.pragma_update(None, "synchronous", "FULL")?;
     sql.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+    sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     sql.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     // What a savepoint would undo is kept in memory, not written to a file for every page touched.
     sql.pragma_update(None, "temp_store", "MEMORY")?;
