@@ -2,7 +2,7 @@
 //! doors that slow down guessing.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use irsp_courier::store::StoreError;
@@ -12,6 +12,7 @@ use irsp_directory::token::TokenSigner;
 use irsp_protocol::api::account::Effect;
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Domain, Id, MessageId, Secret, Status, Timestamp};
+use prometheus_client::metrics::counter::Counter;
 use ring::rand::SystemRandom;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use tracing::{error, info};
 
 use crate::code;
 use crate::effect::is_in_force;
+use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::refusal::Refusal;
 use crate::store::operation::{self, End, Operation};
@@ -38,21 +40,34 @@ pub(crate) struct Account {
     pub(crate) logins: Door<(String, Option<IpAddr>)>,
     /// Verification codes: by device and user.
     pub(crate) bindings: Door<(String, Id)>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// A [`Throttle`] shared by the handlers.
-pub(crate) struct Door<K>(Mutex<Throttle<K>>);
+pub(crate) struct Door<K> {
+    throttle: Mutex<Throttle<K>>,
+    throttled: Counter,
+}
 
 impl<K: Clone + Eq + std::hash::Hash> Door<K> {
-    pub(crate) fn new() -> Door<K> {
-        Door(Mutex::new(Throttle::new()))
+    /// Attempts that are not admitted are counted by `throttled`.
+    pub(crate) fn new(throttled: Counter) -> Door<K> {
+        Door {
+            throttle: Mutex::new(Throttle::new()),
+            throttled,
+        }
     }
+
     pub(crate) fn admit(&self, key: &K, now: Timestamp) -> Result<(), Refusal> {
-        let mut throttle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        throttle.admit(key, now).map_err(Refusal::TooManyAttempts)
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.admit(key, now).map_err(|wait| {
+            self.throttled.inc();
+            Refusal::TooManyAttempts(wait)
+        })
     }
+
     pub(crate) fn succeeded(&self, key: &K) {
-        self.0
+        self.throttle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .succeeded(key);
@@ -79,6 +94,7 @@ impl Account {
                 Ok((made, committed))
             })
             .await?;
+        self.metrics.changes.inc_by(committed.changes.len() as u64);
         for change in &committed.changes {
             // This server has no sessions and no queues: nothing further follows.
             let _consequences = self.directory.apply(change);

@@ -10,6 +10,7 @@ use irsp_protocol::{Envelope, MessageKind, Principal, Server, Status};
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
+use crate::metrics::Metrics;
 use crate::store::entity;
 use crate::store::operation::End;
 
@@ -19,15 +20,16 @@ pub(crate) const FOLLOWERS: [Server; 2] = [Server::Message, Server::App];
 /// The account server as its courier sees it.
 pub(crate) struct Lead {
     store: Store,
+    metrics: Arc<Metrics>,
     ends: mpsc::UnboundedSender<End>,
 }
 
 impl Lead {
     /// What the courier works for, and where the ends of its envelopes come out. They are at most as many as there are
     /// envelopes on disk, and each comes once, so the channel needs no bound of its own.
-    pub(crate) fn new(store: Store) -> (Arc<Lead>, mpsc::UnboundedReceiver<End>) {
+    pub(crate) fn new(store: Store, metrics: Arc<Metrics>) -> (Arc<Lead>, mpsc::UnboundedReceiver<End>) {
         let (ends, ended) = mpsc::unbounded_channel();
-        (Arc::new(Lead { store, ends }), ended)
+        (Arc::new(Lead { store, metrics, ends }), ended)
     }
 
     async fn page(&self, after: Option<String>) -> Reply {
@@ -66,8 +68,11 @@ impl Role for Lead {
         }
         if ended.status.is_error() {
             warn!(%follower, id = %ended.envelope.id, status = %ended.status, "a change was not taken over");
+            self.metrics.not_taken(follower);
         } else {
             debug!(%follower, id = %ended.envelope.id, "a change is in force");
+            let after = ended.at.since(ended.envelope.time);
+            self.metrics.in_force(follower, after);
         }
         let end = End {
             message: ended.envelope.id,

@@ -17,6 +17,8 @@ mod code;
 mod effect;
 mod follow;
 mod keys;
+mod metrics;
+mod observed;
 mod password;
 mod refusal;
 mod server;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use irsp_courier::store::{Store, StoreError};
-use irsp_courier::{Courier, Ledger, bus};
+use irsp_courier::{Courier, Ledger, Observed, bus};
 use irsp_directory::token::TokenSigner;
 use irsp_directory::{Directory, HashKey};
 use irsp_protocol::change::{Cause, Entity, EntityKey, Role};
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal, Server};
+use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ use crate::account::{Account, Door};
 use crate::api;
 use crate::follow::Lead;
 use crate::keys;
+use crate::metrics::Metrics;
+use crate::observed::Observer;
 use crate::password::{PasswordError, Passwords};
 use crate::refusal::Refusal;
 use crate::settings::{ADMIN, Settings};
@@ -42,6 +45,7 @@ pub enum StartError {
 /// A running account server. It has no sockets of its own: the bus is a link, HTTP is a router to be served.
 pub struct AccountServer {
     account: Arc<Account>,
+    instruments: Arc<Registry>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -72,7 +76,9 @@ impl AccountServer {
         store.read_now(|sql| entity::load(sql, &directory))?;
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (lead, ended) = Lead::new(store.clone());
+        let mut instruments = Registry::default();
+        let metrics = Arc::new(Metrics::new(&mut instruments));
+        let (lead, ended) = Lead::new(store.clone(), Arc::clone(&metrics));
         let courier = Courier::start(
             Server::Account,
             domain.clone(),
@@ -92,10 +98,16 @@ impl AccountServer {
             token_lifetime,
             effect_wait,
             random,
-            logins: Door::new(),
-            bindings: Door::new(),
+            logins: Door::new(metrics.logins_throttled.clone()),
+            bindings: Door::new(metrics.bindings_throttled.clone()),
+            metrics,
         });
-        let server = AccountServer { account, stop, tasks };
+        let server = AccountServer {
+            account,
+            instruments: Arc::new(instruments),
+            stop,
+            tasks,
+        };
         server.note_ends(ended);
         if let Err(refusal) = register_keys(&server.account, admin_token).await {
             let reason = refusal.to_string();
@@ -114,6 +126,14 @@ impl AccountServer {
     /// The description of the API, made from its handlers.
     pub fn openapi(&self) -> utoipa::openapi::OpenApi {
         api::openapi()
+    }
+
+    /// What its operator sees of it.
+    pub fn observed(&self) -> impl Observed + use<> {
+        Observer {
+            courier: self.account.courier.clone(),
+            instruments: Arc::clone(&self.instruments),
+        }
     }
 
     /// Accepted, ended and under way, and the residue that must be 0.

@@ -11,6 +11,8 @@ mod http;
 mod inquire;
 mod ladder;
 mod live;
+mod metrics;
+mod observed;
 mod push;
 mod retention;
 mod role;

@@ -14,6 +14,7 @@ use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Ser
 use tokio::sync::{Notify, watch};
 
 use crate::live::Feed;
+use crate::metrics::Metrics;
 use crate::store::presence::{self, Changes};
 use crate::store::uploads::{self, Uploads};
 
@@ -28,6 +29,7 @@ pub(crate) struct ApplicationServer {
     pub(crate) uploads_stored: Arc<Notify>,
     /// Woken when an account change is missing.
     pub(crate) snapshot_wanted: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Role for ApplicationServer {
@@ -52,6 +54,9 @@ impl Role for ApplicationServer {
     }
 
     fn received(&self, envelope: Envelope, outcome: &Received) {
+        if let Received::Ended(status) = outcome {
+            self.metrics.took(envelope.kind, *status);
+        }
         if *outcome != Received::Ended(Status::DONE) {
             return;
         }

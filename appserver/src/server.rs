@@ -7,9 +7,10 @@ use std::sync::Arc;
 use axum::Router;
 use irsp_courier::bus::Link;
 use irsp_courier::store::{Store, StoreError};
-use irsp_courier::{Courier, Ledger};
+use irsp_courier::{Courier, Ledger, Observed};
 use irsp_directory::{Directory, HashKey, store as directory_store};
 use irsp_protocol::Server;
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use utoipa::openapi::OpenApi;
 use crate::catch_up::CatchUp;
 use crate::http::state::{Api, Parts};
 use crate::live::Feed;
+use crate::metrics::Metrics;
+use crate::observed::Observer;
 use crate::role::ApplicationServer;
 use crate::settings::Settings;
 use crate::{following, http, retention, store};
@@ -40,6 +43,7 @@ pub struct AppServer {
     courier: Courier,
     router: Router,
     openapi: OpenApi,
+    observer: Observer,
     /// Ends streams and background tasks.
     leave: CancellationToken,
     /// Ends the courier, after everything that writes through it.
@@ -64,6 +68,8 @@ impl AppServer {
         let (leave, stop) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, courier_tasks) = (TaskTracker::new(), TaskTracker::new());
 
+        let mut instruments = Registry::default();
+        let metrics = Arc::new(Metrics::new(&mut instruments));
         let role = ApplicationServer {
             domain: settings.domain.clone(),
             directory: directory.clone(),
@@ -72,6 +78,7 @@ impl AppServer {
             rights_changed: rights_changed.clone(),
             uploads_stored: uploads_stored.clone(),
             snapshot_wanted: snapshot_wanted.clone(),
+            metrics: metrics.clone(),
         };
         let courier = Courier::start(
             Server::App,
@@ -103,6 +110,15 @@ impl AppServer {
         tasks.spawn(async move { following::run(writer, &uploads_stored, until).await });
         tasks.spawn(retention::run(courier.clone(), settings.uploads, leave.clone()));
 
+        let places = Arc::new(Semaphore::new(settings.streams_max));
+        let observer = Observer {
+            courier: courier.clone(),
+            directory: directory.clone(),
+            metrics: metrics.clone(),
+            instruments: Arc::new(instruments),
+            places: places.clone(),
+            streams_max: settings.streams_max,
+        };
         let (router, openapi) = http::routes(Api(Arc::new(Parts {
             domain: settings.domain,
             directory,
@@ -110,15 +126,17 @@ impl AppServer {
             uploads,
             presence,
             rights_changed,
-            places: Arc::new(Semaphore::new(settings.streams_max)),
+            places,
             tail_places: Arc::new(Semaphore::new(TAILS_MAX)),
             push: settings.push,
+            metrics,
             stop: leave.clone(),
         })));
         Ok(AppServer {
             courier,
             router,
             openapi,
+            observer,
             leave,
             stop,
             tasks,
@@ -134,6 +152,11 @@ impl AppServer {
     /// What describes the HTTP API.
     pub fn openapi(&self) -> OpenApi {
         self.openapi.clone()
+    }
+
+    /// What its operator sees of it.
+    pub fn observed(&self) -> impl Observed + use<> {
+        self.observer.clone()
     }
 
     /// Accepted, ended and under way, and the residue that must be 0.

@@ -14,6 +14,7 @@ use irsp_protocol::{Principal, Server, Status};
 use tokio::sync::Notify;
 
 use crate::access;
+use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::{Done, Keeper};
 use crate::sessions::mailbox::{End, Mailbox};
@@ -30,6 +31,7 @@ pub(crate) struct Enforcer {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) keeper: Arc<Keeper>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Enforcer {

@@ -8,12 +8,15 @@
 //! - `access`: who may do what, as pure functions
 //! - `presence`: who is online, ordered and stored
 //! - `directory`: following the account server, and ending what a change ends
+//! - `metrics`: what it counts; `observed`: what its operator sees
 //! - `bus`: the embedded rumqttd router that joins the servers of the domain
 
 mod access;
 mod bus;
 mod directory;
 mod edge;
+mod metrics;
+mod observed;
 mod presence;
 mod restore;
 mod role;

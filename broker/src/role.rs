@@ -58,6 +58,8 @@ impl Role for MessageRole {
                     self.enforcer.recheck(principal);
                 }
             }
+            let now = Timestamp::from(SystemTime::now());
+            self.enforcer.metrics.enforced(now.since(envelope.time));
         }
     }
 

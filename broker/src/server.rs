@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use irsp_courier::bus::Link;
 use irsp_courier::store::{Store, StoreError, Tx};
-use irsp_courier::{Courier, Ledger};
+use irsp_courier::{Courier, Ledger, Observed};
 use irsp_directory::{Directory, HashKey};
 use irsp_protocol::Server;
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
 use crate::edge::{self, Edge, ListenError};
+use crate::metrics::Metrics;
+use crate::observed::Observer;
 use crate::presence::{Announcer, Table};
 use crate::restore::restore;
 use crate::role::MessageRole;
@@ -57,6 +60,7 @@ impl From<BusError> for StartError {
 pub struct MessageServer {
     addresses: Vec<(&'static str, SocketAddr)>,
     edge: Arc<Edge>,
+    instruments: Arc<Registry>,
     /// Listeners and connections; ended first.
     front: (CancellationToken, TaskTracker),
     /// The keeper of durable sessions; ended when it has stored what the front left.
@@ -85,13 +89,20 @@ impl MessageServer {
 
         let front = (CancellationToken::new(), TaskTracker::new());
         let back = (CancellationToken::new(), TaskTracker::new());
+        let mut instruments = Registry::default();
+        let metrics = Arc::new(Metrics::new(&mut instruments));
         let keeper = Arc::new(Keeper::new(settings.limits.stored_totals(), last_ids));
-        let topics = Arc::new(Topics::new(settings.limits.retained_max, Arc::clone(&keeper)));
+        let topics = Arc::new(Topics::new(
+            settings.limits.retained_max,
+            Arc::clone(&keeper),
+            Arc::clone(&metrics),
+        ));
         let enforcer = Enforcer {
             directory,
             sessions: Arc::default(),
             topics: Arc::clone(&topics),
             keeper,
+            metrics: Arc::clone(&metrics),
         };
         restore(&enforcer, found, settings.limits.queue_bounds(), moment);
         store.read_now(|sql| retained::load(sql, moment, |publish| topics.restore(publish)))?;
@@ -127,7 +138,13 @@ impl MessageServer {
         let follow = directory::catch_up(courier.clone(), enforcer.clone(), behind);
         spawn_until(&back, follow);
         spawn_until(&back, sweep(enforcer.clone()));
-        let (announcer, presences) = Announcer::new(table, courier.clone(), topics, settings.presence_grace);
+        let (announcer, presences) = Announcer::new(
+            table,
+            courier.clone(),
+            topics,
+            Arc::clone(&metrics),
+            settings.presence_grace,
+        );
         back.1.spawn(announcer.run(back.0.clone()));
 
         let edge = Arc::new(Edge {
@@ -140,6 +157,7 @@ impl MessageServer {
             limits: settings.limits,
             message_expiry: settings.message_expiry,
             enforcer,
+            metrics,
             courier,
             presences,
             bus,
@@ -161,6 +179,7 @@ impl MessageServer {
         Ok(MessageServer {
             addresses,
             edge,
+            instruments: Arc::new(instruments),
             front,
             keeping,
             back,
@@ -175,6 +194,16 @@ impl MessageServer {
     /// A link to the bus for another server of this process.
     pub fn attach(&self, server: Server) -> Result<Link, StartError> {
         Ok(self.edge.bus.attach(server)?)
+    }
+
+    /// What its operator sees of it.
+    pub fn observed(&self) -> impl Observed + use<> {
+        Observer {
+            courier: self.edge.courier.clone(),
+            enforcer: self.edge.enforcer.clone(),
+            metrics: Arc::clone(&self.edge.metrics),
+            instruments: Arc::clone(&self.instruments),
+        }
     }
 
     /// The ledger of what this server has accepted.

@@ -24,6 +24,6 @@ pub use error::{BadValue, ConfigError, Origin};
 pub use files::{CertificateFiles, Files};
 pub use load::Sources;
 pub use settings::{
-    Account, AppServer, Broker, Bus, Courier, Http, Log, LogFormat, Mqtt, Settings, Stop, Tls,
+    Account, AppServer, Broker, Bus, Courier, Http, Log, LogFormat, Metrics, Mqtt, Settings, Stop, Tls,
 };
 pub use validate::Invalid;

@@ -44,6 +44,8 @@ section! {
         pub bus: Bus = Bus::default(),
         /// Durable messages.
         pub courier: Courier = Courier::default(),
+        /// Metrics.
+        pub metrics: Metrics = Metrics::default(),
         /// Logs.
         pub log: Log = Log::default(),
         /// Stopping.
@@ -235,6 +237,17 @@ section! {
         /// The longest such wait: how late a server that is back without saying so is noticed.
         #[serde(with = "crate::duration")]
         pub retry_max: Duration = SECOND.saturating_mul(30),
+    }
+}
+
+section! {
+    /// Metrics and health, for Prometheus and for whoever starts and stops irsp.
+    pub struct Metrics {
+        /// A listener of its own for /metrics, /healthz and /readyz, open to whoever reaches it; "" has none.
+        /// Without one /metrics is on the HTTP listener of the role, for callers on this machine only, because the
+        /// figures tell a stranger how much goes on here.
+        #[serde(with = "crate::address::or_off")]
+        pub listen: Option<SocketAddr> = None,
     }
 }
 

@@ -47,6 +47,7 @@ fn commented() -> String {
         ("appserver", AppServer::ABOUT, AppServer::KEYS),
         ("bus", Bus::ABOUT, Bus::KEYS),
         ("courier", Courier::ABOUT, Courier::KEYS),
+        ("metrics", Metrics::ABOUT, Metrics::KEYS),
         ("log", Log::ABOUT, Log::KEYS),
         ("stop", Stop::ABOUT, Stop::KEYS),
     ] {

@@ -82,7 +82,9 @@ impl Settings {
             "mqtt.tcp, tls, ws and wss are all off: turn one on",
         )?;
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
-        for (key, address) in mqtt.into_iter().chain([("http.listen", self.http.listen)]) {
+        let metrics = self.metrics.listen.map(|address| ("metrics.listen", address));
+        let http = [("http.listen", self.http.listen)].into_iter().chain(metrics);
+        for (key, address) in mqtt.into_iter().chain(http) {
             let other = taken
                 .iter()
                 .find(|(_, taken)| address.port() != 0 && *taken == address);

@@ -1,5 +1,6 @@
 //! One role in its own process. The message server holds the bus; the others attach to it over MQTT/TLS.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use irsp_account::AccountServer;
@@ -12,8 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attach;
 use crate::failure::Failure;
-use crate::http::{self, Http, Part};
-use crate::ports::Port;
+use crate::http::{Doors, Http, Part, Served};
 use crate::stop::{self, Signals};
 use crate::welcome::{self, Listening};
 use crate::{console, datadir, firststart, ports, wiring};
@@ -21,7 +21,7 @@ use crate::{console, datadir, firststart, ports, wiring};
 /// `irsp broker`: the message server.
 pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let http_port = ports::take("broker.listen", settings.broker.listen)?;
+    let doors = Doors::take("broker.listen", settings.broker.listen, &settings.metrics)?;
     let mqtt_ports = ports::take_all(settings.mqtt_listeners())?;
     let _claim = datadir::claim(&settings.files(), &[Server::Message])?;
     firststart::prepare(&settings, SystemTime::now())?;
@@ -29,7 +29,12 @@ pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
     let message = MessageServer::start(wiring::broker(&settings)?).await;
     let message = message.map_err(|error| Failure::role("message server")(&error))?;
     let mut listening = Listening::of(&message);
-    let mut http = open(http_port, Vec::new(), &mut listening)?;
+    let served = Served {
+        parts: Vec::new(),
+        roles: vec![Arc::new(message.observed())],
+        bus: None,
+    };
+    let mut http = open(doors, served, &mut listening)?;
     greet(&settings, "message server", &listening);
 
     let ended = stop::until_end(&mut signals, &mut http).await;
@@ -46,11 +51,11 @@ pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
 /// `irsp account`: the account server.
 pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let http_port = ports::take("account.listen", settings.account.listen)?;
+    let doors = Doors::take("account.listen", settings.account.listen, &settings.metrics)?;
     let _claim = datadir::claim(&settings.files(), &[Server::Account])?;
     firststart::prepare(&settings, SystemTime::now())?;
     let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let link = attach::attach(Server::Account, &settings, leave.clone(), &tasks)?;
+    let (link, attached) = attach::attach(Server::Account, &settings, leave.clone(), &tasks)?;
     let role = AccountServer::start(wiring::account(&settings)?, link).await;
     let role = role.map_err(|error| Failure::role("account server")(&error))?;
     let mut listening = Vec::new();
@@ -58,7 +63,12 @@ pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
         router: role.router(),
         openapi: Some(role.openapi()),
     };
-    let mut http = open(http_port, vec![part], &mut listening)?;
+    let served = Served {
+        parts: vec![part],
+        roles: vec![Arc::new(role.observed())],
+        bus: Some(attached),
+    };
+    let mut http = open(doors, served, &mut listening)?;
     greet(&settings, "account server", &listening);
 
     let ended = stop::until_end(&mut signals, &mut http).await;
@@ -76,11 +86,11 @@ pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
 /// `irsp appserver`: the application server.
 pub(crate) async fn appserver(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let http_port = ports::take("appserver.listen", settings.appserver.listen)?;
+    let doors = Doors::take("appserver.listen", settings.appserver.listen, &settings.metrics)?;
     let _claim = datadir::claim(&settings.files(), &[Server::App])?;
     firststart::prepare(&settings, SystemTime::now())?;
     let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let link = attach::attach(Server::App, &settings, leave.clone(), &tasks)?;
+    let (link, attached) = attach::attach(Server::App, &settings, leave.clone(), &tasks)?;
     let role = AppServer::start(wiring::appserver(&settings)?, link);
     let role = role.map_err(|error| Failure::role("application server")(&error))?;
     let mut listening = Vec::new();
@@ -88,7 +98,12 @@ pub(crate) async fn appserver(settings: Settings) -> Result<(), Failure> {
         router: role.router(),
         openapi: Some(role.openapi()),
     };
-    let mut http = open(http_port, vec![part], &mut listening)?;
+    let served = Served {
+        parts: vec![part],
+        roles: vec![Arc::new(role.observed())],
+        bus: Some(attached),
+    };
+    let mut http = open(doors, served, &mut listening)?;
     greet(&settings, "application server", &listening);
 
     let ended = stop::until_end(&mut signals, &mut http).await;
@@ -103,12 +118,9 @@ pub(crate) async fn appserver(settings: Settings) -> Result<(), Failure> {
     ended
 }
 
-fn open(port: Port, parts: Vec<Part>, listening: &mut Vec<Listening>) -> Result<Http, Failure> {
-    listening.push(Listening {
-        key: port.key,
-        address: port.address,
-    });
-    Http::start(port, http::join(parts))
+fn open(doors: Doors, served: Served, listening: &mut Vec<Listening>) -> Result<Http, Failure> {
+    listening.extend(doors.listening());
+    Http::start(doors, served)
 }
 
 fn greet(settings: &Settings, name: &str, listening: &[Listening]) {

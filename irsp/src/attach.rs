@@ -70,13 +70,23 @@ fn topic(server: Server) -> String {
     format!("bus/{server}")
 }
 
+/// Whether a role that runs apart is joined to the bus just now.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached(Arc<AtomicBool>);
+
+impl Attached {
+    pub(crate) fn is_now(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Joins `server` to the bus. `tasks` owns the connection; it is kept up until `stop`.
 pub(crate) fn attach(
     server: Server,
     settings: &Settings,
     stop: CancellationToken,
     tasks: &TaskTracker,
-) -> Result<Link, AttachError> {
+) -> Result<(Link, Attached), AttachError> {
     let (client, events) = AsyncClient::new(options(server, settings)?, FRAMES_MAX);
     let (link, attachment) = bus::link();
     let attached = Arc::new(AtomicBool::new(false));
@@ -86,6 +96,7 @@ pub(crate) fn attach(
         Arc::clone(&attached),
         stop.clone(),
     ));
+    let told = Attached(Arc::clone(&attached));
     let connection = Connection {
         server,
         client,
@@ -94,7 +105,7 @@ pub(crate) fn attach(
         incoming: attachment.incoming,
     };
     tasks.spawn(connection.keep_up(stop));
-    Ok(link)
+    Ok((link, told))
 }
 
 fn options(server: Server, settings: &Settings) -> Result<MqttOptions, AttachError> {

@@ -157,6 +157,7 @@ fn renewable(held: Result<(), PkiError>, ca_key: bool) -> Result<(), PkiError> {
 fn listeners(settings: &Settings) -> Vec<Finding> {
     let mut wanted = settings.mqtt_listeners();
     wanted.push(("http.listen", settings.http.listen));
+    wanted.extend(settings.metrics.listen.map(|address| ("metrics.listen", address)));
     let take = |(key, address)| Ok(ports::take(key, address).map(|_| format!("{key} {address} is free"))?);
     wanted.into_iter().map(take).collect()
 }

@@ -1,16 +1,22 @@
-//! One HTTP listener: the routers of the roles behind it, `/healthz`, and the `/openapi.json` of all of them.
+//! HTTP of a process: the routers of its roles, the `/openapi.json` of all of them, health and metrics; the last
+//! two on a listener of their own if `metrics.listen` names one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::json;
+use axum::{Json, Router, middleware};
+use irsp_courier::Observed;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 
+use crate::attach::Attached;
 use crate::failure::Failure;
-use crate::ports::Port;
+use crate::health::{self, Health};
+use crate::metrics::{self, Metrics};
+use crate::ports::{self, Port, PortError};
+use crate::welcome::Listening;
 
 /// A role's part of the API.
 pub(crate) struct Part {
@@ -18,12 +24,50 @@ pub(crate) struct Part {
     pub(crate) openapi: Option<OpenApi>,
 }
 
-/// Joins the parts and adds what belongs to no role.
-pub(crate) fn join(parts: Vec<Part>) -> Router {
-    let mut router = Router::new().route(
-        "/healthz",
-        get(|| std::future::ready(Json(json!({"status": "ok"})))),
-    );
+/// The ports of a process's HTTP.
+pub(crate) struct Doors {
+    api: Port,
+    metrics: Option<Port>,
+}
+
+impl Doors {
+    /// Takes the port of the API, which `key` names, and that of the metrics if they have their own.
+    pub(crate) fn take(
+        key: &'static str,
+        address: SocketAddr,
+        metrics: &irsp_config::Metrics,
+    ) -> Result<Doors, PortError> {
+        let api = ports::take(key, address)?;
+        let metrics = metrics
+            .listen
+            .map(|address| ports::take("metrics.listen", address));
+        Ok(Doors {
+            api,
+            metrics: metrics.transpose()?,
+        })
+    }
+
+    pub(crate) fn listening(&self) -> Vec<Listening> {
+        let ports = [&self.api].into_iter().chain(&self.metrics);
+        let listening = ports.map(|port| Listening {
+            key: port.key,
+            address: port.address,
+        });
+        listening.collect()
+    }
+}
+
+/// What a process serves over HTTP.
+pub(crate) struct Served {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) roles: Vec<Arc<dyn Observed>>,
+    /// Of a role that runs apart.
+    pub(crate) bus: Option<Attached>,
+}
+
+/// Joins the roles' parts.
+fn join(parts: Vec<Part>) -> Router {
+    let mut router = Router::new();
     let mut document: Option<OpenApi> = None;
     for part in parts {
         router = router.merge(part.router);
@@ -47,30 +91,48 @@ pub(crate) fn join(parts: Vec<Part>) -> Router {
     }
 }
 
-/// A listener being served.
+/// Listeners being served.
 pub(crate) struct Http {
     stop: CancellationToken,
-    /// The one task that serves.
+    /// One task for each.
     serving: JoinSet<Result<(), Failure>>,
 }
 
 impl Http {
     /// Serves from now on.
-    pub(crate) fn start(port: Port, router: Router) -> Result<Http, Failure> {
+    pub(crate) fn start(doors: Doors, served: Served) -> Result<Http, Failure> {
+        let Served { parts, roles, bus } = served;
+        let metrics = Arc::new(Metrics::new(roles.clone(), bus.clone()));
+        let health = Arc::new(Health::new(roles, bus));
+        let counted = middleware::from_fn_with_state(metrics.requests(), metrics::count);
+        let api = join(parts).merge(health::routes(Arc::clone(&health)));
+        let mut http = Http {
+            stop: CancellationToken::new(),
+            serving: JoinSet::new(),
+        };
+        match doors.metrics {
+            None => http.serve(doors.api, api.merge(metrics::guarded(metrics)).layer(counted))?,
+            Some(port) => {
+                http.serve(doors.api, api.layer(counted))?;
+                http.serve(port, health::routes(health).merge(metrics::open(metrics)))?;
+            }
+        }
+        Ok(http)
+    }
+
+    fn serve(&mut self, port: Port, router: Router) -> Result<(), Failure> {
         let address = port.address;
         let failed = move |source| Failure::Http { address, source };
         let listener = port.into_listener().map_err(failed)?;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone().cancelled_owned();
+        let stopped = self.stop.clone().cancelled_owned();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let mut serving = JoinSet::new();
-        serving.spawn(async move {
+        self.serving.spawn(async move {
             axum::serve(listener, service)
                 .with_graceful_shutdown(stopped)
                 .await
                 .map_err(failed)
         });
-        Ok(Http { stop, serving })
+        Ok(())
     }
 
     /// Resolves when serving has ended though nobody asked for it.

@@ -3,6 +3,7 @@
 //! Order of a start: ports, data directory, files, roles, HTTP, `ready`. Whatever is refused is refused before the
 //! next step leaves anything behind.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use irsp_account::AccountServer;
@@ -12,7 +13,7 @@ use irsp_config::Settings;
 use irsp_protocol::Server;
 
 use crate::failure::Failure;
-use crate::http::{self, Http, Part};
+use crate::http::{Doors, Http, Part, Served};
 use crate::stop::{self, Signals};
 use crate::welcome::{self, Listening};
 use crate::{console, datadir, firststart, ports, wiring};
@@ -20,7 +21,7 @@ use crate::{console, datadir, firststart, ports, wiring};
 /// Runs until a signal asks for the end.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let http_port = ports::take("http.listen", settings.http.listen)?;
+    let doors = Doors::take("http.listen", settings.http.listen, &settings.metrics)?;
     let mqtt_ports = ports::take_all(settings.mqtt_listeners())?;
     let _claim = datadir::claim(&settings.files(), &Server::ALL)?;
     let start = firststart::prepare(&settings, SystemTime::now())?;
@@ -29,11 +30,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let roles = Roles::start(&settings).await?;
 
     let mut listening = Listening::of(&roles.message);
-    listening.push(Listening {
-        key: http_port.key,
-        address: http_port.address,
-    });
-    let mut http = Http::start(http_port, http::join(roles.parts()))?;
+    listening.extend(doors.listening());
+    let mut http = Http::start(doors, roles.served())?;
     console::say(welcome::platform(&settings, start, &listening));
     console::say(welcome::ready(&listening));
 
@@ -74,8 +72,8 @@ impl Roles {
         })
     }
 
-    fn parts(&self) -> Vec<Part> {
-        vec![
+    fn served(&self) -> Served {
+        let parts = vec![
             Part {
                 router: self.account.router(),
                 openapi: Some(self.account.openapi()),
@@ -84,7 +82,16 @@ impl Roles {
                 router: self.app.router(),
                 openapi: Some(self.app.openapi()),
             },
-        ]
+        ];
+        Served {
+            parts,
+            roles: vec![
+                Arc::new(self.message.observed()),
+                Arc::new(self.account.observed()),
+                Arc::new(self.app.observed()),
+            ],
+            bus: None,
+        }
     }
 }
 

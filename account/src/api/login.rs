@@ -37,6 +37,7 @@ pub(super) async fn login(
     account.logins.admit(&door, now)?;
     let wrong = || {
         info!(user = door.0, from = ?from, "a login was refused");
+        account.metrics.logins_wrong.inc();
         Refusal::WrongPassword
     };
     if password.expose().len() > password::LEN_MAX {
@@ -59,6 +60,7 @@ pub(super) async fn login(
     account.logins.succeeded(&door);
     let user = account.directory.user(&id).ok_or(Refusal::WrongPassword)?;
     if user.disabled {
+        account.metrics.logins_disabled.inc();
         return Err(Refusal::Disabled);
     }
     let sub = Principal::user(id);
@@ -75,6 +77,7 @@ pub(super) async fn login(
     })?;
     let what = sub.to_string();
     account.audit(Author { who: sub, from }, "login", what).await?;
+    account.metrics.logins.inc();
     Ok(Json(Token {
         token,
         expires,

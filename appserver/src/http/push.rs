@@ -46,9 +46,12 @@ pub(super) async fn push(
         id: api.courier.new_id(),
         now: api.courier.now(),
     };
-    let envelope = asking
-        .compose(&request)
-        .map_err(|error| Refusal::new(error.status(), error.to_string()))?;
+    let envelope = asking.compose(&request).map_err(|error| {
+        if error.status() == Status::TOO_LARGE {
+            api.metrics.push_size_max.inc();
+        }
+        Refusal::new(error.status(), error.to_string())
+    })?;
     let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
     api.directory
         .may_push(from, to)

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
 use crate::live::Feed;
+use crate::metrics::Metrics;
 use crate::settings::PushLimits;
 use crate::store::presence::Changes;
 use crate::store::uploads::Uploads;
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     /// The places of live tails of receipts: each keeps asking every server.
     pub(crate) tail_places: Arc<Semaphore>,
     pub(crate) push: PushLimits,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -44,10 +46,10 @@ impl Deref for Api {
 impl Api {
     /// A place for one more stream.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.places
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Refusal::new(Status::UNAVAILABLE, "too many live streams are open"))
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            self.metrics.streams_max.inc();
+            Refusal::new(Status::UNAVAILABLE, "too many live streams are open")
+        })
     }
 
     /// A place for one more tail of receipts.

@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{Bus, BusError, topic};
+use crate::metrics::Metrics;
 use crate::sessions::mailbox::Mailbox;
 
 /// The bus as one connected server sees it.
 pub(super) struct BusPort {
     server: Server,
+    metrics: Arc<Metrics>,
     outgoing: mpsc::Sender<(Server, Bytes)>,
     /// Until the server subscribes, frames for it are not taken from the bus.
     incoming: Option<mpsc::Receiver<Incoming>>,
@@ -33,10 +35,11 @@ impl Drop for BusPort {
 }
 
 impl BusPort {
-    pub(super) fn open(bus: &Bus, server: Server) -> Result<BusPort, BusError> {
+    pub(super) fn open(bus: &Bus, server: Server, metrics: &Arc<Metrics>) -> Result<BusPort, BusError> {
         let Link { outgoing, incoming } = bus.attach(server)?;
         Ok(BusPort {
             server,
+            metrics: Arc::clone(metrics),
             outgoing,
             incoming: Some(incoming),
             gone: CancellationToken::new(),
@@ -50,6 +53,7 @@ impl BusPort {
             .find(|server| topic(*server) == &*publish.topic);
         let to = to.ok_or(Status::FORBIDDEN)?;
         if self.outgoing.try_send((to, publish.payload.clone())).is_err() {
+            self.metrics.bus_port_lost.inc();
             tracing::debug!(server = %self.server, "a bus frame found no room");
         }
         Ok(())
@@ -66,7 +70,12 @@ impl BusPort {
             return Err(Status::FORBIDDEN);
         }
         if let Some(incoming) = self.incoming.take() {
-            let forward = forward(incoming, topic(self.server), Arc::clone(mailbox));
+            let forward = forward(
+                incoming,
+                topic(self.server),
+                Arc::clone(mailbox),
+                Arc::clone(&self.metrics),
+            );
             let gone = self.gone.clone();
             tasks.spawn(async move { gone.run_until_cancelled(forward).await });
         }
@@ -74,12 +83,18 @@ impl BusPort {
     }
 }
 
-async fn forward(mut incoming: mpsc::Receiver<Incoming>, topic: &'static str, mailbox: Arc<Mailbox>) {
+async fn forward(
+    mut incoming: mpsc::Receiver<Incoming>,
+    topic: &'static str,
+    mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
+) {
     while let Some(incoming) = incoming.recv().await {
         let Incoming::Frame(frame) = incoming else {
             continue;
         };
         if mailbox.is_full() {
+            metrics.bus_port_lost.inc();
             tracing::debug!(owner = %mailbox.owner(), "a bus frame found no room");
             continue;
         }

@@ -22,6 +22,7 @@ use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use crate::access;
+use crate::metrics::Class;
 use crate::sessions::backlog::Backlog;
 use crate::sessions::mailbox::{Mailbox, Tag};
 use crate::store::queue;
@@ -210,7 +211,12 @@ impl<'e> Client<'e> {
             Action::Dropped { tag, cause } => self.drop_delivery(tag, cause),
             Action::Received { packet_id, tag } => self.received(connection, packet_id, tag),
             Action::Released { packet_id } => self.released(connection, packet_id),
-            Action::Close { cause } => return Some(cause),
+            Action::Close { cause } => {
+                if let CloseCause::ProtocolError(error) = &cause {
+                    self.edge.metrics.broke(error);
+                }
+                return Some(cause);
+            }
         }
         None
     }
@@ -225,6 +231,7 @@ impl<'e> Client<'e> {
 
     fn drop_delivery(&mut self, tag: Option<u64>, cause: DropCause) {
         tracing::debug!(principal = %self.principal, %cause, "delivery dropped");
+        self.edge.metrics.dropped.of(cause.into()).inc();
         match tag.map(Tag::of) {
             Some(Tag::Push(push)) => self.dropped(push, cause),
             Some(Tag::Stored(seq)) => self.done_with(seq),
@@ -240,6 +247,8 @@ impl<'e> Client<'e> {
             }
             return;
         }
+        let class = Class::of(&publish.topic);
+        self.edge.metrics.publishes.of(class, publish.qos.into()).inc();
         let publish = Arc::new(publish);
         if let Err(refused) = self.route(connection, token, &publish, now) {
             self.refuse(connection, token, &publish, &refused, now);
@@ -402,6 +411,7 @@ impl<'e> Client<'e> {
         now: Instant,
     ) {
         tracing::debug!(principal = %self.principal, topic = %publish.topic, %status, detail, "publish refused");
+        self.edge.metrics.publishes_refused.inc(*status);
         let body =
             json!({ "topic": &*publish.topic, "code": status, "name": status.name(), "detail": detail });
         self.edge.enforcer.topics.tell_status(&self.principal, &body);

@@ -22,6 +22,7 @@ use super::resume::{self, Resumed, resume};
 use super::transport::Transport;
 use super::will::{LastWill, granted_will, publish_will};
 use super::wire::Wire;
+use crate::metrics::{Limit, Refusal};
 use crate::presence::Event;
 use crate::sessions::SessionKey;
 use crate::sessions::mailbox::{End, Mailbox};
@@ -45,7 +46,7 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
         } else {
             &edge.session_limits
         };
-        let greeted = greet(&mut wire, limits, began).await?;
+        let greeted = greet(&mut wire, edge, limits, began).await?;
         Ok::<_, io::Error>((wire, greeted, opened.certificate))
     };
     // Whoever has not said CONNECT when the server stops has nothing to be told.
@@ -55,8 +56,14 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
     };
     let (mut wire, greeted, certificate) = match arrived {
         Ok(Ok(arrived)) => arrived,
-        Ok(Err(error)) => return tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT"),
-        Err(_) => return tracing::debug!(%peer, listener = transport.name(), "no CONNECT in time"),
+        Ok(Err(error)) => {
+            edge.metrics.refused.of(Refusal::NoConnect).inc();
+            return tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT");
+        }
+        Err(_) => {
+            edge.metrics.turned_away(Limit::ConnectTimeout);
+            return tracing::debug!(%peer, listener = transport.name(), "no CONNECT in time");
+        }
     };
     let Some((handshake, connect)) = greeted else {
         return;
@@ -69,6 +76,7 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
 /// Reads up to CONNECT. `None` if the client was refused; the refusal is written.
 async fn greet(
     wire: &mut Wire,
+    edge: &Edge,
     limits: &Arc<Limits>,
     began: Instant,
 ) -> io::Result<Option<(Handshake, Box<Connect>)>> {
@@ -82,6 +90,8 @@ async fn greet(
             Progress::Connect(connect) => return Ok(Some((handshake, connect))),
             Progress::Refused { output, error } => {
                 tracing::debug!(%error, "CONNECT refused");
+                edge.metrics.refused.of(Refusal::Malformed).inc();
+                edge.metrics.broke(&error);
                 wire.output().extend_from_slice(&output);
                 wire.finish().await?;
                 return Ok(None);
@@ -112,6 +122,7 @@ async fn admit(
         Ok(identity) => identity,
         Err(status) => {
             tracing::info!(%peer, username = connect.username.as_deref(), %status, "login refused");
+            edge.metrics.login_refused(status);
             wire.output()
                 .extend_from_slice(&handshake.refuse(&login::refusal(status)));
             return;
@@ -122,6 +133,7 @@ async fn admit(
         && let Err(status) = granted_will(edge, &principal, will)
     {
         tracing::info!(%peer, %principal, topic = %will.publish.topic, %status, "will refused");
+        edge.metrics.refused.of(Refusal::Will).inc();
         wire.output()
             .extend_from_slice(&handshake.refuse(&login::refusal(status)));
         return;
@@ -132,6 +144,7 @@ async fn admit(
         .then(|| ByteString::from(edge.courier.new_id().to_string()));
     let key = SessionKey::new(principal.clone(), assigned.as_ref().unwrap_or(&connect.client_id));
     let Some(mut held) = edge.enforcer.sessions.claim(&key).await else {
+        edge.metrics.refused.of(Refusal::Overtaken).inc();
         return;
     };
     let mut resumed = resume(edge, &identity, &mut held, &connect);
@@ -144,6 +157,7 @@ async fn admit(
     // What changed while we waited for the session counts: from here on a change finds the mailbox.
     if let Err(status) = identify() {
         tracing::info!(%peer, %principal, %status, "login refused after its rights changed");
+        edge.metrics.login_refused(status);
         wire.output()
             .extend_from_slice(&handshake.refuse(&login::refusal(status)));
         edge.enforcer.forget(&mailbox);
@@ -153,6 +167,7 @@ async fn admit(
         Ok(bus) => bus,
         Err(error) => {
             tracing::error!(%principal, %error, "cannot attach to the bus");
+            edge.metrics.refused.of(Refusal::Bus).inc();
             wire.output()
                 .extend_from_slice(&handshake.refuse(&irsp_session::Refusal::UNAVAILABLE));
             return held.vacate(&mailbox);
@@ -172,6 +187,7 @@ async fn admit(
         ..
     } = resumed;
     tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
+    edge.metrics.logins.inc();
     let has_presence = matches!(principal.kind, Kind::Device | Kind::User);
     let now = Instant::now();
     let mut connection = handshake.accept(&connect, session, present, assigned, now);
@@ -222,7 +238,7 @@ async fn admit(
 
 fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<BusPort>, crate::bus::BusError> {
     match identity {
-        Identity::Server(server) => BusPort::open(&edge.bus, *server).map(Some),
+        Identity::Server(server) => BusPort::open(&edge.bus, *server, &edge.metrics).map(Some),
         Identity::Principal(_) => Ok(None),
     }
 }

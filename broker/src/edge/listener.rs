@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::transport::Transport;
 use super::{Edge, TlsError, connection, tls};
+use crate::metrics::Limit;
 use crate::settings::{Limits, Listeners};
 
 /// Pause after the system refused to accept, for example because it has no more file descriptors.
@@ -39,7 +40,7 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// The setting that named this listener.
-    pub(crate) const fn setting(&self) -> &'static str {
+    pub(crate) fn setting(&self) -> &'static str {
         self.transport.name()
     }
 }
@@ -103,12 +104,14 @@ fn admit(
     permits: &Arc<Semaphore>,
 ) {
     let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
+        edge.metrics.turned_away(Limit::ConnectionsMax);
         tracing::warn!(%peer, limit = edge.limits.connections_max, "mqtt.connections_max reached; refused");
         return;
     };
+    let open = edge.metrics.opened(transport.listener());
     let (transport, edge_of_task) = (Arc::clone(transport), Arc::clone(edge));
     edge.tasks.spawn(async move {
         connection::serve(socket, peer, &transport, &edge_of_task).await;
-        drop(permit);
+        drop((permit, open));
     });
 }

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bus::Bus;
 use crate::directory::Enforcer;
+use crate::metrics::Metrics;
 use crate::presence::Presences;
 use crate::settings::Limits;
 
@@ -43,6 +44,7 @@ pub(crate) struct Edge {
     pub(crate) server_limits: Arc<irsp_session::Limits>,
     pub(crate) message_expiry: Duration,
     pub(crate) enforcer: Enforcer,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) courier: Courier,
     pub(crate) presences: Presences,
     pub(crate) bus: Bus,

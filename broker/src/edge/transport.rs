@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::sent::{Counted, Sent};
 use super::{tls, websocket};
+use crate::metrics::{Label as _, Listener};
 
 /// What a listener speaks below MQTT.
 #[derive(Clone)]
@@ -34,12 +35,16 @@ pub(super) struct Opened {
 }
 
 impl Transport {
-    pub(super) const fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
+        self.listener().word()
+    }
+
+    pub(super) const fn listener(&self) -> Listener {
         match (self.tls.is_some(), self.ws_path.is_some()) {
-            (false, false) => "mqtt.tcp",
-            (true, false) => "mqtt.tls",
-            (false, true) => "mqtt.ws",
-            (true, true) => "mqtt.wss",
+            (false, false) => Listener::Tcp,
+            (true, false) => Listener::Tls,
+            (false, true) => Listener::Ws,
+            (true, true) => Listener::Wss,
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{Event, Table};
+use crate::metrics::Metrics;
 use crate::store;
 use crate::topics::Topics;
 
@@ -37,6 +38,7 @@ pub(crate) struct Announcer {
     events: mpsc::Receiver<Event>,
     courier: Courier,
     topics: Arc<Topics>,
+    metrics: Arc<Metrics>,
     grace_ends: Option<Instant>,
 }
 
@@ -45,6 +47,7 @@ impl Announcer {
         table: Arc<Mutex<Table>>,
         courier: Courier,
         topics: Arc<Topics>,
+        metrics: Arc<Metrics>,
         grace: Duration,
     ) -> (Announcer, Presences) {
         let (presences, events) = mpsc::channel(EVENTS_MAX);
@@ -55,6 +58,7 @@ impl Announcer {
                 events,
                 courier,
                 topics,
+                metrics,
                 grace_ends,
             },
             presences,
@@ -106,7 +110,10 @@ impl Announcer {
             }
         }
         drop(table);
-        changes.iter().for_each(|presence| self.publish(presence));
+        for presence in &changes {
+            self.metrics.presence_changes.of(presence.state.into()).inc();
+            self.publish(presence);
+        }
     }
 
     async fn store(&self, changes: Vec<Presence>) -> Result<(), StoreError> {

@@ -130,6 +130,14 @@ impl Keeper {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// How many messages wait on disk for all sessions together, and their bytes.
+    pub(crate) fn held(&self) -> (u64, u64) {
+        (
+            self.messages.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+
     /// Whether there is room for a message in all.
     pub(crate) fn has_room(&self) -> bool {
         self.messages.load(Ordering::Relaxed) < self.totals.messages_max

@@ -215,6 +215,11 @@ impl Mailbox {
         self.last_token.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// How many deliveries wait in memory.
+    pub(crate) fn waiting(&self) -> usize {
+        self.contents().deliveries.len()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         let contents = self.contents();
         contents.deliveries.len() >= self.deliveries_max

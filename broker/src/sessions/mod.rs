@@ -141,6 +141,12 @@ impl Sessions {
         })
     }
 
+    /// The mailboxes of all sessions, connected or parked.
+    pub(crate) fn all(&self) -> Vec<Arc<Mailbox>> {
+        let slots = self.slots();
+        slots.values().filter_map(|slot| slot.current().clone()).collect()
+    }
+
     /// Orders every connection to end.
     pub(crate) fn end_everyone(&self, end: End) {
         for slot in self.slots().values() {

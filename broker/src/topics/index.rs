@@ -81,7 +81,6 @@ impl Index {
         self.root.matches(Some(topic), topic.starts_with('$'), found);
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -10,6 +10,7 @@
 
 mod index;
 mod retained;
+mod tally;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -27,6 +28,8 @@ use serde::Serialize;
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
+use self::tally::Tally;
+use crate::metrics::{Dropped, Limit, Metrics};
 use crate::sessions::backlog::CatchUp;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::{End, Mailbox};
@@ -41,6 +44,7 @@ pub(crate) struct Topics {
     index: RwLock<Index>,
     retained: RwLock<Retained>,
     keeper: Arc<Keeper>,
+    metrics: Arc<Metrics>,
 }
 
 /// Why nobody is given a publish.
@@ -64,11 +68,12 @@ struct Hearer {
 }
 
 impl Topics {
-    pub(crate) fn new(retained_max: usize, keeper: Arc<Keeper>) -> Topics {
+    pub(crate) fn new(retained_max: usize, keeper: Arc<Keeper>, metrics: Arc<Metrics>) -> Topics {
         Topics {
             index: RwLock::default(),
             retained: RwLock::new(Retained::new(retained_max)),
             keeper,
+            metrics,
         }
     }
 
@@ -131,6 +136,16 @@ impl Topics {
         self.retained().read(reader, now);
     }
 
+    /// How many subscriptions there are.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many messages are retained.
+    pub(crate) fn retained_len(&self) -> usize {
+        self.retained().len()
+    }
+
     /// Keeps a retained message.
     pub(crate) fn keep(&self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
         self.retained
@@ -170,13 +185,14 @@ impl Topics {
             return Err(Unheard::NoRoom);
         }
         let mut durable = Durable::new();
+        let mut tally = Tally::new(&self.metrics, publish);
         for hearer in hearers {
             // QoS 0, or away: best effort within the bound.
             let kept = hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected();
             if kept || !hearer.mailbox.is_full() {
-                hearer.give(publish, &mut durable);
+                tally.count(hearer.give(publish, &mut durable));
             } else {
-                hearer.miss(publish);
+                tally.count(Err(hearer.miss(publish)));
             }
         }
         Ok(durable)
@@ -186,6 +202,7 @@ impl Topics {
     /// is stored.
     pub(crate) fn observe(&self, publish: &Arc<Publish>) -> Durable {
         let mut durable = Durable::new();
+        let mut tally = Tally::new(&self.metrics, publish);
         for hearer in self.hearers(&publish.topic, None) {
             let present = hearer.mailbox.is_connected();
             let full = if present {
@@ -194,11 +211,12 @@ impl Topics {
                 hearer.mailbox.is_full()
             };
             if !full && (!hearer.stores(publish) || self.keeper.has_room()) {
-                hearer.give(publish, &mut durable);
+                tally.count(hearer.give(publish, &mut durable));
             } else if hearer.qos.min(publish.qos) > QoS::AtMostOnce && present {
+                self.metrics.limit(Limit::QueueMessagesMax);
                 hearer.mailbox.end(End::Overrun);
             } else {
-                hearer.miss(publish);
+                tally.count(Err(hearer.miss(publish)));
             }
         }
         durable
@@ -249,9 +267,10 @@ impl Topics {
         };
         let publish = Publish::new(topic.to_string(), Bytes::from(body.to_string()), QoS::AtLeastOnce);
         let publish = Arc::new(publish);
+        let mut tally = Tally::new(&self.metrics, &publish);
         for hearer in self.hearers(&publish.topic, None) {
             if std::ptr::eq(&*hearer.mailbox, mailbox) {
-                hearer.deliver(&publish);
+                tally.count(hearer.deliver(&publish));
             }
         }
     }
@@ -281,15 +300,16 @@ impl Topics {
         publish.properties = Some(Box::new(properties(envelope)));
         publish.expires = Some(expires);
         let publish = Arc::new(publish);
+        let mut tally = Tally::new(&self.metrics, &publish);
         for hearer in self.hearers(&publish.topic, None) {
             let own = sessions
                 .iter()
                 .any(|session| Arc::ptr_eq(session, &hearer.mailbox));
             if own && hearer.qos == QoS::AtMostOnce {
                 // Nothing will say whether it arrived: it comes again when the client does.
-                hearer.deliver(&publish);
+                tally.count(hearer.deliver(&publish));
             } else if let Some(tag) = own.then(|| hearer.mailbox.tag_push(envelope.id)).flatten() {
-                hearer.deliver_tagged(&publish, Some(tag));
+                tally.count(hearer.deliver_tagged(&publish, Some(tag)));
             }
         }
     }
@@ -342,32 +362,38 @@ impl Hearer {
         self.mailbox.session().is_some() && self.qos.min(publish.qos) > QoS::AtMostOnce
     }
 
-    fn give(&self, publish: &Arc<Publish>, durable: &mut Durable) {
+    fn give(&self, publish: &Arc<Publish>, durable: &mut Durable) -> Result<QoS, Dropped> {
         if self.stores(publish) {
             durable.push((Arc::clone(&self.mailbox), self.delivery(publish, None)));
+            Ok(self.qos.min(publish.qos))
         } else {
-            self.deliver(publish);
+            self.deliver(publish)
         }
     }
 
-    fn deliver(&self, publish: &Arc<Publish>) {
-        self.deliver_tagged(publish, None);
+    fn deliver(&self, publish: &Arc<Publish>) -> Result<QoS, Dropped> {
+        self.deliver_tagged(publish, None)
     }
 
-    /// A message that a session would have kept while it is away, had there been room.
-    fn miss(&self, publish: &Publish) {
+    /// Notes a message that a session would have kept while it is away, had there been room.
+    fn miss(&self, publish: &Publish) -> Dropped {
         if self.qos.min(publish.qos) > QoS::AtMostOnce {
             tracing::debug!(owner = %self.mailbox.owner(), topic = %publish.topic, "no room for who is away");
             self.mailbox.miss();
+            Dropped::AwayFull
+        } else {
+            Dropped::Qos0Full
         }
     }
 
-    fn deliver_tagged(&self, publish: &Arc<Publish>, tag: Option<u64>) {
+    /// Puts the publish into the session's queue, at the QoS it is given.
+    fn deliver_tagged(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Result<QoS, Dropped> {
         let qos = self.qos.min(publish.qos);
         if qos == QoS::AtMostOnce && !self.mailbox.is_connected() {
-            return;
+            return Err(Dropped::Qos0Away);
         }
         self.mailbox.deliver(self.delivery(publish, tag));
+        Ok(qos)
     }
 
     fn delivery(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Delivery {

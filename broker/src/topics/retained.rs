@@ -48,6 +48,10 @@ impl Retained {
         self.count
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Keeps a message as its topic's last, or forgets the topic if the payload is empty [MQTT-3.3.1-6].
     pub(crate) fn keep(&mut self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
         if publish.payload.is_empty() {

@@ -76,6 +76,8 @@ pub(crate) struct Core {
     /// Loads that failed, and when they are tried again.
     failed: Vec<Hop>,
     reload_at: Option<Instant>,
+    /// Envelopes handed to servers again since it was last asked.
+    sent_again: u64,
 }
 
 impl Core {
@@ -89,6 +91,7 @@ impl Core {
             tickets: 0,
             failed: Vec::new(),
             reload_at: None,
+            sent_again: 0,
         };
         for server in Server::ALL.into_iter().filter(|server| *server != own) {
             let ticket = core.ticket();
@@ -160,6 +163,7 @@ impl Core {
     pub(crate) fn heard(&mut self, server: Server, now: Now) {
         if let Some(lane) = self.servers.get_mut(&server) {
             let sendings = lane.send_again(now);
+            self.sent_again += sendings.len() as u64;
             self.send(&Hop::Server(server), sendings);
         }
     }
@@ -174,7 +178,9 @@ impl Core {
         let servers: Vec<Server> = self.servers.keys().copied().collect();
         for server in servers {
             let again = self.servers.get_mut(&server).map(|lane| lane.retry(now));
-            self.send(&Hop::Server(server), again.unwrap_or_default());
+            let again = again.unwrap_or_default();
+            self.sent_again += again.len() as u64;
+            self.send(&Hop::Server(server), again);
         }
         if self.reload_at.is_some_and(|at| at <= now.instant) {
             self.reload_at = None;
@@ -182,6 +188,11 @@ impl Core {
                 self.refill(&hop);
             }
         }
+    }
+
+    /// How many envelopes were handed to servers again since this was last asked.
+    pub(crate) fn take_sent_again(&mut self) -> u64 {
+        std::mem::take(&mut self.sent_again)
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<Action> {

@@ -30,6 +30,7 @@ use crate::bus::{self, Attachment, Incoming};
 use crate::clock::Clock;
 use crate::core::Load;
 use crate::hop::Hop;
+use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::store::{Context, Job, Migration, StoreError, Tx, migrate, read_ledger, read_receipt, write};
 
@@ -58,19 +59,21 @@ impl Manual {
     pub fn start(server: Server, role: Arc<dyn Role>, settings: &Settings, clock: Arc<dyn Clock>) -> Manual {
         let (report, events) = mpsc::channel(EVENTS_MAX);
         let (link, bus) = bus::link();
+        let metrics = Arc::new(Metrics::default());
         let context = Context {
             server,
             clock: Arc::clone(&clock),
             answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
+            metrics: Arc::clone(&metrics),
             committed: {
                 let report = report.clone();
                 Box::new(move |effects| jobs::report(&report, Event::Committed(effects)))
             },
         };
-        let outgoing = Outgoing::new(link.outgoing);
-        let pump = Pump::new(server, role, settings, outgoing, report, clock.as_ref());
+        let outgoing = Outgoing::new(link.outgoing, Arc::clone(&metrics));
+        let pump = Pump::new(server, role, settings, outgoing, metrics, report, clock.as_ref());
         let mut manual = Manual {
             pump,
             context,

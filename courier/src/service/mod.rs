@@ -5,6 +5,7 @@ mod inquiry;
 mod jobs;
 mod loader;
 mod manual;
+mod observe;
 mod outgoing;
 mod pump;
 mod run;
@@ -34,6 +35,7 @@ use crate::bus::Link;
 use crate::clock::{Clock, SystemClock};
 use crate::hop::Hop;
 use crate::lock::lock;
+use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::store::{
     Admission, Context, Progress, Store, StoreError, Tx, count_dead_letters, progress, read_ledger,
@@ -85,12 +87,14 @@ impl Courier {
         let waiters = Waiters::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tail = Arc::new(Recorder::new(clock.new_id()));
+        let metrics = Arc::new(Metrics::default());
         let context = Context {
             server,
             clock: Arc::clone(&clock),
             answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
             status_lifetime: settings.receipt_retention,
+            metrics: Arc::clone(&metrics),
             committed: {
                 let (report, waiters) = (report.clone(), waiters.clone());
                 let (tail, clock) = (Arc::clone(&tail), Arc::clone(&clock));
@@ -103,12 +107,14 @@ impl Courier {
         };
         let writer = store.start_writer(context)?;
         let shared = Arc::new(Shared {
+            server,
             reporter: Address {
                 principal: Principal::server(server),
                 domain: Some(domain),
             },
             store,
             writer,
+            metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
             tail,
             commands,
@@ -116,12 +122,13 @@ impl Courier {
             questions: Mutex::default(),
             tokens: AtomicU64::new(1),
         });
-        let outgoing = Outgoing::new(link.outgoing);
+        let outgoing = Outgoing::new(link.outgoing, Arc::clone(&metrics));
         let pump = Pump::new(
             server,
             Arc::clone(&role),
             &settings,
             outgoing,
+            metrics,
             report,
             clock.as_ref(),
         );

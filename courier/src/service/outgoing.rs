@@ -3,12 +3,15 @@
 //! Losing is allowed here as on the bus itself: what is delivered is sent again, and answers are given again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use irsp_protocol::frame::{self, Item, Place};
 use irsp_protocol::{Envelope, Server};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
+
+use crate::metrics::Metrics;
 
 /// A frame is closed once it is as long as this; one item may make it longer.
 const FRAME_BYTES: usize = 64 << 10;
@@ -20,17 +23,17 @@ pub(super) struct Outgoing {
     open: BTreeMap<Server, BytesMut>,
     full: VecDeque<(Server, Bytes)>,
     full_bytes: usize,
-    lost: u64,
+    metrics: Arc<Metrics>,
 }
 
 impl Outgoing {
-    pub(super) fn new(bus: Sender<(Server, Bytes)>) -> Outgoing {
+    pub(super) fn new(bus: Sender<(Server, Bytes)>, metrics: Arc<Metrics>) -> Outgoing {
         Outgoing {
             bus,
             open: BTreeMap::new(),
             full: VecDeque::new(),
             full_bytes: 0,
-            lost: 0,
+            metrics,
         }
     }
 
@@ -62,7 +65,9 @@ impl Outgoing {
             };
             self.full_bytes -= frame.len();
             match self.bus.try_send((to, frame)) {
-                Ok(()) => {}
+                Ok(()) => {
+                    self.metrics.frames_sent.inc();
+                }
                 Err(TrySendError::Full((to, frame))) => {
                     self.full_bytes += frame.len();
                     self.full.push_front((to, frame));
@@ -106,10 +111,10 @@ impl Outgoing {
                 break;
             };
             self.full_bytes -= oldest.len();
-            self.lost += 1;
-            if self.lost.is_power_of_two() {
+            let lost = self.metrics.frames_lost.inc() + 1;
+            if lost.is_power_of_two() {
                 tracing::warn!(
-                    frames = self.lost,
+                    frames = lost,
                     "the bus is too slow; frames were dropped and will be sent again"
                 );
             }

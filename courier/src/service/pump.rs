@@ -21,6 +21,7 @@ use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
 use crate::core::{Action, Core, Load, Sending};
 use crate::hop::Hop;
+use crate::metrics::Metrics;
 use crate::role::{Ended, Received, Role};
 use crate::store::{Effects, EndedRow, Job, Left, Retention, Stored, Swept, Verdict};
 
@@ -50,6 +51,7 @@ pub(super) struct Pump {
     role: Arc<dyn Role>,
     core: Core,
     outgoing: Outgoing,
+    metrics: Arc<Metrics>,
     upkeep: Upkeep,
     unstored: Unstored,
     retention: Retention,
@@ -70,6 +72,7 @@ impl Pump {
         role: Arc<dyn Role>,
         settings: &Settings,
         outgoing: Outgoing,
+        metrics: Arc<Metrics>,
         report: mpsc::Sender<Event>,
         clock: &dyn Clock,
     ) -> Pump {
@@ -78,6 +81,7 @@ impl Pump {
             role,
             core: Core::new(server, settings.limits(), random(clock.new_id())),
             outgoing,
+            metrics,
             upkeep: Upkeep::new(settings.retention()),
             unstored: Unstored::default(),
             retention: settings.retention(),
@@ -303,6 +307,7 @@ impl Pump {
     }
 
     fn on_frame(&mut self, mut frame: Bytes, now: Now) {
+        self.metrics.frames_received.inc();
         let (mut delivered, mut answers) = (Vec::new(), Vec::new());
         loop {
             match frame::read(&mut frame) {
@@ -401,6 +406,7 @@ impl Pump {
 
     /// Does what the core has decided.
     fn act(&mut self) {
+        self.metrics.sent_again.inc_by(self.core.take_sent_again());
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Send {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use irsp_protocol::frame::Reply;
 use irsp_protocol::receipt::{Receipt, Stage, StageReport};
-use irsp_protocol::{Address, MessageId};
+use irsp_protocol::{Address, MessageId, Server};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Command;
@@ -14,13 +14,16 @@ use super::tail::Recorder;
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::lock::lock;
+use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, Writer, read_receipt};
 
 pub(super) struct Shared {
+    pub(super) server: Server,
     /// Who reports in receipts: `srv/message@home.example`.
     pub(super) reporter: Address,
     pub(super) store: Store,
     pub(super) writer: Writer,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tail: Arc<Recorder>,
     /// Bounded by its callers: a session says once that it is there or gone, and answers no more than its window.

@@ -110,9 +110,13 @@ fn commit(sql: &Connection, context: &Context, jobs: &mut [Box<dyn Job>]) -> Res
         Err(Undone::Spoiled) => attempt(sql, context, jobs, Care::Guarding),
         Ok(_) | Err(Undone::Failed(_)) => trusted,
     };
-    done.map_err(|undone| match undone {
+    let done = done.map_err(|undone| match undone {
         Undone::Failed(failure) => failure,
         Undone::Spoiled => Failure::Work(StoreError::Unavailable("a job could not be undone".to_owned())),
+    });
+    done.inspect_err(|failure| {
+        let (Failure::Begin(error) | Failure::Work(error)) = failure;
+        context.metrics.store_error(error.status());
     })
 }
 
@@ -154,7 +158,10 @@ fn work(
         }
     }
     ledger::add(sql, effects).map_err(failed)?;
+    let began = context.clock.now().instant;
     execute(sql, "COMMIT").map_err(failed)?;
+    let took = context.clock.now().instant.saturating_duration_since(began);
+    context.metrics.committed(&results, took);
     Ok(results)
 }
 

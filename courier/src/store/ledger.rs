@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use irsp_protocol::ledger::{KindLedger, Ledger};
-use irsp_protocol::{MessageKind, Status};
-use rusqlite::{Connection, params};
+use irsp_protocol::{MessageKind, Status, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::effects::Effects;
 use super::error::StoreError;
@@ -73,4 +73,13 @@ pub(crate) fn read(sql: &Connection) -> Result<Ledger, StoreError> {
     Ok(Ledger {
         kinds: kinds.into_values().collect(),
     })
+}
+
+/// When the oldest message that has not ended was accepted.
+pub(crate) fn oldest(sql: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let mut oldest = sql.prepare_cached(
+        "SELECT accepted_at FROM message WHERE seq = (SELECT min(seq) FROM message WHERE ended_at IS NULL)",
+    )?;
+    let at = oldest.query_row([], |row| row.get(0)).optional()?;
+    Ok(at.map(Timestamp::from_millis))
 }

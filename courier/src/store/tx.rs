@@ -16,6 +16,7 @@ use super::message::{self, End};
 use crate::accept::Accepted;
 use crate::clock::Clock;
 use crate::hop::Hop;
+use crate::metrics::Metrics;
 
 /// Whose database this is, and what it wants to hear.
 pub(crate) struct Context {
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) custody_grace: Duration,
     /// How long the news of an end is kept for a server that cannot be reached.
     pub(crate) status_lifetime: Duration,
+    pub(crate) metrics: Arc<Metrics>,
     /// Called on the writer's thread with what each commit has changed.
     pub(crate) committed: Box<dyn Fn(Effects) + Send>,
 }

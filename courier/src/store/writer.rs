@@ -39,6 +39,8 @@ struct State {
     /// The thread waits to be woken.
     asleep: bool,
     closing: bool,
+    /// Jobs refused because too many waited.
+    overflows: u64,
 }
 
 impl Writer {
@@ -61,6 +63,7 @@ impl Writer {
             if state.closing {
                 StoreError::Unavailable("the server is stopping".to_owned())
             } else if admission == Admission::Bounded && state.jobs.len() >= JOBS_MAX {
+                state.overflows += 1;
                 StoreError::QueueFull
             } else {
                 state.jobs.push(job);
@@ -71,6 +74,12 @@ impl Writer {
             }
         };
         job.done(Err(refusal));
+    }
+
+    /// How many jobs wait, and how many were refused because too many waited.
+    pub(crate) fn waiting(&self) -> (usize, u64) {
+        let state = lock(&self.queue.state);
+        (state.jobs.len(), state.overflows)
     }
 
     /// Refuses new jobs, finishes those that wait, and gives the thread to be joined; `None` the second time.

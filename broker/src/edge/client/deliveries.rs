@@ -5,6 +5,7 @@ use std::time::Instant;
 use irsp_session::{Connection, Delivery, SubscriptionIds};
 
 use super::Client;
+use crate::metrics::Class;
 
 /// Deliveries given to a connection at once, so that reading and delivering take turns.
 const PER_TURN: usize = 256;
@@ -76,6 +77,8 @@ impl Client<'_> {
             subscription_ids: SubscriptionIds::from(reader.id),
             tag: None,
         };
+        let class = Class::of(&delivery.publish.topic);
+        self.edge.metrics.deliveries.of(class, delivery.qos.into()).inc();
         connection.deliver(&delivery, now);
     }
 }

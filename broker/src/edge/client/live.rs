@@ -8,6 +8,7 @@ use irsp_session::{Connection, Publish, PublishToken};
 
 use super::stored::Waiting;
 use super::{Client, Refused};
+use crate::metrics::Limit;
 use crate::sessions::mailbox::Mailbox;
 use crate::topics::{Durable, Unheard};
 
@@ -40,6 +41,7 @@ impl Client<'_> {
         match self.edge.enforcer.topics.publish(&stalled.publish, &self.mailbox) {
             Ok(durable) => self.heard(connection, stalled.publish_token, &stalled.publish, durable),
             Err(Unheard::Full(_)) if now >= stalled.until => {
+                self.edge.metrics.limit(Limit::StallTimeout);
                 let refused = Refused(Status::OVER_QUOTA, "a subscriber cannot follow".to_owned());
                 self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
             }
@@ -79,6 +81,7 @@ impl Client<'_> {
     ) -> Result<(), Refused> {
         let topics = &self.edge.enforcer.topics;
         if publish.retain && topics.keep(publish).is_err() {
+            self.edge.metrics.limit(Limit::RetainedMax);
             return Err(Refused(
                 Status::OVER_QUOTA,
                 "no room for another retained message".to_owned(),
@@ -88,6 +91,7 @@ impl Client<'_> {
             Ok(durable) => self.heard(connection, token, publish, durable),
             Err(Unheard::NoRoom) => return Err(no_room()),
             Err(Unheard::Full(slow)) => {
+                self.edge.metrics.stalls.inc();
                 let until = now + self.edge.limits.stall_timeout;
                 self.stalled = Some(Stalled {
                     publish_token: token,

@@ -7,6 +7,7 @@ use irsp_session::{Connection, RetainHandling, SubscribeFilter, SubscribeToken, 
 use super::Client;
 use super::stored::Waiting;
 use crate::access;
+use crate::metrics::Limit;
 use crate::sessions::backlog::CatchUp;
 use crate::store::session::Wanted;
 use crate::topics::split_share;
@@ -50,6 +51,7 @@ impl Client<'_> {
                 }
                 Err(status) => {
                     tracing::debug!(principal = %self.principal, filter = %wanted.filter, %status, "filter refused");
+                    self.edge.metrics.filters_refused.inc(status);
                     reasons.push(status.suback_reason());
                 }
             }
@@ -118,6 +120,7 @@ impl Client<'_> {
         }
         let held = self.mailbox.filters();
         if held.len() >= self.edge.limits.subscriptions_max && !held.contains(&wanted.filter) {
+            self.edge.metrics.limit(Limit::SubscriptionsMax);
             return Err(Status::OVER_QUOTA);
         }
         let (_, plain) = split_share(&wanted.filter);

@@ -1,0 +1,79 @@
+//! The application server's instruments: what each counts, and its name, labels and help as Prometheus shows them.
+
+use irsp_protocol::{MessageKind, Status};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+type Word = [(&'static str, &'static str); 1];
+
+/// What the application server counts.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    uploads_stored: Counter,
+    uploads_refused: Counter,
+    presences: Counter,
+    pub(crate) streams: Gauge,
+    pub(crate) streams_max: Counter,
+    pub(crate) push_size_max: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &mut Registry) -> Metrics {
+        let limits: Family<Word, Counter> = Family::default();
+        let limit = |name| limits.get_or_create_owned(&[("limit", name)]);
+        let metrics = Metrics {
+            uploads_stored: Counter::default(),
+            uploads_refused: Counter::default(),
+            presences: Counter::default(),
+            streams: Gauge::default(),
+            streams_max: limit("appserver.streams_max"),
+            push_size_max: limit("appserver.push_size_max"),
+        };
+        for (name, help, counter) in [
+            (
+                "irsp_app_uploads_stored",
+                "Uploads stored, each once",
+                &metrics.uploads_stored,
+            ),
+            (
+                "irsp_app_uploads_refused",
+                "Uploads this server refused after the message server had accepted them",
+                &metrics.uploads_refused,
+            ),
+            (
+                "irsp_app_presences",
+                "Presence news taken in, stale ones among them",
+                &metrics.presences,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register(
+            "irsp_app_streams",
+            "Live HTTP streams open now",
+            metrics.streams.clone(),
+        );
+        registry.register(
+            "irsp_app_limit_refusals",
+            "What a limit has refused, by the setting's name",
+            limits,
+        );
+        metrics
+    }
+
+    /// An envelope came to its end here, on disk.
+    pub(crate) fn took(&self, kind: MessageKind, status: Status) {
+        let counter = match (kind, status.is_error()) {
+            (MessageKind::Upload, false) => &self.uploads_stored,
+            (MessageKind::Upload, true) => &self.uploads_refused,
+            (MessageKind::Presence, false) => &self.presences,
+            (MessageKind::Presence, true)
+            | (MessageKind::Push | MessageKind::Message | MessageKind::Status | MessageKind::Directory, _) => {
+                return;
+            }
+        };
+        counter.inc();
+    }
+}
