@@ -1,5 +1,6 @@
 //! Faults put into the simulated surroundings, each of which breaks one promise: the oracle has to find every one.
 
+use irsp_protocol::Timestamp;
 use rusqlite::Connection;
 
 /// What is made wrong.
@@ -41,6 +42,17 @@ impl Fault {
         Fault::Misreported,
     ];
 
+    /// What happens to a disk before each commit.
+    pub(crate) fn age(self, sql: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+        if self == Fault::Dropped {
+            sql.execute(
+                "DELETE FROM message WHERE ended_at IS NULL AND expires_at <= ?1",
+                [now.as_millis()],
+            )?;
+        }
+        Ok(())
+    }
+
     /// Spoils a disk for good.
     pub(crate) fn spoil(self, sql: &Connection) -> rusqlite::Result<()> {
         match self {
@@ -52,11 +64,8 @@ impl Fault {
                      WHEN NEW.ended_at IS NOT NULL AND NEW.seq % 3 = 0
                  BEGIN UPDATE message SET ended_at = NULL, status = NULL, answered_at = NULL WHERE seq = NEW.seq; END",
             ),
-            Fault::Dropped => sql.execute_batch(
-                "CREATE TRIGGER fault BEFORE UPDATE OF ended_at ON message WHEN NEW.status = 408
-                 BEGIN DELETE FROM message WHERE seq = NEW.seq; END",
-            ),
             Fault::EarlyAck
+            | Fault::Dropped
             | Fault::Eager
             | Fault::Wide
             | Fault::Hasty

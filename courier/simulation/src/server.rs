@@ -25,6 +25,7 @@ pub(crate) struct Server {
     settings: Settings,
     gapless: bool,
     moods: u32,
+    fault: Option<Fault>,
     eager: Option<Arc<Mutex<Vec<MessageId>>>>,
 }
 
@@ -58,6 +59,7 @@ impl Server {
             settings,
             gapless: plan.clocks != Clocks::Months,
             moods: plan.moods,
+            fault,
             eager: (fault == Some(Fault::Eager)).then(Arc::default),
         })
     }
@@ -84,11 +86,15 @@ impl Server {
         });
     }
 
-    /// Commits what waits; false without a process.
-    pub(crate) fn commit(&mut self) {
+    /// Commits what waits.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if let Some(fault) = self.fault {
+            fault.age(&self.disk, self.clock.now().wall)?;
+        }
         if let Some(process) = &mut self.process {
             process.courier.commit(&self.disk);
         }
+        Ok(())
     }
 
     pub(crate) fn read(&mut self) {

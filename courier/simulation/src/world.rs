@@ -405,7 +405,7 @@ impl World {
 
     pub(crate) fn commit(&mut self, place: usize) -> Result<(), Failure> {
         if let Some(server) = self.servers.get_mut(place) {
-            server.commit();
+            server.commit()?;
         }
         self.look(place)
     }
@@ -413,7 +413,7 @@ impl World {
     /// The commit is on disk, and the process is gone before anybody hears of it.
     pub(crate) fn commit_and_crash(&mut self, place: usize) -> Result<(), Failure> {
         if let Some(server) = self.servers.get_mut(place) {
-            server.commit();
+            server.commit()?;
         }
         self.crash(place)
     }
