@@ -93,7 +93,7 @@ impl MessageServer {
         let metrics = Arc::new(Metrics::new(&mut instruments));
         let keeper = Arc::new(Keeper::new(settings.limits.stored_totals(), last_ids));
         let topics = Arc::new(Topics::new(
-            settings.limits.retained_max,
+            settings.limits.retained_bounds(),
             Arc::clone(&keeper),
             Arc::clone(&metrics),
         ));

@@ -66,6 +66,8 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Retained messages in all.
     pub retained_max: usize,
+    /// Bytes of them.
+    pub retained_bytes_max: u64,
     /// How long a client may take nothing of what waits for it before its connection is cut.
     pub write_timeout: Duration,
     /// How long a publisher is held back for a slow subscriber before it is refused.
@@ -77,6 +79,13 @@ impl Limits {
         Bounds {
             messages_max: self.queue_messages_max as u64,
             bytes_max: self.queue_bytes_max,
+        }
+    }
+
+    pub(crate) fn retained_bounds(&self) -> Bounds {
+        Bounds {
+            messages_max: self.retained_max as u64,
+            bytes_max: self.retained_bytes_max,
         }
     }
 

@@ -116,6 +116,8 @@ section! {
         pub write_timeout: Duration = SECOND.saturating_mul(30),
         /// Retained messages in all. One per device and a few per application, with room.
         pub retained_max: u32 = 1_000_000,
+        /// Bytes of them, topics included: they are in memory, and on disk to survive a restart.
+        pub retained_bytes_max: u64 = 268_435_456,
         /// Topic aliases per connection, in each direction. Enough for a device's own topics; each is a table row.
         pub topic_alias_max: u16 = 16,
         /// Subscriptions per session. Far above what an application needs, far below what hurts the index.

@@ -74,6 +74,7 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             stored_bytes_max: mqtt.stored_bytes_max,
             subscriptions_max: size(mqtt.subscriptions_max),
             retained_max: size(mqtt.retained_max),
+            retained_bytes_max: mqtt.retained_bytes_max,
             write_timeout: mqtt.write_timeout,
             stall_timeout: mqtt.stall_timeout,
         },

@@ -1,5 +1,7 @@
 """What outlives a kill -9 of the message server: sessions, subscriptions, and what waits for them."""
 
+import sqlite3
+
 from .mqtt import V5, V311
 from .story import Story
 from .waiting import until
@@ -109,6 +111,20 @@ class Sessions(Story):
         self.platform.crash()
         developer = self.keeping("desk")
         self.assertEqual([developer.receive("/up/").json for _ in range(20)], list(range(20)))
+
+    def test_a_locked_database_refuses_and_what_it_refused_is_not_there(self):
+        away = self.keeping("away")
+        away.subscribe(self.live + "#")
+        away.leave()
+        sender = self.connected(self.app)
+        other = sqlite3.connect(self.platform.data / "message.db", isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.assertEqual(sender.publish(self.live + "refused", "1"), 0x83)
+        other.execute("ROLLBACK")
+        self.assertEqual(sender.publish(self.live + "stored", "1"), 0)
+        away = self.keeping("away")
+        self.assertIn("/stored", away.receive("/").topic)
 
     def test_retained_messages_survive(self):
         sender = self.connected(self.app)

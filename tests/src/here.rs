@@ -160,6 +160,7 @@ fn limits(setup: &Setup) -> Limits {
         stored_bytes_max: 1 << 30,
         subscriptions_max: setup.subscriptions_max,
         retained_max: setup.retained_max,
+        retained_bytes_max: 1 << 30,
         write_timeout: setup.write_timeout,
         stall_timeout: setup.stall_timeout,
     }

@@ -32,6 +32,7 @@ use self::tally::Tally;
 use crate::metrics::{Dropped, Limit, Metrics};
 use crate::sessions::backlog::CatchUp;
 use crate::sessions::keeper::Keeper;
+use crate::sessions::kept::Bounds;
 use crate::sessions::mailbox::{End, Mailbox};
 
 /// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
@@ -68,10 +69,10 @@ struct Hearer {
 }
 
 impl Topics {
-    pub(crate) fn new(retained_max: usize, keeper: Arc<Keeper>, metrics: Arc<Metrics>) -> Topics {
+    pub(crate) fn new(retained: Bounds, keeper: Arc<Keeper>, metrics: Arc<Metrics>) -> Topics {
         Topics {
             index: RwLock::default(),
-            retained: RwLock::new(Retained::new(retained_max)),
+            retained: RwLock::new(Retained::new(retained)),
             keeper,
             metrics,
         }
@@ -165,8 +166,9 @@ impl Topics {
 
     /// Puts back what was retained before the start.
     pub(crate) fn restore(&self, publish: Publish) {
-        if self.keep(&Arc::new(publish)).is_err() {
-            tracing::warn!("more is retained on disk than mqtt.retained_max allows: the rest is not heard");
+        let publish = Arc::new(publish);
+        if self.keep(&publish).is_err() {
+            tracing::warn!(topic = %publish.topic, "more is retained on disk than mqtt.retained_max or retained_bytes_max allows: not heard");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Retained messages: the last one of each topic [MQTT-3.3.1-5], bounded in number.
+//! Retained messages: the last one of each topic [MQTT-3.3.1-5], bounded in number and bytes.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,6 +9,8 @@ use bytestring::ByteString;
 use irsp_session::{Publish, filter};
 
 use crate::sessions::backlog::CatchUp;
+use crate::sessions::kept::Bounds;
+use crate::store::publish::weight;
 
 /// Messages a reader takes at once.
 const READY_MAX: usize = 32;
@@ -21,7 +23,8 @@ pub(crate) struct Retained {
     messages: BTreeMap<ByteString, Kept>,
     /// How many messages were ever kept: each has its number.
     count: u64,
-    max: usize,
+    bytes: u64,
+    bounds: Bounds,
 }
 
 #[derive(Debug)]
@@ -30,16 +33,17 @@ struct Kept {
     publish: Arc<Publish>,
 }
 
-/// There is no room for another topic.
+/// There is no room for another topic, or for so many bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RetainedFull;
 
 impl Retained {
-    pub(crate) fn new(max: usize) -> Retained {
+    pub(crate) fn new(bounds: Bounds) -> Retained {
         Retained {
             messages: BTreeMap::new(),
             count: 0,
-            max,
+            bytes: 0,
+            bounds,
         }
     }
 
@@ -55,12 +59,19 @@ impl Retained {
     /// Keeps a message as its topic's last, or forgets the topic if the payload is empty [MQTT-3.3.1-6].
     pub(crate) fn keep(&mut self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
         if publish.payload.is_empty() {
-            self.messages.remove(&publish.topic);
+            self.forget(&publish.topic);
             return Ok(());
         }
-        if self.messages.len() >= self.max && !self.messages.contains_key(&publish.topic) {
+        let replaced = self
+            .messages
+            .get(&publish.topic)
+            .map(|kept| weight(&kept.publish));
+        let bytes = self.bytes - replaced.unwrap_or(0) + weight(publish);
+        let is_full = self.messages.len() as u64 >= self.bounds.messages_max && replaced.is_none();
+        if is_full || bytes > self.bounds.bytes_max {
             return Err(RetainedFull);
         }
+        self.bytes = bytes;
         self.count += 1;
         let kept = Kept {
             number: self.count,
@@ -78,7 +89,13 @@ impl Retained {
             .take_while(|(topic, _)| topic.starts_with(beginning))
             .map(|(topic, _)| topic.clone())
             .collect();
-        below.iter().for_each(|topic| drop(self.messages.remove(topic)));
+        below.iter().for_each(|topic| self.forget(topic));
+    }
+
+    fn forget(&mut self, topic: &ByteString) {
+        if let Some(kept) = self.messages.remove(topic) {
+            self.bytes -= weight(&kept.publish);
+        }
     }
 
     /// Takes the next messages of a subscription that have not expired.
@@ -126,6 +143,29 @@ mod tests {
 
     use super::*;
 
+    fn retained(messages_max: usize) -> Retained {
+        Retained::new(Bounds {
+            messages_max: messages_max as u64,
+            bytes_max: 1 << 20,
+        })
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_come_free_again() {
+        let mut retained = Retained::new(Bounds {
+            messages_max: 9,
+            bytes_max: 10,
+        });
+        retained.keep(&message("a", "12345")).unwrap();
+        assert_eq!(retained.keep(&message("b", "1234")), Err(RetainedFull));
+        assert_eq!(retained.keep(&message("a", "1234567890")), Err(RetainedFull));
+        retained.keep(&message("a", "1")).unwrap();
+        retained.keep(&message("b", "1234567")).unwrap();
+        retained.keep(&message("b", "")).unwrap();
+        retained.forget_below("a");
+        retained.keep(&message("c", "123456789")).unwrap();
+    }
+
     fn message(topic: &str, payload: &str) -> Arc<Publish> {
         Arc::new(Publish::new(topic, payload.to_owned(), QoS::AtLeastOnce))
     }
@@ -166,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_last_message_of_a_topic_is_kept_until_an_empty_one() {
-        let mut retained = Retained::new(2);
+        let mut retained = retained(2);
         retained.keep(&message("a/b", "1")).unwrap();
         retained.keep(&message("a/b", "2")).unwrap();
         assert_eq!(matching(&retained, "a/b")[0].payload, "2");
@@ -176,7 +216,7 @@ mod tests {
 
     #[test]
     fn there_is_a_bound_and_replacing_is_always_possible() {
-        let mut retained = Retained::new(1);
+        let mut retained = retained(1);
         retained.keep(&message("a", "1")).unwrap();
         assert_eq!(retained.keep(&message("b", "1")), Err(RetainedFull));
         retained.keep(&message("a", "2")).unwrap();
@@ -184,7 +224,7 @@ mod tests {
 
     #[test]
     fn wildcards_find_what_they_match() {
-        let mut retained = Retained::new(9);
+        let mut retained = retained(9);
         for topic in [
             "v1/dev/a/presence",
             "v1/dev/b/presence",
@@ -205,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_reader_hears_each_topic_once_and_nothing_that_was_kept_after_it_began() {
-        let mut retained = Retained::new(LOOKED_AT_MAX * 3);
+        let mut retained = retained(LOOKED_AT_MAX * 3);
         for n in 0..LOOKED_AT_MAX * 2 {
             retained
                 .keep(&message(&format!("v1/dev/d{n}/live/noise"), "1"))
@@ -232,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_principal_that_is_gone_leaves_nothing() {
-        let mut retained = Retained::new(9);
+        let mut retained = retained(9);
         for topic in [
             "v1/dev/a/live/x",
             "v1/dev/a/live/y/z",
