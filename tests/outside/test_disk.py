@@ -186,15 +186,16 @@ class FailingDisk(Disk):
             self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/n"), n, id=f"u{n}"), 0)
         self.assertEqual(sorted(upload["data"] for upload in self.stored(app, 20)), list(range(20)))
 
-    def test_it_starts_on_a_full_disk_with_what_it_has(self):
+    def test_a_start_on_a_full_disk_says_so_and_loses_nothing(self):
         device, app = self.a_device(), self.an_application()
         self.healthy(device, app, 1)
         self.platform.kill()
         self.platform.fail(faults.FULL, ".db")
+        with self.assertRaisesRegex(AssertionError, r"irsp: .*full"):
+            self.platform.start()
+        self.platform.heal()
         self.platform.start()
         self.assertEqual(self.numbers(app), [1])
-        self.refused(device, app, FULL)
-        self.platform.heal()
         self.healthy(device, app, 2)
 
 

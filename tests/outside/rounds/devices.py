@@ -9,10 +9,12 @@ CHANNEL = "n"
 
 
 class Device(MqttActor):
-    """`qos` of its uploads. `named`: with an id, and sent again until acknowledged. `by_mqtt`: PUBACK is its answer."""
+    """`qos` of its uploads. `named`: with an id, and sent again until acknowledged. `by_mqtt`: PUBACK is its answer.
+    `durable`: in one session that outlives its connections."""
 
-    def __init__(self, run, id, code, version=V5, qos=1, named=True, by_mqtt=False, present=True):
-        super().__init__(run, id, f"dev/{id}", code, version)
+    def __init__(self, run, id, code, version=V5, qos=1, named=True, by_mqtt=False, present=True, durable=False):
+        options = {"client_id": id, "session_expiry": 3600, "clean": False} if durable else {}
+        super().__init__(run, id, f"dev/{id}", code, version, **options)
         self.id, self.qos, self.is_named, self.by_mqtt = id, qos, named, by_mqtt
         #: Whether it should be connected.
         self.present = present
@@ -70,18 +72,22 @@ class Device(MqttActor):
         kind, what = token
         if kind == "upload":
             self.run.truth.upload_acknowledged(what)
+        elif kind == "live":
+            self.run.truth.live_acknowledged(self.id, what)
         elif kind == "answer":
             self.run.truth.push_answered(what, self.connections)
 
     def heard(self, message):
         levels = message.topic.split("/")
         if levels[3] == "status":
-            self._status(json.loads(message.payload))
+            self._status(json.loads(message.payload), message.dup)
             return
         app, id = levels[4], levels[5]
         n = json.loads(message.payload)["n"]
         self.run.truth.push_heard(self.id, app, n, id, self.connections)
-        self._in_session.setdefault(app, []).append(n)
+        # A durable session repeats what its last connection did not acknowledge, and says so.
+        if not message.dup:
+            self._in_session.setdefault(app, []).append(n)
         # Now and then a device forgets to answer; it is asked again in its next session.
         if not self.by_mqtt and self.dice.random() < 0.1:
             self._forgotten.append(id)
@@ -95,8 +101,8 @@ class Device(MqttActor):
     def _answer(self, id):
         self.send(("answer", id), f"v1/dev/{self.id}/ack/{id}", "200", 1)
 
-    def _status(self, status):
+    def _status(self, status, repeated):
         if "topic" in status:
             self.run.truth.break_(f"{self.name} was refused: {status}")
         elif self.is_named:
-            self.run.truth.upload_status((self.id, status["app"], int(status["id"][1:])), status["code"])
+            self.run.truth.upload_status((self.id, status["app"], int(status["id"][1:])), status["code"], repeated)

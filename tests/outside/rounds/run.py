@@ -10,7 +10,7 @@ from ..waiting import until
 from . import ledger
 from .actor import PAUSE
 from .devices import Device
-from .listeners import Listener
+from .listeners import DurableListener, Listener
 from .pushers import HttpPusher, MqttPusher
 from .truth import Truth
 
@@ -33,6 +33,7 @@ DEVICES = {
     "v3-qos1": {"version": V311, "qos": 1},
     "v5-qos2": {"version": V5, "qos": 2},
     "v3-qos2": {"version": V311, "qos": 2},
+    "durable": {"version": V5, "qos": 1, "durable": True},
     "v3-nameless": {"version": V311, "qos": 1, "named": False},
     "v5-by-mqtt": {"version": V5, "qos": 1, "by_mqtt": True},
     "v3-by-mqtt": {"version": V311, "qos": 2, "by_mqtt": True},
@@ -83,12 +84,13 @@ class Run:
             self.devices.append(Device(self, id, code, **behaviour))
         climate, garden = self.apps
         self.http = HttpPusher(self, climate, keys[climate], list(DEVICES))
-        self.keys = keys
-        self.listener = Listener(self, climate, keys[climate])
+        # What the durable session hears begins with its subscription.
+        durable = DurableListener(self, garden, keys[garden])
+        self.actors = [durable.start()]
+        until(durable.subscribed.is_set, "the durable listener has subscribed", PATIENCE)
+        listener = Listener(self, climate, keys[climate])
         pusher = MqttPusher(self, garden, keys[garden], list(DEVICES))
-        self.actors = [*self.devices, self.http, self.listener, pusher]
-        for actor in self.actors:
-            actor.start()
+        self.actors += [actor.start() for actor in (*self.devices, self.http, listener, pusher)]
 
     # A round
 
@@ -122,6 +124,11 @@ class Run:
             self.truth.break_(f"lost: the acknowledged upload {key}")
         for key in self.truth.unknown_pushes():
             self.truth.break_(f"lost: the acknowledged push {key}")
+        until(
+            lambda: not self.truth.lost_live(),
+            lambda: f"the durable listener hears all that was acknowledged: {self.truth.lost_live()[:9]}",
+            PATIENCE,
+        )
         self._read_receipts()
         self._read_ledgers()
         self._read_presence(offline=[])

@@ -25,6 +25,8 @@ class Truth:
         self._statuses = Counter()
         self._observed = Counter()
         self._live = {}
+        self._live_acknowledged = set()
+        self._durable = set()
         self._presence = {}
         self._newest = {}
         self.counts = Counter()
@@ -65,9 +67,9 @@ class Truth:
         with self._lock:
             return [key for key, acknowledged in self.uploads.items() if acknowledged and not self.stored[key]]
 
-    def upload_status(self, key, code):
+    def upload_status(self, key, code, repeated):
         with self._lock:
-            self._statuses[key] += 1
+            self._statuses[key] += not (repeated and self._statuses[key])
             self.counts["statuses heard"] += 1
             if code != 200:
                 self.break_(f"status {code} of the upload {key}")
@@ -159,6 +161,25 @@ class Truth:
             if n <= last:
                 self.break_(f"live message {n} of {device} after {last}")
             self._live[listener, device] = n
+
+    def live_acknowledged(self, device, n):
+        with self._lock:
+            self._live_acknowledged.add((device, n))
+
+    def durably_heard(self, device, n):
+        """By a session that outlives its connections: maybe again, but in order."""
+        with self._lock:
+            last = self._live.get(("durable", device), -1)
+            if (device, n) not in self._durable and n < last:
+                self.break_(f"live message {n} of {device} durably for the first time after {last}")
+            self._live["durable", device] = max(n, last)
+            self._durable.add((device, n))
+            self.counts["live messages durably heard"] += 1
+
+    def lost_live(self):
+        """Acknowledged and not heard by the durable session."""
+        with self._lock:
+            return sorted(self._live_acknowledged - self._durable)
 
     # Presence
 

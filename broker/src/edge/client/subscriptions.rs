@@ -39,7 +39,8 @@ impl Client<'_> {
                 Ok(new) => {
                     reasons.push(wanted.qos as u8);
                     granted.push(wanted.clone());
-                    listens |= access::hears_pushes(&self.principal, &wanted.filter);
+                    // Said again, a filter delivers nothing again: what is unanswered came with the session.
+                    listens |= new && access::hears_pushes(&self.principal, &wanted.filter);
                     let send = match wanted.retain_handling {
                         RetainHandling::Send => true,
                         RetainHandling::SendIfNew => new,
