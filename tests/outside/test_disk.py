@@ -43,7 +43,7 @@ class Disk(Story):
         pushed = until(lambda: (answer := self.push(app, device, n)).code == 202 and answer, "a push is accepted")
         until(lambda: self.answer(lamp, device, pushed["id"]), "an answer is accepted")
         self.receipt(app.http, pushed["id"], status=200)
-        self.assertIn(n, self.numbers(app))
+        until(lambda: n in self.numbers(app), "the upload is stored")
         return lamp
 
     def numbers(self, app):
