@@ -149,8 +149,9 @@ impl Oracle {
                 unanswered.remove(&id);
             }
         }
+        let remembered = self.plan.clocks != Clocks::Months;
         match self.ended.get(&(server, id)) {
-            Some(before) if heard || *before != end => self.broken(
+            Some(before) if remembered && (heard || *before != end) => self.broken(
                 Rule::EndedTwice,
                 format!("{id} ended at {server} with {before:?} and {end:?}"),
             ),
@@ -335,7 +336,7 @@ impl Oracle {
     fn judge_push(&self, id: MessageId, sent: &Sent, end: &End) -> Verdict {
         let there = self.ended.get(&(Server::Message, id));
         match there {
-            Some(there) if there != end => {
+            Some(there) if there != end && self.plan.clocks != Clocks::Months => {
                 let what = format!("{id} ended with {end:?}, at the message server with {there:?}: {sent:?}");
                 self.broken(Rule::Disagreement, what)
             }
@@ -349,6 +350,9 @@ impl Oracle {
     }
 
     fn judge_answers(&self) -> Verdict {
+        if self.plan.clocks == Clocks::Months {
+            return Ok(());
+        }
         for (id, code) in &self.answered {
             match self.ended.get(&(Server::Message, *id)) {
                 Some(End {
