@@ -13,13 +13,13 @@ use irsp_directory::{Directory, HashKey};
 use irsp_protocol::Server;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
-use crate::edge::{self, Edge, ListenError};
+use crate::edge::{self, Admission, Edge, ListenError};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
 use crate::presence::{Announcer, Table};
@@ -161,20 +161,18 @@ impl MessageServer {
             courier,
             presences,
             bus,
+            admission: Admission::new(&settings.limits),
             stop: front.0.clone(),
             tasks: front.1.clone(),
         });
         let left = edge::publish_left(Arc::clone(&edge), wills, settings.presence_grace);
         front.1.spawn(left);
-        let permits = Arc::new(Semaphore::new(settings.limits.connections_max));
         let addresses = bound
             .iter()
             .map(|bound| (bound.setting(), bound.address))
             .collect();
         for bound in bound {
-            front
-                .1
-                .spawn(edge::accept(bound, Arc::clone(&edge), Arc::clone(&permits)));
+            front.1.spawn(edge::accept(bound, Arc::clone(&edge)));
         }
         Ok(MessageServer {
             addresses,

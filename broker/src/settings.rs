@@ -45,6 +45,12 @@ pub struct Listeners {
 pub struct Limits {
     /// Connections at once, over all listeners.
     pub connections_max: usize,
+    /// Connections at once from one address (IPv6: one /64).
+    pub connections_per_address_max: usize,
+    /// Connections at once of one principal.
+    pub connections_per_principal_max: usize,
+    /// Connections a second from one address.
+    pub connection_rate_max: u32,
     /// From the accepted socket to the end of CONNECT, TLS and WebSocket included.
     pub connect_timeout: Duration,
     /// Largest packet a client may send, bytes.
@@ -64,6 +70,10 @@ pub struct Limits {
     pub stored_messages_max: u64,
     pub stored_bytes_max: u64,
     pub subscriptions_max: usize,
+    /// Bytes of a filter, without its `$share/{group}/`.
+    pub filter_bytes_max: usize,
+    /// Levels of a filter.
+    pub filter_levels_max: usize,
     /// Retained messages in all.
     pub retained_max: usize,
     /// Bytes of them.

@@ -87,8 +87,16 @@ section! {
         /// How long a session outlives its connection at most. A week covers a holiday.
         #[serde(with = "crate::duration")]
         pub session_expiry_max: Duration = DAY.saturating_mul(7),
-        /// Connections at once. Above it a newcomer is closed before it costs anything; each costs a file descriptor.
+        /// Connections at once. Above it a newcomer is refused once it has said CONNECT; each costs a file descriptor.
         pub connections_max: u32 = 100_000,
+        /// Connections at once from one address (IPv6: one /64). Half of all, because a proxy or a carrier puts many
+        /// clients behind one address, and yet one address never takes the place of all others.
+        pub connections_per_address_max: u32 = 50_000,
+        /// Connections at once of one user or application. A fifth of all: enough for every worker of a large application.
+        pub connections_per_principal_max: u32 = 20_000,
+        /// Connections a second from one address, as many at once. Above what one machine can log in; lower it where
+        /// addresses are people.
+        pub connection_rate_max: u32 = 50_000,
         /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
         pub queue_messages_max: u32 = 1_000,
         /// Bytes held on disk for one session that outlives its connection; whichever of the two comes first counts. A
@@ -120,6 +128,10 @@ section! {
         pub retained_bytes_max: u64 = 268_435_456,
         /// Topic aliases per connection, in each direction. Enough for a device's own topics; each is a table row.
         pub topic_alias_max: u16 = 16,
+        /// Bytes of a filter. What the longest topic of the platform has.
+        pub filter_bytes_max: u32 = 1_024,
+        /// Levels of a filter. What the deepest topic of the platform has.
+        pub filter_levels_max: u32 = 24,
         /// Subscriptions per session. Far above what an application needs, far below what hurts the index.
         pub subscriptions_max: u32 = 100,
     }

@@ -119,6 +119,27 @@ impl Settings {
         within("mqtt.packet_size_max", mqtt.packet_size_max, 1_024, 268_435_455)?;
         within("mqtt.receive_max", mqtt.receive_max.into(), 1, 65_535)?;
         within("mqtt.connections_max", mqtt.connections_max, 1, 10_000_000)?;
+        within(
+            "mqtt.connections_per_address_max",
+            mqtt.connections_per_address_max,
+            1,
+            10_000_000,
+        )?;
+        within(
+            "mqtt.connections_per_principal_max",
+            mqtt.connections_per_principal_max,
+            1,
+            10_000_000,
+        )?;
+        within(
+            "mqtt.connection_rate_max",
+            mqtt.connection_rate_max,
+            1,
+            10_000_000,
+        )?;
+        // A filter for an own topic is not to be refused.
+        within("mqtt.filter_bytes_max", mqtt.filter_bytes_max, 128, 65_535)?;
+        within("mqtt.filter_levels_max", mqtt.filter_levels_max, 8, 65_535)?;
         within("mqtt.queue_messages_max", mqtt.queue_messages_max, 1, 10_000_000)?;
         within("mqtt.queue_bytes_max", mqtt.queue_bytes_max, 1_024, u32::MAX)?;
         within(

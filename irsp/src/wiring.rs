@@ -61,6 +61,9 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
         },
         limits: irsp_broker::Limits {
             connections_max: size(mqtt.connections_max),
+            connections_per_address_max: size(mqtt.connections_per_address_max),
+            connections_per_principal_max: size(mqtt.connections_per_principal_max),
+            connection_rate_max: mqtt.connection_rate_max,
             connect_timeout: mqtt.connect_timeout,
             packet_size_max: mqtt.packet_size_max,
             receive_max: mqtt.receive_max,
@@ -73,6 +76,8 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             stored_messages_max: mqtt.stored_messages_max.into(),
             stored_bytes_max: mqtt.stored_bytes_max,
             subscriptions_max: size(mqtt.subscriptions_max),
+            filter_bytes_max: size(mqtt.filter_bytes_max),
+            filter_levels_max: size(mqtt.filter_levels_max),
             retained_max: size(mqtt.retained_max),
             retained_bytes_max: mqtt.retained_bytes_max,
             write_timeout: mqtt.write_timeout,

@@ -147,6 +147,9 @@ async fn serve(
 fn limits(setup: &Setup) -> Limits {
     Limits {
         connections_max: setup.connections_max,
+        connections_per_address_max: 1_000,
+        connections_per_principal_max: setup.connections_per_principal_max,
+        connection_rate_max: 1_000,
         connect_timeout: setup.connect_timeout,
         packet_size_max: 1 << 20,
         receive_max: 256,
@@ -159,6 +162,8 @@ fn limits(setup: &Setup) -> Limits {
         stored_messages_max: 100_000,
         stored_bytes_max: 1 << 30,
         subscriptions_max: setup.subscriptions_max,
+        filter_bytes_max: 1_024,
+        filter_levels_max: 24,
         retained_max: setup.retained_max,
         retained_bytes_max: 1 << 30,
         write_timeout: setup.write_timeout,

@@ -153,6 +153,10 @@ impl Processes {
             format!("mqtt.subscriptions_max={}", setup.subscriptions_max),
             format!("mqtt.connect_timeout={}ms", setup.connect_timeout.as_millis()),
             format!("mqtt.connections_max={}", setup.connections_max),
+            format!(
+                "mqtt.connections_per_principal_max={}",
+                setup.connections_per_principal_max
+            ),
             format!("mqtt.retained_max={}", setup.retained_max),
             format!("mqtt.stall_timeout={}ms", setup.stall_timeout.as_millis()),
             format!("mqtt.write_timeout={}ms", setup.write_timeout.as_millis()),

@@ -22,7 +22,7 @@ use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use crate::access;
-use crate::metrics::Class;
+use crate::metrics::{Class, Limit};
 use crate::sessions::backlog::Backlog;
 use crate::sessions::mailbox::{Mailbox, Tag};
 use crate::store::queue;
@@ -138,6 +138,12 @@ impl<'e> Client<'e> {
     /// How much of this client, of any QoS, waits for the disk.
     pub(super) fn pending_len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The client took nothing of what waits for it and is cut.
+    pub(super) fn is_cut(&self) {
+        tracing::info!(principal = %self.principal, "mqtt.write_timeout: the client takes nothing");
+        self.edge.metrics.limit(Limit::WriteTimeout);
     }
 
     /// Gives a stalled publish up, and what waits behind it: none of it was acknowledged.

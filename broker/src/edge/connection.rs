@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::Edge;
+use super::admission::TurnedAway;
 use super::bus_port::BusPort;
 use super::client::Client;
 use super::conversation::{run, settle_rest};
@@ -30,8 +31,48 @@ use crate::sessions::mailbox::{End, Mailbox};
 /// How long a client may take to read the last packet before its connection is cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// A client that has said CONNECT.
+struct Arrived {
+    wire: Wire,
+    handshake: Handshake,
+    connect: Box<Connect>,
+    certificate: Option<Principal>,
+}
+
 /// Serves one accepted socket to its end.
 pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Transport, edge: &Edge) {
+    let Some(arrived) = arrive(socket, peer, transport, edge).await else {
+        return;
+    };
+    let Arrived {
+        mut wire,
+        handshake,
+        connect,
+        certificate,
+    } = arrived;
+    admit(&mut wire, peer, edge, handshake, *connect, certificate.as_ref()).await;
+    // The last bytes are given a moment; what does not take them is cut.
+    let _ = timeout(FAREWELL, wire.finish()).await;
+}
+
+/// Tells a client for whom there is no place why, once it has said CONNECT.
+pub(super) async fn turn_away(
+    socket: TcpStream,
+    peer: SocketAddr,
+    transport: &Transport,
+    edge: &Edge,
+    turned_away: TurnedAway,
+) {
+    if let Some(mut arrived) = arrive(socket, peer, transport, edge).await {
+        edge.metrics.turned_away(turned_away.limit());
+        let refusal = arrived.handshake.refuse(&turned_away.refusal());
+        arrived.wire.output().extend_from_slice(&refusal);
+        let _ = timeout(FAREWELL, arrived.wire.finish()).await;
+    }
+}
+
+/// The handshakes and CONNECT, in time. `None` if it does not come to that.
+async fn arrive(socket: TcpStream, peer: SocketAddr, transport: &Transport, edge: &Edge) -> Option<Arrived> {
     let began = Instant::now();
     let deadline = (began + edge.limits.connect_timeout).into();
     let arrival = async {
@@ -47,30 +88,31 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Trans
             &edge.session_limits
         };
         let greeted = greet(&mut wire, edge, limits, began).await?;
-        Ok::<_, io::Error>((wire, greeted, opened.certificate))
+        Ok::<_, io::Error>(greeted.map(|(handshake, connect)| Arrived {
+            wire,
+            handshake,
+            connect,
+            certificate: opened.certificate,
+        }))
     };
     // Whoever has not said CONNECT when the server stops has nothing to be told.
-    let arrival = edge.stop.run_until_cancelled(timeout_at(deadline, arrival));
-    let Some(arrived) = arrival.await else {
-        return;
-    };
-    let (mut wire, greeted, certificate) = match arrived {
+    let arrived = edge
+        .stop
+        .run_until_cancelled(timeout_at(deadline, arrival))
+        .await?;
+    match arrived {
         Ok(Ok(arrived)) => arrived,
         Ok(Err(error)) => {
             edge.metrics.refused.of(Refusal::NoConnect).inc();
-            return tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT");
+            tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT");
+            None
         }
         Err(_) => {
             edge.metrics.turned_away(Limit::ConnectTimeout);
-            return tracing::debug!(%peer, listener = transport.name(), "no CONNECT in time");
+            tracing::debug!(%peer, listener = transport.name(), "no CONNECT in time");
+            None
         }
-    };
-    let Some((handshake, connect)) = greeted else {
-        return;
-    };
-    admit(&mut wire, peer, edge, handshake, *connect, certificate.as_ref()).await;
-    // The last bytes are given a moment; what does not take them is cut.
-    let _ = timeout(FAREWELL, wire.finish()).await;
+    }
 }
 
 /// Reads up to CONNECT. `None` if the client was refused; the refusal is written.
@@ -123,12 +165,18 @@ async fn admit(
         Err(status) => {
             tracing::info!(%peer, username = connect.username.as_deref(), %status, "login refused");
             edge.metrics.login_refused(status);
+            if status == Status::UNAUTHENTICATED {
+                let claimed = connect.username.as_deref().and_then(|name| name.parse().ok());
+                let delay = edge.admission.login_failed(peer, claimed, Instant::now());
+                let _ = edge.stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+            }
             wire.output()
                 .extend_from_slice(&handshake.refuse(&login::refusal(status)));
             return;
         }
     };
     let principal = identity.principal();
+    edge.admission.login_succeeded(peer, &principal);
     if let Some(will) = &connect.will
         && let Err(status) = granted_will(edge, &principal, will)
     {
@@ -146,6 +194,17 @@ async fn admit(
     let Some(mut held) = edge.enforcer.sessions.claim(&key).await else {
         edge.metrics.refused.of(Refusal::Overtaken).inc();
         return;
+    };
+    // Whoever comes back to a session has had its place free by now.
+    let place = match edge.admission.admit_principal(&principal) {
+        Ok(place) => place,
+        Err(turned_away) => {
+            tracing::info!(%peer, %principal, %turned_away, "turned away");
+            edge.metrics.turned_away(turned_away.limit());
+            wire.output()
+                .extend_from_slice(&handshake.refuse(&turned_away.refusal()));
+            return;
+        }
     };
     let mut resumed = resume(edge, &identity, &mut held, &connect);
     let mailbox = Arc::clone(&resumed.mailbox);
@@ -222,6 +281,7 @@ async fn admit(
     if has_presence && ending.reason != Reason::ServerStopped {
         report(edge, Event::Ended(principal, ending.reason)).await;
     }
+    drop(place);
     if expiry.is_zero() || mailbox.is_revoked() {
         edge.enforcer.forget(&mailbox);
         held.vacate(&mailbox);

@@ -67,6 +67,7 @@ pub(super) async fn run(
             () = &mut timer => {
                 let now = Instant::now();
                 if wire.is_stuck(now, write_timeout) {
+                    client.is_cut();
                     wire.give_up();
                     return Ending::lost_or(ordered);
                 }

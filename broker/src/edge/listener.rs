@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,11 +11,13 @@ use tokio::sync::Semaphore;
 
 use super::transport::Transport;
 use super::{Edge, TlsError, connection, tls};
-use crate::metrics::Limit;
 use crate::settings::{Limits, Listeners};
 
 /// Pause after the system refused to accept, for example because it has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections at once of one listener that are told why they are turned away; more are closed without a word.
+const REFUSALS_MAX: usize = 256;
 
 /// Why a listener cannot start.
 #[derive(Debug, Error)]
@@ -83,11 +85,12 @@ pub(crate) async fn bind(settings: &Listeners, limits: &Limits) -> Result<Vec<Bo
 }
 
 /// Accepts until the server stops.
-pub(crate) async fn accept(bound: Bound, edge: Arc<Edge>, permits: Arc<Semaphore>) {
+pub(crate) async fn accept(bound: Bound, edge: Arc<Edge>) {
     let transport = Arc::new(bound.transport);
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     while let Some(accepted) = edge.stop.run_until_cancelled(bound.listener.accept()).await {
         match accepted {
-            Ok((socket, peer)) => admit(socket, peer, &transport, &edge, &permits),
+            Ok((socket, peer)) => admit(socket, peer, &transport, &edge, &refusals),
             Err(error) => {
                 tracing::warn!(%error, listener = transport.name(), "cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -101,17 +104,24 @@ fn admit(
     peer: SocketAddr,
     transport: &Arc<Transport>,
     edge: &Arc<Edge>,
-    permits: &Arc<Semaphore>,
+    refusals: &Arc<Semaphore>,
 ) {
-    let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
-        edge.metrics.turned_away(Limit::ConnectionsMax);
-        tracing::warn!(%peer, limit = edge.limits.connections_max, "mqtt.connections_max reached; refused");
-        return;
-    };
     let open = edge.metrics.opened(transport.listener());
     let (transport, edge_of_task) = (Arc::clone(transport), Arc::clone(edge));
-    edge.tasks.spawn(async move {
-        connection::serve(socket, peer, &transport, &edge_of_task).await;
-        drop((permit, open));
-    });
+    match edge.admission.admit(peer, Instant::now()) {
+        Ok(place) => drop(edge.tasks.spawn(async move {
+            connection::serve(socket, peer, &transport, &edge_of_task).await;
+            drop((place, open));
+        })),
+        Err(turned_away) => {
+            tracing::debug!(%peer, listener = transport.name(), %turned_away, "turned away");
+            let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else {
+                return edge.metrics.turned_away(turned_away.limit());
+            };
+            edge.tasks.spawn(async move {
+                connection::turn_away(socket, peer, &transport, &edge_of_task, turned_away).await;
+                drop((permit, open));
+            });
+        }
+    }
 }

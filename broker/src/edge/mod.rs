@@ -1,11 +1,13 @@
 //! The edge: listeners, TLS, WebSocket, MQTT connections, login and sessions.
 
+mod admission;
 mod bus_port;
 mod client;
 mod connection;
 mod conversation;
 mod ending;
 mod envelope;
+mod guessing;
 mod listener;
 mod login;
 mod resume;
@@ -30,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::presence::Presences;
 use crate::settings::Limits;
 
+pub(crate) use admission::Admission;
 pub use listener::ListenError;
 pub(crate) use listener::{accept, bind};
 pub use tls::TlsError;
@@ -48,6 +51,7 @@ pub(crate) struct Edge {
     pub(crate) courier: Courier,
     pub(crate) presences: Presences,
     pub(crate) bus: Bus,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }

@@ -4,11 +4,12 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
@@ -17,7 +18,7 @@ const BUFFER_BYTES: usize = 4 << 10;
 
 /// Upgrades an HTTP connection on `path` to a stream of MQTT bytes.
 pub(crate) async fn accept<S>(
-    stream: S,
+    mut stream: S,
     path: &str,
     packet_size_max: u32,
 ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
@@ -32,10 +33,47 @@ where
     config.max_frame_size = config.max_message_size;
     #[expect(clippy::result_large_err, reason = "the library's signature of the callback")]
     let upgrade = |request: &Request, response: Response| check(request, response, path);
-    let stream = tokio_tungstenite::accept_hdr_async_with_config(stream, upgrade, Some(config))
-        .await
-        .map_err(io_error)?;
+    let accepted = tokio_tungstenite::accept_hdr_async_with_config(&mut stream, upgrade, Some(config)).await;
+    if let Err(error) = accepted {
+        if let Some(answer) = answer(&error, path) {
+            stream.write_all(answer.as_bytes()).await?;
+            stream.shutdown().await?;
+        }
+        return Err(io_error(error));
+    }
+    // The library refuses bytes behind the request, so none were read that belong to a frame.
+    let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     Ok(byte_stream(stream))
+}
+
+/// What an HTTP client hears that asks for no WebSocket, or not in the right way. `None` where it has heard already, or
+/// there was no request.
+fn answer(error: &Error, path: &str) -> Option<String> {
+    let status = match error {
+        Error::Protocol(
+            ProtocolError::MissingConnectionUpgradeHeader
+            | ProtocolError::MissingUpgradeWebSocketHeader
+            | ProtocolError::MissingSecWebSocketVersionHeader,
+        ) => StatusCode::UPGRADE_REQUIRED,
+        Error::Protocol(ProtocolError::HandshakeIncomplete) => return None,
+        Error::Protocol(_) | Error::HttpFormat(_) | Error::Capacity(_) => StatusCode::BAD_REQUEST,
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::Utf8(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_) => return None,
+    };
+    let body = format!("MQTT over WebSocket is at {path}, with the subprotocol mqtt.\n");
+    // 426 has to name the protocol, other answers may (RFC 9110, 7.8 and 15.5.22).
+    Some(format!(
+        "HTTP/1.1 {status}\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
 }
 
 #[expect(clippy::result_large_err, reason = "the library's signature of the callback")]

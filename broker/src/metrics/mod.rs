@@ -58,7 +58,12 @@ label! {
     /// A limit that has refused something: the setting's name.
     Limit = "limit" {
         ConnectionsMax = "mqtt.connections_max",
+        ConnectionsPerAddressMax = "mqtt.connections_per_address_max",
+        ConnectionsPerPrincipalMax = "mqtt.connections_per_principal_max",
+        ConnectionRateMax = "mqtt.connection_rate_max",
         ConnectTimeout = "mqtt.connect_timeout",
+        /// A client that took nothing of what waited for it was cut.
+        WriteTimeout = "mqtt.write_timeout",
         PacketSizeMax = "mqtt.packet_size_max",
         ReceiveMax = "mqtt.receive_max",
         TopicAliasMax = "mqtt.topic_alias_max",
@@ -67,6 +72,8 @@ label! {
         /// A live publish was refused after its publisher had been held back.
         StallTimeout = "mqtt.stall_timeout",
         SubscriptionsMax = "mqtt.subscriptions_max",
+        FilterBytesMax = "mqtt.filter_bytes_max",
+        FilterLevelsMax = "mqtt.filter_levels_max",
         RetainedMax = "mqtt.retained_max",
     }
 }

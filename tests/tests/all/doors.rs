@@ -86,3 +86,19 @@ async fn a_websocket_elsewhere_or_for_something_else_is_refused() -> Result<()> 
     }
     platform.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_http_request_at_the_websocket_door_is_answered() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let door = platform.doors().ws;
+    let response = reqwest::get(format!("http://{door}/mqtt")).await?;
+    assert_eq!(response.status(), 426);
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert!(response.text().await?.contains("/mqtt"));
+    let posted = reqwest::Client::new()
+        .post(format!("http://{door}/"))
+        .send()
+        .await?;
+    assert_eq!(posted.status(), 400);
+    platform.stop().await
+}

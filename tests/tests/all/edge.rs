@@ -319,3 +319,79 @@ async fn a_device_that_is_deleted_leaves_nothing_retained() -> Result<()> {
     assert_eq!(topics, ["v1/dev/lamp-2/live/color"]);
     platform.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_hears_why() -> Result<()> {
+    let setup = Setup {
+        connections_max: 1,
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let token = platform.admin.register_user("ann").await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let ann = || platform.client("usr/ann", &token);
+    assert_eq!(ann().refused().await?, "QuotaExceeded");
+    assert_eq!(ann().tls().refused().await?, "QuotaExceeded");
+    assert_eq!(
+        ann().version(Version::V311).refused().await?,
+        "ServiceUnavailable"
+    );
+    // Who is in is not disturbed, and a place that is left is free.
+    assert!(lamp.messages_so_far().await?.is_empty());
+    lamp.leave().await?;
+    eventually("a free place", async || ann().connect().await.ok()).await;
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_principal_does_not_take_every_place_and_comes_back_to_its_own() -> Result<()> {
+    let setup = Setup {
+        connections_per_principal_max: 2,
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let token = platform.admin.register_user("ann").await?;
+    let bob = platform.admin.register_user("bob").await?;
+    let ann = |id: &str| platform.client("usr/ann", &token).id(id);
+    let _desk = ann("desk").connect().await?;
+    let mut phone = ann("phone").connect().await?;
+    assert_eq!(ann("tablet").refused().await?, "QuotaExceeded");
+    let _again = ann("phone").connect().await?;
+    assert_eq!(phone.lost().await?, "SessionTakenOver");
+    platform.client("usr/bob", &bob).connect().await?;
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_guesses_locks_nobody_out() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        guesses.spawn(platform.client("dev/lamp-1", "a wrong code").refused());
+    }
+    let first = guesses.join_next().await.context("a guess")??;
+    assert_eq!(first?, "BadUserNamePassword");
+    // The others wait for their answers, which come later each time; the device itself does not.
+    platform.client("dev/lamp-1", &code).connect().await?;
+    while let Some(refused) = guesses.join_next().await {
+        assert_eq!(refused??, "BadUserNamePassword");
+    }
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_is_too_long_or_too_deep_is_refused() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let own = "v1/dev/lamp-1/live/";
+    let long = format!("{own}{}", "x".repeat(1_025 - own.len()));
+    let deep = format!("{own}{}", ["x"; 21].join("/"));
+    for filter in [long, deep] {
+        assert_eq!(lamp.subscribe(&filter, 1).await?, "QuotaExceeded", "{filter}");
+    }
+    lamp.hear(&format!("live/{}", ["x"; 20].join("/"))).await?;
+    platform.stop().await
+}

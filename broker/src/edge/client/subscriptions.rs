@@ -125,6 +125,15 @@ impl Client<'_> {
             return Err(Status::OVER_QUOTA);
         }
         let (_, plain) = split_share(&wanted.filter);
+        let limits = &self.edge.limits;
+        if plain.len() > limits.filter_bytes_max {
+            self.edge.metrics.limit(Limit::FilterBytesMax);
+            return Err(Status::TOO_LARGE);
+        }
+        if plain.split('/').count() > limits.filter_levels_max {
+            self.edge.metrics.limit(Limit::FilterLevelsMax);
+            return Err(Status::TOO_LARGE);
+        }
         access::subscribe(&self.principal, plain, &*self.edge.enforcer.directory)?;
         Ok(self.edge.enforcer.topics.subscribe(&self.mailbox, wanted, id))
     }
