@@ -200,10 +200,10 @@ impl Oracle {
 
     /// An answer arrives at `server`.
     pub(crate) fn answer_arrives(&mut self, server: Server, from: Server, id: MessageId) {
-        if let Some(lane) = self.lanes.get_mut(&(server, from)) {
-            lane.unanswered.remove(&id);
-            lane.answered.insert(id);
-        }
+        // Also one that this process has not sent, but its predecessor: it may read it before the answer is stored.
+        let lane = self.lanes.entry((server, from)).or_default();
+        lane.unanswered.remove(&id);
+        lane.answered.insert(id);
     }
 
     pub(crate) fn session_begins(&mut self, device: &Principal) {
