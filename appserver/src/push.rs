@@ -1,8 +1,11 @@
 //! A push as it is asked for becomes an envelope, or is refused by a rule (clause 8.3.3). No clock and no IO.
 
 use irsp_protocol::api::app::{BodyError, PushRequest};
-use irsp_protocol::envelope::SENDER_ID_LEN_MAX;
-use irsp_protocol::{Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, Status, Timestamp};
+use irsp_protocol::expiry::ExpiryError;
+use irsp_protocol::options::{self, OptionError};
+use irsp_protocol::{
+    Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, PushOptions, Status, Timestamp,
+};
 use thiserror::Error;
 
 use crate::settings::PushLimits;
@@ -25,14 +28,10 @@ pub(crate) enum PushError {
     From,
     #[error("a push comes from app/... or usr/..., not from {0}")]
     Source(Principal),
-    #[error("give expiry or expires, not both")]
-    ExpiryTwice,
-    #[error("the longest expiry is {0} seconds")]
-    ExpiryTooLong(u64),
-    #[error("its expiry has already passed")]
-    Expired,
-    #[error("an id has 1 to {SENDER_ID_LEN_MAX} bytes and no control characters")]
-    Id,
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
+    #[error(transparent)]
+    Option(#[from] OptionError),
     #[error("a content_type has 1 to {CONTENT_TYPE_LEN_MAX} visible characters")]
     ContentType,
     #[error("the longest wait is {0} seconds")]
@@ -45,12 +44,10 @@ impl PushError {
             PushError::TooLarge { .. } => Status::TOO_LARGE,
             PushError::WrongDomain(_) => Status::WRONG_DOMAIN,
             PushError::From | PushError::Source(_) => Status::FORBIDDEN,
-            PushError::Expired => Status::EXPIRED,
+            PushError::Expiry(error) => error.status(),
             PushError::Body(_)
             | PushError::Destination(_)
-            | PushError::ExpiryTwice
-            | PushError::ExpiryTooLong(_)
-            | PushError::Id
+            | PushError::Option(_)
             | PushError::ContentType
             | PushError::WaitTooLong(_) => Status::MALFORMED,
         }
@@ -91,9 +88,17 @@ impl Asking<'_> {
             destination: destination.into(),
             channel: Some(request.channel.clone()),
             time: self.now,
-            expires: self.expires(request)?,
-            sender_id: sender_id(request)?,
+            expires: self.limits.expiry.until(
+                self.now,
+                request.expiry.map(|period| period.0),
+                request.expires,
+            )?,
+            sender_id: request.id.as_deref().map(options::sender_id).transpose()?,
             content_type: content_type(request)?.or_else(json),
+            options: PushOptions {
+                supersede_key: request.supersede_key.clone(),
+                only_if_epoch: request.only_if_epoch,
+            },
             attributes: Vec::new(),
             data,
         })
@@ -119,31 +124,6 @@ impl Asking<'_> {
             Some(domain) if domain != self.domain => Err(PushError::WrongDomain(address.clone())),
             Some(_) | None => Ok(address.principal.clone()),
         }
-    }
-
-    fn expires(&self, request: &PushRequest) -> Result<Timestamp, PushError> {
-        let expires = match (request.expiry, request.expires) {
-            (Some(_), Some(_)) => return Err(PushError::ExpiryTwice),
-            (Some(period), None) => self.now.plus(period.0),
-            (None, Some(time)) => time,
-            (None, None) => self.now.plus(self.limits.expiry),
-        };
-        if expires <= self.now {
-            return Err(PushError::Expired);
-        }
-        if expires.since(self.now) > self.limits.expiry_max {
-            return Err(PushError::ExpiryTooLong(self.limits.expiry_max.as_secs()));
-        }
-        Ok(expires)
-    }
-}
-
-fn sender_id(request: &PushRequest) -> Result<Option<String>, PushError> {
-    match &request.id {
-        Some(id) if id.is_empty() || id.len() > SENDER_ID_LEN_MAX || id.chars().any(char::is_control) => {
-            Err(PushError::Id)
-        }
-        id => Ok(id.clone()),
     }
 }
 
@@ -201,7 +181,11 @@ mod tests {
         assert_eq!(envelope.expires.since(NOW).as_secs(), 60);
         let envelope = push(r#""text":"on""#).unwrap();
         assert_eq!(envelope.content_type, None);
-        assert_eq!(envelope.expires.since(NOW), PushLimits::default().expiry);
+        assert_eq!(envelope.expires.since(NOW), PushLimits::default().expiry.default);
+        assert!(envelope.options.is_empty());
+        let envelope = push(r#""text":"on","supersede_key":"power","only_if_epoch":3"#).unwrap();
+        assert_eq!(envelope.options.supersede_key.unwrap().as_str(), "power");
+        assert_eq!(envelope.options.only_if_epoch.unwrap().get(), 3);
         let own = r#"{"to":"dev/lamp-1@home.example","channel":"set","text":""}"#;
         assert_eq!(
             compose("usr/ann", false, own).unwrap().destination.to_string(),
@@ -211,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_code() {
-        let id = format!(r#""text":"","id":"{}""#, "x".repeat(SENDER_ID_LEN_MAX + 1));
+        let id = format!(r#""text":"","id":"{}""#, "x".repeat(options::KEY_LEN_MAX + 1));
         for (rest, code) in [
             (r#""content_type":"x""#, 400),
             (r#""text":"","data":1"#, 400),

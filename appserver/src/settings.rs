@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use irsp_protocol::Domain;
+use irsp_protocol::{Domain, Expiry};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -46,10 +46,7 @@ pub struct Retention {
 /// Limits of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PushLimits {
-    /// Expiry of a push that does not say one.
-    pub expiry: Duration,
-    /// The longest expiry: it holds a place in a queue all that time.
-    pub expiry_max: Duration,
+    pub expiry: Expiry,
     /// Largest payload. With its topic and properties it still fits the message server's largest packet (1 MiB).
     pub data_bytes_max: usize,
     /// The longest `wait`: it holds a connection all that time.
@@ -61,8 +58,7 @@ pub struct PushLimits {
 impl Default for PushLimits {
     fn default() -> PushLimits {
         PushLimits {
-            expiry: Duration::from_secs(24 * 3600),
-            expiry_max: Duration::from_secs(30 * 24 * 3600),
+            expiry: Expiry::default(),
             data_bytes_max: 1_000_000,
             wait_max: Duration::from_secs(60),
             custody_wait: Duration::from_secs(5),

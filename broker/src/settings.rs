@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use irsp_protocol::Domain;
+use irsp_protocol::{Domain, Expiry};
 
 use crate::sessions::keeper::Totals;
 use crate::sessions::kept::Bounds;
@@ -19,8 +19,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long after a start a principal that was online stays so without having come back.
     pub presence_grace: Duration,
-    /// How long a push is kept if its sender says nothing.
-    pub message_expiry: Duration,
+    /// How long an upload or push may wait for its end.
+    pub message_expiry: Expiry,
     pub courier: irsp_courier::Settings,
 }
 

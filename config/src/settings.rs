@@ -200,9 +200,6 @@ section! {
         pub uploads_max: u64 = 0,
         /// Bytes of the largest push. With topic and properties it still fits a packet of one mebibyte.
         pub push_size_max: u32 = 1_000_000,
-        /// The longest expiry a push may ask for: it holds a place in a queue all that time.
-        #[serde(with = "crate::duration")]
-        pub push_expiry_max: Duration = DAY.saturating_mul(30),
         /// The longest a caller may wait for a device's answer: it holds a connection all that time.
         #[serde(with = "crate::duration")]
         pub push_wait_max: Duration = SECOND.saturating_mul(60),
@@ -232,6 +229,10 @@ section! {
         /// that is off overnight.
         #[serde(with = "crate::duration")]
         pub message_expiry: Duration = DAY,
+        /// The longest expiry a sender may ask for: its message holds a place in a queue all that time, and repeats
+        /// of it are recognised for as long.
+        #[serde(with = "crate::duration")]
+        pub message_expiry_max: Duration = DAY.saturating_mul(30),
         /// How long the receipt of an ended message can be asked for, and repeats of it are recognised.
         #[serde(with = "crate::duration")]
         pub receipt_retention: Duration = DAY,

@@ -224,6 +224,12 @@ impl Settings {
                 day * 3_650,
             ),
             (
+                "courier.message_expiry_max",
+                self.courier.message_expiry_max,
+                second,
+                day * 3_650,
+            ),
+            (
                 "courier.receipt_retention",
                 self.courier.receipt_retention,
                 second,
@@ -249,7 +255,11 @@ impl Settings {
             );
             require(key, (least..=most).contains(&value), &reason)?;
         }
-        Ok(())
+        require(
+            "courier.message_expiry",
+            self.courier.message_expiry <= self.courier.message_expiry_max,
+            "must not be above courier.message_expiry_max",
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use irsp_courier::store::{Store, StoreError, Tx};
 use irsp_courier::{AcceptSink, Accepted, Courier, Ended, Hop, Received, ReplyFuture, Role, Settings, bus};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Address, Domain, Envelope, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Address, Domain, Envelope, MessageKind, Principal, PushOptions, Server, Status};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,6 +74,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             expires: courier.now().plus(Duration::from_secs(3600)),
             sender_id: None,
             content_type: None,
+            options: PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::from_static(DATA),
         };

@@ -1,7 +1,7 @@
 //! Settings as each role wants them: one function a role, so that nothing else knows both vocabularies.
 
 use irsp_config::Settings;
-use irsp_protocol::Domain;
+use irsp_protocol::{Domain, Expiry};
 
 use crate::failure::Failure;
 
@@ -31,8 +31,7 @@ pub(crate) fn appserver(settings: &Settings) -> Result<irsp_appserver::Settings,
             count: (given.uploads_max != 0).then_some(given.uploads_max),
         },
         push: irsp_appserver::PushLimits {
-            expiry: settings.courier.message_expiry.min(given.push_expiry_max),
-            expiry_max: given.push_expiry_max,
+            expiry: expiry(settings),
             data_bytes_max: size(given.push_size_max),
             wait_max: given.push_wait_max,
             ..defaults.push
@@ -84,9 +83,16 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             stall_timeout: mqtt.stall_timeout,
         },
         presence_grace: mqtt.presence_grace,
-        message_expiry: settings.courier.message_expiry,
+        message_expiry: expiry(settings),
         courier: courier(settings),
     })
+}
+
+fn expiry(settings: &Settings) -> Expiry {
+    Expiry {
+        default: settings.courier.message_expiry,
+        max: settings.courier.message_expiry_max,
+    }
 }
 
 fn courier(settings: &Settings) -> irsp_courier::Settings {

@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::message_id::MessageId;
+use crate::options::PushOptions;
 use crate::time::Timestamp;
 use crate::topic::Channel;
-
-/// Longest id a sender may give its own message, in bytes.
-pub const SENDER_ID_LEN_MAX: usize = 128;
 
 /// What an envelope is for; CloudEvents `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +83,9 @@ pub struct Envelope {
     pub sender_id: Option<String>,
     #[serde(rename = "datacontenttype", default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// What the sender of a push asks beside its delivery.
+    #[serde(default, skip_serializing_if = "PushOptions::is_empty")]
+    pub options: PushOptions,
     /// Further attributes given by the sender (MQTT user properties), in order.
     #[serde(rename = "attributes", default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<(String, String)>,

@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::envelope::MessageKind;
+    use crate::options::PushOptions;
     use crate::time::Timestamp;
     use proptest::prelude::*;
 
@@ -184,6 +185,7 @@ mod tests {
             expires: Timestamp::from_millis(2_000),
             sender_id: None,
             content_type: Some("text/plain".into()),
+            options: PushOptions::default(),
             attributes: vec![("unit".into(), "°C".into())],
             data: Bytes::copy_from_slice(data),
         }

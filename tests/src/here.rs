@@ -9,7 +9,7 @@ use axum::Router;
 use irsp_account::AccountServer;
 use irsp_appserver::AppServer;
 use irsp_broker::{Limits, Listeners, MessageServer};
-use irsp_protocol::{Domain, Server};
+use irsp_protocol::{Domain, Expiry, Server};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ impl Here {
             },
             limits: limits(setup),
             presence_grace: setup.presence_grace,
-            message_expiry: Duration::from_secs(3600),
+            message_expiry: Expiry::default(),
             courier: courier.clone(),
         })
         .await?;

@@ -2,12 +2,13 @@
 //! the followers. All of it commits together or not at all.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use irsp_courier::Hop;
 use irsp_courier::store::{StoreError, Tx};
 use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
-use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
+use irsp_protocol::{
+    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Timestamp, expiry,
+};
 use rusqlite::Connection;
 
 use super::{audit, entity, operation};
@@ -15,9 +16,6 @@ use crate::follow::FOLLOWERS;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
 const BATCH: usize = 500;
-/// How long a follower may stay away and still be told by envelopes. One that comes later finds a gap and asks for
-/// the present state.
-const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Who asks for a change, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,9 +129,10 @@ fn envelope(id: MessageId, follower: Server, now: Timestamp, data: bytes::Bytes)
         destination: Address::local(Principal::server(follower)),
         channel: None,
         time: now,
-        expires: now.plus(EXPIRY),
+        expires: now.plus(expiry::BETWEEN_SERVERS),
         sender_id: None,
         content_type: Some("application/json".to_owned()),
+        options: PushOptions::default(),
         attributes: Vec::new(),
         data,
     }

@@ -20,7 +20,7 @@ use irsp_protocol::inquiry::{Finding, Inquiry, Known};
 use irsp_protocol::presence::{Connectivity, Presence, Reason};
 use irsp_protocol::receipt::{Answer, Ending, Receipt};
 use irsp_protocol::{
-    Address, Domain, Envelope, Id, MessageId, MessageKind, Principal, Server, Status, Timestamp,
+    Address, Domain, Envelope, Id, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -558,6 +558,7 @@ pub(crate) fn upload(from: &str, to: &str, channel: &str, data: &[u8]) -> Envelo
         expires: now.plus(Duration::from_secs(3600)),
         sender_id: None,
         content_type: None,
+        options: PushOptions::default(),
         attributes: Vec::new(),
         data: Bytes::copy_from_slice(data),
     }

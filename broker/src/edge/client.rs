@@ -100,7 +100,7 @@ impl From<Status> for Refused {
 
 impl From<envelope::Malformed> for Refused {
     fn from(error: envelope::Malformed) -> Refused {
-        Refused(Status::MALFORMED, error.to_string())
+        Refused(error.status(), error.to_string())
     }
 }
 
@@ -288,7 +288,7 @@ impl<'e> Client<'e> {
             ),
             Branch::CloudEvent { app } => {
                 let acceptance = self.acceptance(MessageKind::Upload, app);
-                let envelope = envelope::from_cloud_event(acceptance, &publish.payload)?;
+                let envelope = envelope::from_cloud_event(acceptance, publish, now)?;
                 self.hand_over(
                     connection,
                     token,

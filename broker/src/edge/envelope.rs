@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use irsp_protocol::envelope::SENDER_ID_LEN_MAX;
+use irsp_protocol::expiry::{Expiry, ExpiryError};
+use irsp_protocol::options::{self, OptionError};
 use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Address, Channel, Envelope, MessageId, MessageKind, Timestamp};
+use irsp_protocol::{Address, Channel, Envelope, MessageId, MessageKind, Status, Timestamp};
 use irsp_session::Publish;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::topics::{CORRELATION_DATA, RESPONSE_TOPIC};
+use super::properties::{Given, PropertyError};
 
 /// Why a publish on a topic of the contract is not understood.
 #[derive(Debug, Error)]
@@ -27,8 +28,25 @@ pub(super) enum Malformed {
     Answer,
     #[error("not a CloudEvent 1.0 in JSON: {0}")]
     CloudEvent(String),
-    #[error("the attribute {0} is not understood")]
-    Attribute(&'static str),
+    #[error(transparent)]
+    Property(#[from] PropertyError),
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    #[error(transparent)]
+    Expiry(#[from] ExpiryError),
+}
+
+impl Malformed {
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Malformed::Expiry(error) => error.status(),
+            Malformed::Retained
+            | Malformed::Answer
+            | Malformed::CloudEvent(_)
+            | Malformed::Property(_)
+            | Malformed::Option(_) => Status::MALFORMED,
+        }
+    }
 }
 
 /// What the server itself says of a message it accepts.
@@ -38,8 +56,7 @@ pub(super) struct Acceptance {
     pub(super) source: Address,
     pub(super) destination: Address,
     pub(super) now: Timestamp,
-    /// How long it is kept if the sender says nothing.
-    pub(super) expiry: Duration,
+    pub(super) expiry: Expiry,
 }
 
 /// An envelope with the publish's payload, properties and expiry.
@@ -49,32 +66,24 @@ pub(super) fn from_publish(
     publish: &Publish,
     arrived: Instant,
 ) -> Result<Envelope, Malformed> {
-    let mut envelope = envelope(acceptance, channel, publish.payload.clone());
-    if let Some(expires) = publish.expires {
-        envelope.expires = envelope.time.plus(expires.saturating_duration_since(arrived));
-    }
-    let Some(properties) = &publish.properties else {
-        return Ok(envelope);
+    let given = match &publish.properties {
+        Some(properties) => Given::read(acceptance.kind, properties)?,
+        None => Given::default(),
     };
-    envelope.content_type = properties.content_type.as_ref().map(ToString::to_string);
-    for (name, value) in &properties.user_properties {
-        match &**name {
-            "id" => envelope.sender_id = Some(sender_id(value)?),
-            "time" => envelope.time = value.parse().map_err(|_| Malformed::Attribute("time"))?,
-            _ => envelope.attributes.push((name.to_string(), value.to_string())),
-        }
-    }
-    if let Some(topic) = &properties.response_topic {
-        envelope
-            .attributes
-            .push((RESPONSE_TOPIC.to_owned(), topic.to_string()));
-    }
-    if let Some(data) = &properties.correlation_data {
-        envelope
-            .attributes
-            .push((CORRELATION_DATA.to_owned(), STANDARD.encode(data)));
-    }
-    Ok(envelope)
+    envelope(
+        acceptance,
+        channel,
+        publish.payload.clone(),
+        given,
+        period(publish, arrived),
+    )
+}
+
+/// MQTT 5's Message Expiry Interval [MQTT-3.3.2-5].
+fn period(publish: &Publish, arrived: Instant) -> Option<Duration> {
+    publish
+        .expires
+        .map(|expires| expires.saturating_duration_since(arrived))
 }
 
 /// A structured CloudEvent 1.0; `source` and the destination are the server's to say.
@@ -86,6 +95,7 @@ struct CloudEvent<'a> {
     kind: String,
     subject: Option<String>,
     time: Option<Timestamp>,
+    expirytime: Option<Timestamp>,
     datacontenttype: Option<String>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -93,7 +103,12 @@ struct CloudEvent<'a> {
 }
 
 /// An envelope from a structured CloudEvent. Its channel is the event's `subject`, or its `type` without one.
-pub(super) fn from_cloud_event(acceptance: Acceptance, payload: &Bytes) -> Result<Envelope, Malformed> {
+pub(super) fn from_cloud_event(
+    acceptance: Acceptance,
+    publish: &Publish,
+    arrived: Instant,
+) -> Result<Envelope, Malformed> {
+    let payload = &publish.payload;
     let event: CloudEvent<'_> =
         serde_json::from_slice(payload).map_err(|error| Malformed::CloudEvent(error.to_string()))?;
     if event.specversion != "1.0" {
@@ -107,42 +122,44 @@ pub(super) fn from_cloud_event(acceptance: Acceptance, payload: &Bytes) -> Resul
         (Some(data), None) => payload.slice_ref(data.get().as_bytes()),
         (None, Some(text)) => STANDARD
             .decode(text)
-            .map_err(|_| Malformed::Attribute("data_base64"))?
+            .map_err(|_| Malformed::CloudEvent("data_base64 is not base64".to_owned()))?
             .into(),
         (None, None) => Bytes::new(),
     };
     let channel = event.subject.as_deref().unwrap_or(&event.kind);
     let channel = Channel::new(channel).map_err(|error| Malformed::CloudEvent(error.to_string()))?;
-    let mut envelope = envelope(acceptance, channel, data);
-    envelope.sender_id = Some(sender_id(&event.id)?);
-    envelope.time = event.time.unwrap_or(envelope.time);
-    envelope.content_type = event.datacontenttype;
-    envelope.attributes.push(("type".to_owned(), event.kind));
-    Ok(envelope)
+    let given = Given {
+        sender_id: Some(options::sender_id(&event.id)?),
+        time: event.time,
+        expires: event.expirytime,
+        content_type: event.datacontenttype,
+        attributes: vec![("type".to_owned(), event.kind)],
+        ..Given::default()
+    };
+    envelope(acceptance, channel, data, given, period(publish, arrived))
 }
 
-fn envelope(acceptance: Acceptance, channel: Channel, data: Bytes) -> Envelope {
-    Envelope {
+fn envelope(
+    acceptance: Acceptance,
+    channel: Channel,
+    data: Bytes,
+    given: Given,
+    period: Option<Duration>,
+) -> Result<Envelope, Malformed> {
+    Ok(Envelope {
         id: acceptance.id,
         kind: acceptance.kind,
         source: acceptance.source,
         destination: acceptance.destination,
         channel: Some(channel),
-        time: acceptance.now,
-        expires: acceptance.now.plus(acceptance.expiry),
-        sender_id: None,
-        content_type: None,
-        attributes: Vec::new(),
+        time: given.time.unwrap_or(acceptance.now),
+        expires: acceptance.expiry.until(acceptance.now, period, given.expires)?,
+        sender_id: given.sender_id,
+        content_type: given.content_type,
+        options: given.options,
+        attributes: given.attributes,
         data,
-    }
-}
-
-fn sender_id(text: &str) -> Result<String, Malformed> {
-    if text.is_empty() || text.len() > SENDER_ID_LEN_MAX {
-        Err(Malformed::Attribute("id"))
-    } else {
-        Ok(text.to_owned())
-    }
+    })
 }
 
 /// A device's or user's answer to a push: `200`, or `{"status":200,"body":...}`.
@@ -180,7 +197,7 @@ mod tests {
             source: "dev/lamp".parse().unwrap(),
             destination: "app/climate".parse().unwrap(),
             now: Timestamp::from_millis(1_000),
-            expiry: Duration::from_secs(60),
+            expiry: Expiry::default(),
         }
     }
 
@@ -212,7 +229,9 @@ mod tests {
         let payload = Bytes::from_static(
             br#"{"specversion":"1.0","id":"7","source":"x","type":"reading","subject":"temp","data":{ "v": 1 }}"#,
         );
-        let envelope = from_cloud_event(acceptance(), &payload).unwrap();
+        let publish = |payload: Bytes| Publish::new("t", payload, QoS::AtLeastOnce);
+        let now = Instant::now();
+        let envelope = from_cloud_event(acceptance(), &publish(payload), now).unwrap();
         assert_eq!(&envelope.data[..], br#"{ "v": 1 }"#);
         assert_eq!(envelope.channel.unwrap().as_str(), "temp");
         for wrong in [
@@ -224,9 +243,41 @@ mod tests {
             r#"{"specversion":"1.0","id":"7","source":"x","type":"t","data":1,"data_base64":"AA=="}"#,
         ] {
             assert!(
-                from_cloud_event(acceptance(), &Bytes::from(wrong)).is_err(),
+                from_cloud_event(acceptance(), &publish(Bytes::from(wrong)), now).is_err(),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn an_expiry_stands_in_the_packet_or_in_the_event_and_is_bounded() {
+        let now = Instant::now();
+        let event = |more: &str| {
+            let text = format!(r#"{{"specversion":"1.0","id":"7","source":"x","type":"t"{more}}}"#);
+            Publish::new("t", text, QoS::AtLeastOnce)
+        };
+        let expires = |publish: &Publish| {
+            from_cloud_event(acceptance(), publish, now)
+                .map(|envelope| envelope.expires)
+                .map_err(|error| error.status().code())
+        };
+        let at = r#","expirytime":"1970-01-01T00:00:09Z""#;
+        assert_eq!(expires(&event(at)), Ok(Timestamp::from_millis(9_000)));
+        assert_eq!(
+            expires(&event(r#","expirytime":"1970-01-01T00:00:01Z""#)),
+            Err(408)
+        );
+        let mut both = event(at);
+        both.expires = Some(now + Duration::from_secs(5));
+        assert_eq!(expires(&both), Err(400));
+        for (seconds, expected) in [
+            (0, Err(408)),
+            (5, Ok(Timestamp::from_millis(6_000))),
+            (Expiry::default().max.as_secs() + 1, Err(400)),
+        ] {
+            let mut publish = event("");
+            publish.expires = Some(now + Duration::from_secs(seconds));
+            assert_eq!(expires(&publish), expected, "{seconds} s");
         }
     }
 

@@ -10,6 +10,7 @@ mod envelope;
 mod guessing;
 mod listener;
 mod login;
+mod properties;
 mod resume;
 mod sent;
 mod tls;
@@ -19,10 +20,9 @@ mod will;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use irsp_courier::{Courier, Hop};
-use irsp_protocol::{Domain, Principal};
+use irsp_protocol::{Domain, Expiry, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,7 +45,7 @@ pub(crate) struct Edge {
     pub(crate) session_limits: Arc<irsp_session::Limits>,
     /// For servers of this domain, whose packets are bus frames.
     pub(crate) server_limits: Arc<irsp_session::Limits>,
-    pub(crate) message_expiry: Duration,
+    pub(crate) message_expiry: Expiry,
     pub(crate) enforcer: Enforcer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) courier: Courier,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use irsp_courier::{Courier, Hop};
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, MessageKind, Principal, Server, Status, Timestamp, Topic};
+use irsp_protocol::{Address, Expiry, MessageKind, Principal, Server, Status, Timestamp, Topic};
 use irsp_session::Will;
 
 use super::Edge;
@@ -23,8 +23,7 @@ struct WillOf {
     topics: Arc<Topics>,
     courier: Courier,
     mailbox: Arc<Mailbox>,
-    /// How long an upload is kept if the will says nothing.
-    expiry: Duration,
+    expiry: Expiry,
 }
 
 impl WillOf {

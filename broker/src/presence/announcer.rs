@@ -11,7 +11,7 @@ use irsp_courier::store::StoreError;
 use irsp_courier::{Courier, Hop};
 use irsp_protocol::presence::Presence;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Envelope, MessageKind, Principal, Server, Topic};
+use irsp_protocol::{Address, Envelope, MessageKind, Principal, PushOptions, Server, Topic, expiry};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -146,10 +146,10 @@ fn envelope(courier: &Courier, presence: &Presence) -> Envelope {
         destination: Address::local(Principal::server(Server::App)),
         channel: None,
         time: presence.since,
-        // Old news is replaced by newer news, but it is never dropped for its age: events are gap-free.
-        expires: irsp_protocol::Timestamp::from_millis(i64::MAX),
+        expires: courier.now().plus(expiry::BETWEEN_SERVERS),
         sender_id: None,
         content_type: Some("application/json".to_owned()),
+        options: PushOptions::default(),
         attributes: Vec::new(),
         data: body(presence),
     }

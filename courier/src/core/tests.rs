@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use irsp_protocol::MessageKind;
+use irsp_protocol::{MessageKind, PushOptions};
 use proptest::prelude::*;
 
 use super::*;
@@ -48,6 +48,7 @@ fn envelope(seq: i64) -> Arc<Envelope> {
         expires: Timestamp::from_millis(1_000_000),
         sender_id: None,
         content_type: None,
+        options: PushOptions::default(),
         attributes: Vec::new(),
         data: Bytes::from_static(b"on"),
     })

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
-use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
+use irsp_protocol::{
+    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+};
 use rusqlite::Connection;
 
 use super::dead;
@@ -271,6 +273,7 @@ impl<'a> Tx<'a> {
                 .max(expires.plus(self.context.custody_grace)),
             sender_id: None,
             content_type: Some("application/json".to_owned()),
+            options: PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::from(serde_json::to_vec(ending)?),
         };

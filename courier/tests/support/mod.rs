@@ -18,7 +18,9 @@ use irsp_courier::{
     AcceptSink, Accepted, Courier, Ended, Hop, Ledger, Received, ReplyFuture, Role, Settings,
 };
 use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::{Domain, Envelope, MessageId, MessageKind, Principal, Server, Status, Timestamp};
+use irsp_protocol::{
+    Domain, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -148,6 +150,7 @@ impl House {
             expires: self.courier.now().plus(10 * MINUTE),
             sender_id: None,
             content_type: None,
+            options: PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::copy_from_slice(data),
         }

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::address::{Address, Domain, Id, Principal};
 use crate::message_id::MessageId;
+use crate::options::{Epoch, SupersedeKey};
 use crate::presence::{Connectivity, Presence, Reason};
 use crate::receipt::{Answer, Receipt, Stage, StageReport};
 use crate::state::State;
@@ -264,9 +265,18 @@ pub struct PushRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires: Option<Timestamp>,
-    /// Your own id: a push with an id that you used before is not made again.
+    /// Your own id, the idempotency key: the same push with an id that you used before, by HTTP or MQTT, is not made
+    /// again (208); another push with it is 409.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// It takes the place of your older push to the same receiver with this key, unless that one was delivered already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "power")]
+    pub supersede_key: Option<SupersedeKey>,
+    /// Only for the session with this presence epoch: at another epoch it ends with 409.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub only_if_epoch: Option<Epoch>,
     /// How long to wait for the receiver's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "5s")]
@@ -465,6 +475,12 @@ mod tests {
             r#","expiry":-1"#,
             r#","expiry":1.5"#,
             r#","expires":"soon""#,
+            r#","supersede_key":"""#,
+            r#","supersede_key":"a\nb""#,
+            r#","supersede_key":7"#,
+            r#","only_if_epoch":0"#,
+            r#","only_if_epoch":-1"#,
+            r#","only_if_epoch":"3""#,
         ] {
             assert!(push(rest).is_err(), "{rest}");
         }
