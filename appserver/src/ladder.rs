@@ -45,6 +45,7 @@ mod tests {
             status,
             stages,
             answer: None,
+            cause: None,
         };
         Known {
             id: ID,

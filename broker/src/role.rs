@@ -12,8 +12,9 @@ use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Ser
 use tokio::sync::{Mutex, Notify};
 
 use crate::directory::{self, Enforcer};
-use crate::presence::Table;
+use crate::presence::{Table, Unstored};
 use crate::status_news::StatusNews;
+use crate::store;
 
 /// Presences in one reply.
 const PRESENCE_PAGE: usize = 1000;
@@ -26,6 +27,7 @@ pub(crate) struct MessageRole {
     pub(crate) domain: Domain,
     pub(crate) enforcer: Enforcer,
     pub(crate) presence: Arc<Mutex<Table>>,
+    pub(crate) unstored: Arc<Unstored>,
     /// Tells the follower that changes are missing.
     pub(crate) behind: Arc<Notify>,
 }
@@ -70,6 +72,16 @@ impl Role for MessageRole {
             let expires = now.0 + envelope.expires.since(now.1).min(EXPIRY_MAX);
             self.enforcer.topics.push(&sessions, to, &envelope, expires);
         }
+    }
+
+    fn epoch(&self, tx: &Tx<'_>, of: &Principal) -> Result<Option<u64>, StoreError> {
+        if self.unstored.contains(of) {
+            return Err(StoreError::refused(
+                Status::UNAVAILABLE,
+                "its newest session is not stored yet",
+            ));
+        }
+        store::epoch(tx, of)
     }
 
     fn ended(&self, ended: Ended) {

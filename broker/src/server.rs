@@ -22,7 +22,7 @@ use crate::directory::{self, Enforcer};
 use crate::edge::{self, Admission, Edge, ListenError};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
-use crate::presence::{Announcer, Table};
+use crate::presence::{Announcer, Table, Unstored};
 use crate::restore::restore;
 use crate::role::MessageRole;
 use crate::sessions::keeper::Keeper;
@@ -107,11 +107,13 @@ impl MessageServer {
         restore(&enforcer, found, settings.limits.queue_bounds(), moment);
         store.read_now(|sql| retained::load(sql, moment, |publish| topics.restore(publish)))?;
         let behind = Arc::new(Notify::new());
+        let unstored = Arc::new(Unstored::default());
         let bus = Bus::start(back.1.clone(), back.0.clone());
         let role = MessageRole {
             domain: settings.domain.clone(),
             enforcer: enforcer.clone(),
             presence: Arc::clone(&table),
+            unstored: Arc::clone(&unstored),
             behind: Arc::clone(&behind),
         };
         let courier = Courier::start(
@@ -143,6 +145,7 @@ impl MessageServer {
             courier.clone(),
             topics,
             Arc::clone(&metrics),
+            unstored,
             settings.presence_grace,
         );
         back.1.spawn(announcer.run(back.0.clone()));

@@ -1,7 +1,7 @@
 //! What a sender hears on its status topic when something it sent has ended (clause 8.3.4).
 
 use irsp_courier::Ended;
-use irsp_protocol::receipt::Answer;
+use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{Address, Channel, Id, MessageId, MessageKind, Status};
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ pub(crate) struct StatusNews<'a> {
     to: Option<&'a Address>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<AnswerNews<'a>>,
+    /// Why it ended so, where the code does not say it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +57,7 @@ impl<'a> StatusNews<'a> {
             app: is_upload.then_some(&destination.principal.id),
             to: (!is_upload).then_some(destination),
             answer: ended.answer.as_ref().map(AnswerNews::of),
+            cause: ended.cause,
         }
     }
 }
@@ -89,6 +93,7 @@ mod tests {
             expires: Timestamp::from_millis(1),
             sender_id: None,
             content_type: None,
+            options: irsp_protocol::PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::new(),
         };
@@ -98,6 +103,7 @@ mod tests {
             origin: None,
             status: Status::DONE,
             answer: None,
+            cause: None,
             at: Timestamp::from_millis(2),
         }
     }

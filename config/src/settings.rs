@@ -242,6 +242,25 @@ section! {
         /// How long a dead letter waits for an operator before it is discarded.
         #[serde(with = "crate::duration")]
         pub dead_letter_retention: Duration = DAY.saturating_mul(30),
+        /// How many envelopes from other servers are remembered, so that their repeats take no effect twice. They are
+        /// forgotten a day after no sender repeats them any more (message_expiry_max), or when there are more than
+        /// this: at 80 bytes each a gigabyte, and half an hour of 5,000 a second.
+        pub seen_max: u64 = 10_000_000,
+        /// Messages one device or user may have in flight, sent by it or waiting for it. Beyond it 429. A day of one
+        /// every 10 seconds.
+        pub principal_messages_max: u64 = 10_000,
+        /// Their bytes. Enough for those messages at 6 kB.
+        pub principal_bytes_max: u64 = 67_108_864,
+        /// Messages one application may have in flight; it sends for many. Beyond it 429. Two for each of a million
+        /// devices.
+        pub application_messages_max: u64 = 2_000_000,
+        /// Their bytes: 2 kB each.
+        pub application_bytes_max: u64 = 4_294_967_296,
+        /// Messages in flight in all. Beyond it 507. A few applications at their limit; counting them after a start
+        /// takes seconds.
+        pub messages_max: u64 = 5_000_000,
+        /// Their bytes. Set it below what the disk has free, so that 507 comes before the disk is full.
+        pub bytes_max: u64 = 17_179_869_184,
         /// Messages under way to another server without an answer. Fills the bus; more would overrun it.
         pub server_window: u32 = 1_024,
         /// Pushes under way to one device or user without an answer.

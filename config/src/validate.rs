@@ -158,6 +158,27 @@ impl Settings {
         )?;
         within("appserver.streams_max", self.appserver.streams_max, 1, 1_000_000)?;
         within("courier.failures_max", self.courier.failures_max, 1, 1_000_000)?;
+        for (key, value) in [
+            ("courier.seen_max", self.courier.seen_max),
+            (
+                "courier.principal_messages_max",
+                self.courier.principal_messages_max,
+            ),
+            ("courier.principal_bytes_max", self.courier.principal_bytes_max),
+            (
+                "courier.application_messages_max",
+                self.courier.application_messages_max,
+            ),
+            (
+                "courier.application_bytes_max",
+                self.courier.application_bytes_max,
+            ),
+            ("courier.messages_max", self.courier.messages_max),
+            ("courier.bytes_max", self.courier.bytes_max),
+        ] {
+            // More than a database can number is a slip.
+            require(key, (1..=1 << 62).contains(&value), "must be from 1 to 2^62")?;
+        }
         within("courier.server_window", self.courier.server_window, 1, 65_535)?;
         within(
             "courier.principal_window",

@@ -24,3 +24,4 @@ pub use metrics::{Couriers, Metrics};
 pub use observed::Observed;
 pub use role::{Ended, Received, ReplyFuture, Role};
 pub use service::{Courier, Manual, Settings, Until};
+pub use store::{Bounds, Held, InFlight, Quota};

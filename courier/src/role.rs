@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::receipt::Answer;
+use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{Envelope, Principal, Server, Status, Timestamp};
 
 use crate::hop::Hop;
@@ -32,6 +32,7 @@ pub struct Ended {
     pub origin: Option<Server>,
     pub status: Status,
     pub answer: Option<Answer>,
+    pub cause: Option<Cause>,
     pub at: Timestamp,
 }
 
@@ -50,6 +51,12 @@ pub trait Role: Send + Sync + 'static {
 
     /// Hands envelopes to a principal that is present, in order. Only the message server has such hops.
     fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>);
+
+    /// The epoch of a principal's presence; `None` if it never had one. Asked before a push that is for one epoch only
+    /// is handed over, in the transaction that writes that down; an error leaves the push for another try.
+    fn epoch(&self, _tx: &Tx<'_>, _of: &Principal) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
 
     /// A message this courier held has ended.
     fn ended(&self, ended: Ended);

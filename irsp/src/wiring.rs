@@ -1,5 +1,7 @@
 //! Settings as each role wants them: one function a role, so that nothing else knows both vocabularies.
 
+use std::time::Duration;
+
 use irsp_config::Settings;
 use irsp_protocol::{Domain, Expiry};
 
@@ -88,6 +90,9 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
     })
 }
 
+/// What a sender repeats ends at its expiry by its own clock; the receiver remembers it this much longer.
+const CLOCKS_DISAGREE: Duration = Duration::from_secs(24 * 3600);
+
 fn expiry(settings: &Settings) -> Expiry {
     Expiry {
         default: settings.courier.message_expiry,
@@ -105,6 +110,22 @@ fn courier(settings: &Settings) -> irsp_courier::Settings {
         receipt_retention: given.receipt_retention,
         failures_max: given.failures_max,
         dead_letter_retention: given.dead_letter_retention,
+        seen_retention: given.message_expiry_max + CLOCKS_DISAGREE,
+        seen_max: given.seen_max,
+        bounds: irsp_courier::Bounds {
+            principal: irsp_courier::Quota {
+                messages_max: given.principal_messages_max,
+                bytes_max: given.principal_bytes_max,
+            },
+            application: irsp_courier::Quota {
+                messages_max: given.application_messages_max,
+                bytes_max: given.application_bytes_max,
+            },
+            all: irsp_courier::Quota {
+                messages_max: given.messages_max,
+                bytes_max: given.bytes_max,
+            },
+        },
         ..irsp_courier::Settings::default()
     }
 }

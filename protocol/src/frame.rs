@@ -18,7 +18,7 @@ use crate::envelope::Envelope;
 use crate::inquiry::{Finding, Inquiry};
 use crate::message_id::MessageId;
 use crate::presence::Presence;
-use crate::receipt::Answer;
+use crate::receipt::{Answer, Cause};
 use crate::status::Status;
 
 /// One thing said on the bus.
@@ -42,6 +42,8 @@ pub enum Item {
         status: Status,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         answer: Option<Answer>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// A question that may go unanswered; whoever asks has a deadline.
     Ask {
@@ -210,6 +212,7 @@ mod tests {
                 id: MessageId::from_bytes([7; 16]),
                 status: Status::DONE,
                 answer: None,
+                cause: None,
             },
             Item::Ask {
                 from: Server::App,

@@ -1,5 +1,7 @@
 //! The receipt: the stored history of one message, joined from what each server on its way knows.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,28 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Why a message ended as it did, where its code does not say it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Cause {
+    /// 208: the same push had been accepted before, as this message.
+    Duplicate { of: MessageId },
+    /// 409: this newer push with the same supersede key took its place.
+    Superseded { by: MessageId },
+    /// 409: it was for another epoch than its receiver's presence had at delivery.
+    EpochChanged { epoch: u64 },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Duplicate { of } => write!(f, "accepted before as {of}"),
+            Cause::Superseded { by } => write!(f, "superseded by {by}"),
+            Cause::EpochChanged { epoch } => write!(f, "the receiver's presence has epoch {epoch}"),
+        }
+    }
+}
+
 /// What one server, or all of them together, know of one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -64,6 +88,8 @@ pub struct Receipt {
     pub stages: Vec<StageReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 impl Receipt {
@@ -76,6 +102,7 @@ impl Receipt {
             self.status = other.status;
         }
         self.answer = self.answer.or(other.answer);
+        self.cause = self.cause.or(other.cause);
         self
     }
 
@@ -105,6 +132,8 @@ pub struct Ending {
     pub at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
 pub(crate) mod base64_bytes {

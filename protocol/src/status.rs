@@ -52,22 +52,22 @@ macro_rules! registry {
 registry! {
     DONE = 200, "done", [End], "receiver", false, "The receiver has done what was asked.";
     QUEUED = 202, "queued", [Accept, Underway], "message or app server", false, "On disk, on its way; the end follows.";
-    DUPLICATE = 208, "duplicate", [Accept], "any server", false, "Accepted before under the same id; nothing was done again.";
+    DUPLICATE = 208, "duplicate", [Accept, End], "any server", false, "Accepted before under the same id; nothing was done again.";
     MALFORMED = 400, "malformed", [Accept, End], "any server", false, "The request cannot be understood.";
     UNAUTHENTICATED = 401, "not-authenticated", [Accept], "message server, HTTP API", false, "No or wrong credentials.";
     FORBIDDEN = 403, "not-granted", [Accept, End], "message server", false, "Not granted, not bound, or not one's own.";
     NOT_FOUND = 404, "no-such-principal", [Accept, End], "message server", false, "There is no such principal.";
     EXPIRED = 408, "expired", [End], "the server that held it", false, "Its expiry passed before an answer came.";
-    CONFLICT = 409, "conflict", [Accept, End], "account server", false, "Contradicts what exists, or was superseded.";
+    CONFLICT = 409, "conflict", [Accept, End], "any server", false, "Contradicts what exists, or was superseded.";
     DELETED = 410, "deleted", [Accept, End], "message server", false, "The principal was deleted.";
     TOO_LARGE = 413, "too-large", [Accept, End], "any server", false, "Above a size limit.";
     WRONG_DOMAIN = 421, "wrong-domain", [Accept, End], "message server", false, "Belongs to another domain.";
-    OVER_QUOTA = 429, "over-quota", [Accept, End], "any server", true, "Above a rate or quota of the sender.";
+    OVER_QUOTA = 429, "over-quota", [Accept, End], "any server", true, "Above a rate, or a quota of the sender or the receiver.";
     FAILED = 500, "failed", [Accept, End], "any server", true, "An error of the platform itself.";
     PEER_REFUSED = 502, "peer-refused", [End], "message server", false, "The other domain refused it.";
     UNAVAILABLE = 503, "unavailable", [Accept, End], "any server", true, "Cannot be done just now.";
     PEER_TIMED_OUT = 504, "peer-timed-out", [End], "message server", true, "The other domain did not answer in time.";
-    QUEUE_FULL = 507, "queue-full", [Accept], "any server", true, "No room on disk or in the queue.";
+    QUEUE_FULL = 507, "queue-full", [Accept, End], "any server", true, "No room on disk or in the queue.";
 }
 
 impl Status {

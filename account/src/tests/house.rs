@@ -252,6 +252,7 @@ impl Followers {
                     id: envelope.id,
                     status,
                     answer: None,
+                    cause: None,
                 })
             }
             Item::Reply { reply, .. } => {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use irsp_courier::{Accepted, Hop, Until};
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::{AnswerView, PushReply, PushRequest};
-use irsp_protocol::receipt::Answer;
+use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{MessageId, Server, Status};
 
 use super::caller::Caller;
@@ -28,9 +28,13 @@ use crate::push::Asking;
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json",
+            description = "Another push has this id, a newer one took its place, or its receiver has another epoch"),
         (status = 410, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 421, body = Problem, content_type = "application/problem+json"),
+        (status = 429, body = Problem, content_type = "application/problem+json",
+            description = "The sender or the receiver has too much in flight"),
         (status = 507, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn push(
@@ -71,11 +75,22 @@ pub(super) async fn push(
         .await
         .flatten();
     match outcome {
-        Some((status, _)) if status.is_error() => Err(Refusal::of_message(
-            status,
-            id,
-            format!("the push has ended: {}", status.name()),
-        )),
+        Some((status, _)) if status.is_error() => {
+            let cause = api.courier.cause(id).await?;
+            let why = cause.map_or_else(|| status.name().to_owned(), |cause| cause.to_string());
+            Err(Refusal::of_message(
+                status,
+                id,
+                format!("the push has ended: {why}"),
+            ))
+        }
+        // It had come by MQTT before: there is one push, and this is its id.
+        Some((Status::DUPLICATE, _)) => match api.courier.cause(id).await? {
+            Some(Cause::Duplicate { of }) => Ok(reply(of, Status::DUPLICATE, None)),
+            Some(Cause::Superseded { .. } | Cause::EpochChanged { .. }) | None => {
+                Ok(reply(id, Status::DUPLICATE, None))
+            }
+        },
         Some((Status::DONE, answer)) if request.wait.is_some() => Ok(reply(id, Status::DONE, answer)),
         Some(_) | None if duplicate => Ok(reply(id, Status::DUPLICATE, None)),
         Some(_) | None => Ok(reply(id, Status::QUEUED, None)),

@@ -76,6 +76,7 @@ mod tests {
             expires: Timestamp::from_millis(2),
             sender_id: None,
             content_type: None,
+            options: irsp_protocol::PushOptions::default(),
             attributes: Vec::new(),
             data: Bytes::from_static(b"21.5"),
         };

@@ -474,6 +474,7 @@ fn play(server: Server, item: Item, script: &Mutex<Script>) -> Vec<Item> {
                 id: envelope.id,
                 status,
                 answer: None,
+                cause: None,
             };
             match &script.custody {
                 Custody::Taken => vec![answer(Status::QUEUED)],
@@ -484,6 +485,7 @@ fn play(server: Server, item: Item, script: &Mutex<Script>) -> Vec<Item> {
                         status: *status,
                         at: now(),
                         answer: given.clone(),
+                        cause: None,
                     };
                     let data = serde_json::to_vec(&ending).unwrap();
                     let told = from_server(server, MessageKind::Status, data);

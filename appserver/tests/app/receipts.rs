@@ -33,6 +33,7 @@ fn known_by_message_server(
             code: 200,
             body: "{\"on\":1}".into(),
         }),
+        cause: None,
     }
 }
 

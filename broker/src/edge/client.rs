@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use irsp_courier::Hop;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Channel, MessageKind, Principal, Server, Status, Topic};
+use irsp_protocol::{Address, Channel, MessageId, MessageKind, Principal, Server, Status, Topic};
 use irsp_session::{Action, CloseCause, Connection, DropCause, Publish, PublishToken, QoS};
 use serde_json::json;
 
@@ -314,7 +314,7 @@ impl<'e> Client<'e> {
             }
             Branch::Ack { id } => {
                 let answer = envelope::answer(&publish.payload)?;
-                let pending = self.wait_for_courier(token, publish, false);
+                let pending = self.wait_for_courier(token, publish, false, None);
                 self.answered(id, answer, pending);
                 Ok(())
             }
@@ -373,7 +373,10 @@ impl<'e> Client<'e> {
         hop: Hop,
         observed: bool,
     ) {
-        let waiting = self.wait_for_courier(token, publish, observed);
+        // An upload's repeat is settled by its acknowledgement; who repeats a push wants to know which one it was.
+        let sender_id = envelope.sender_id.clone();
+        let sender_id = sender_id.filter(|_| envelope.kind == MessageKind::Push);
+        let waiting = self.wait_for_courier(token, publish, observed, sender_id);
         let (courier, sink) = (&self.edge.courier, self.mailbox.clone());
         match self.taken(connection, token) {
             None => courier.accept(envelope, hop, sink, waiting),
@@ -392,11 +395,13 @@ impl<'e> Client<'e> {
         publish_token: PublishToken,
         publish: &Arc<Publish>,
         observed: bool,
+        sender_id: Option<String>,
     ) -> u64 {
         self.wait_for(Waiting::Accepted {
             publish_token,
             publish: Arc::clone(publish),
             observed,
+            sender_id,
         })
     }
 
@@ -404,6 +409,13 @@ impl<'e> Client<'e> {
         let token = self.mailbox.next_token();
         self.pending.push_back(Pending { token, waiting });
         token
+    }
+
+    /// Tells the client that it had sent this before: the acknowledgement alone does not say so.
+    fn tell_repeat(&self, publish: &Publish, id: &str, first: MessageId) {
+        let status = Status::DUPLICATE;
+        let body = json!({ "message": first, "id": id, "topic": &*publish.topic, "code": status, "name": status.name() });
+        self.edge.enforcer.topics.tell_status(&self.principal, &body);
     }
 
     /// Tells the client why, in every way its version has. An acknowledgement would say that the message is safe, so

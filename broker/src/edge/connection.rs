@@ -318,7 +318,7 @@ fn tell_missed(edge: &Edge, mailbox: &Mailbox) {
 }
 
 async fn report(edge: &Edge, event: Event) {
-    if edge.presences.send(event).await.is_err() {
+    if !edge.presences.send(event).await {
         tracing::warn!("presence is no longer announced: the server stops");
     }
 }

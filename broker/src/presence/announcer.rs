@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::table::{Event, Table};
+use super::unstored::Unstored;
 use crate::metrics::Metrics;
 use crate::store;
 use crate::topics::Topics;
@@ -29,7 +30,21 @@ const BATCH_MAX: usize = 512;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Where connections report that sessions begin and end.
-pub(crate) type Presences = mpsc::Sender<Event>;
+#[derive(Clone, Debug)]
+pub(crate) struct Presences {
+    events: mpsc::Sender<Event>,
+    unstored: Arc<Unstored>,
+}
+
+impl Presences {
+    /// Reports that a session begins or ends; `false` if nobody listens any more, because the server stops.
+    pub(crate) async fn send(&self, event: Event) -> bool {
+        if let Event::Begun(principal) = &event {
+            self.unstored.add(principal);
+        }
+        self.events.send(event).await.is_ok()
+    }
+}
 
 /// The one task that changes presence.
 pub(crate) struct Announcer {
@@ -39,6 +54,7 @@ pub(crate) struct Announcer {
     courier: Courier,
     topics: Arc<Topics>,
     metrics: Arc<Metrics>,
+    unstored: Arc<Unstored>,
     grace_ends: Option<Instant>,
 }
 
@@ -48,9 +64,14 @@ impl Announcer {
         courier: Courier,
         topics: Arc<Topics>,
         metrics: Arc<Metrics>,
+        unstored: Arc<Unstored>,
         grace: Duration,
     ) -> (Announcer, Presences) {
-        let (presences, events) = mpsc::channel(EVENTS_MAX);
+        let (reports, events) = mpsc::channel(EVENTS_MAX);
+        let presences = Presences {
+            events: reports,
+            unstored: Arc::clone(&unstored),
+        };
         let grace_ends = Some(Instant::now() + grace);
         (
             Announcer {
@@ -59,6 +80,7 @@ impl Announcer {
                 courier,
                 topics,
                 metrics,
+                unstored,
                 grace_ends,
             },
             presences,
@@ -77,9 +99,11 @@ impl Announcer {
                     if taken == 0 {
                         return;
                     }
+                    let begun = batch.iter().filter_map(Event::begun).cloned().collect::<Vec<_>>();
                     self.change(|table, now| {
                         batch.drain(..).filter_map(|event| table.apply(event, now)).collect()
                     }, &stop).await;
+                    begun.iter().for_each(|principal| self.unstored.remove(principal));
                 }
                 () = until(grace_ends) => {
                     self.grace_ends = None;

@@ -2,6 +2,8 @@
 
 mod announcer;
 mod table;
+mod unstored;
 
 pub(crate) use announcer::{Announcer, Presences};
 pub(crate) use table::{Event, Table};
+pub(crate) use unstored::Unstored;

@@ -33,6 +33,16 @@ pub(crate) enum Event {
     Ended(Principal, Reason),
 }
 
+impl Event {
+    /// Whose session has begun.
+    pub(crate) fn begun(&self) -> Option<&Principal> {
+        match self {
+            Event::Begun(principal) => Some(principal),
+            Event::Ended(..) => None,
+        }
+    }
+}
+
 impl Table {
     /// The table as it was stored. Nobody is connected yet.
     pub(crate) fn restore(stored: Vec<Presence>) -> Table {

@@ -13,8 +13,9 @@ mod tests;
 use std::time::Duration;
 
 use irsp_courier::store::{Migration, StoreError, Tx};
+use irsp_protocol::Principal;
 use irsp_protocol::presence::Presence;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 /// The message server's format of `message.db`.
 pub(crate) const MIGRATIONS: &[Migration] = &[
@@ -52,12 +53,26 @@ pub(crate) fn put_presence(tx: &Tx<'_>, presence: &Presence) -> Result<(), Store
     Ok(())
 }
 
+/// The epoch of a principal's presence as it was last stored.
+pub(crate) fn epoch(tx: &Tx<'_>, principal: &Principal) -> Result<Option<u64>, StoreError> {
+    let text: Option<String> = tx
+        .sql()
+        .prepare_cached("SELECT presence FROM presence WHERE principal = ?1")?
+        .query_row([principal.to_string()], |row| row.get(0))
+        .optional()?;
+    text.map(|text| read(&text).map(|presence| presence.epoch))
+        .transpose()
+}
+
+fn read(text: &str) -> Result<Presence, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
 /// All presences as they were last stored.
 pub(crate) fn load_presences(sql: &Connection) -> Result<Vec<Presence>, StoreError> {
     let mut statement = sql.prepare("SELECT presence FROM presence")?;
     let rows = statement.query_map((), |row| row.get::<_, String>(0))?;
-    rows.map(|text| serde_json::from_str(&text?).map_err(|error| StoreError::Corrupt(error.to_string())))
-        .collect()
+    rows.map(|text| read(&text?)).collect()
 }
 
 /// SQLite's numbers are signed; ours never come near the end of theirs.

@@ -81,6 +81,7 @@ impl Wish {
             expires: now.plus(self.lifetime),
             sender_id: self.sender_id.clone(),
             content_type: None,
+            options: irsp_protocol::PushOptions::default(),
             attributes: Vec::new(),
             data: self.data.clone(),
         }

@@ -266,6 +266,7 @@ impl World {
                         expires: now.plus(lifetime),
                         sender_id: None,
                         content_type: None,
+                        options: irsp_protocol::PushOptions::default(),
                         attributes: Vec::new(),
                         data: Bytes::from(format!("{number} {reset}")),
                     };

@@ -124,6 +124,18 @@ impl Core {
         }
     }
 
+    /// What was sent to the principal did not reach it: all that is unanswered is read and sent again, after a while.
+    pub(crate) fn not_handed(&mut self, principal: &Principal, now: Now) {
+        let ticket = self.ticket();
+        if let Some(before) = self.principals.get_mut(principal) {
+            let mut lane = Lane::to_principal(ticket, self.limits.principal);
+            lane.inherit_sent(before);
+            *before = lane;
+            self.failed.push(Hop::Principal(principal.clone()));
+            self.reload_at.get_or_insert(now.instant + RELOAD_WAIT);
+        }
+    }
+
     /// A message for `hop` is on disk.
     pub(crate) fn stored(&mut self, hop: &Hop, seq: i64, envelope: &Arc<Envelope>, now: Now) {
         if let Some(lane) = self.lane(hop) {

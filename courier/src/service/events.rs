@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use irsp_protocol::frame::Question;
 use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Envelope, MessageId, Server, Timestamp};
+use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
 use tokio::sync::oneshot;
 
 use super::jobs::PrincipalAnswer;
@@ -25,6 +25,12 @@ pub(super) enum Event {
         unstored: Vec<PrincipalAnswer>,
     },
     Swept(Result<Swept, StoreError>),
+    /// That these pushes go to their receiver is on disk; without those that have ended.
+    Handed {
+        to: Principal,
+        ticket: u64,
+        envelopes: Result<Vec<Arc<Envelope>>, StoreError>,
+    },
 }
 
 /// What callers ask of the pump.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use irsp_protocol::frame::Place;
-use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Envelope, MessageId, Server, State, Status, Timestamp};
+use irsp_protocol::receipt::{Answer, Cause};
+use irsp_protocol::{Envelope, MessageId, Principal, Server, State, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Event;
@@ -115,6 +115,7 @@ pub(super) struct ServerAnswer {
     pub(super) id: MessageId,
     pub(super) status: Status,
     pub(super) answer: Option<Answer>,
+    pub(super) cause: Option<Cause>,
     pub(super) sent_at: Option<Timestamp>,
 }
 
@@ -198,6 +199,7 @@ fn store_answer(
         answer: told.answer.clone(),
         answered: true,
         sent_at: told.sent_at,
+        cause: told.cause,
     };
     let may_yet_take_it = State::of(told.status) == State::Undeliverable && told.status.entry().retryable;
     if may_yet_take_it {
@@ -261,6 +263,48 @@ impl Job for Answered {
             }
         }
         report(&self.events, Event::Settled { settled, unstored });
+    }
+}
+
+/// Writes down that pushes with options go to their receiver, and ends those that may not.
+pub(super) struct Hand {
+    pub(super) role: Arc<dyn Role>,
+    pub(super) to: Principal,
+    pub(super) ticket: u64,
+    pub(super) envelopes: Vec<Arc<Envelope>>,
+    pub(super) handed: Vec<Arc<Envelope>>,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Job for Hand {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.handed.clear();
+        let now = tx.now();
+        for envelope in &self.envelopes {
+            if envelope.options.is_empty() || tx.hand(self.role.as_ref(), &self.to, envelope, now)? {
+                self.handed.push(Arc::clone(envelope));
+            }
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        let Hand {
+            to,
+            ticket,
+            handed,
+            events,
+            ..
+        } = *self;
+        let envelopes = result.map(|()| handed);
+        report(
+            &events,
+            Event::Handed {
+                to,
+                ticket,
+                envelopes,
+            },
+        );
     }
 }
 

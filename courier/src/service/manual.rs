@@ -9,7 +9,7 @@
 //! What it holds is what a process holds in memory; dropping it is a crash. What `sql` holds is what is on disk.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -32,7 +32,9 @@ use crate::core::Load;
 use crate::hop::Hop;
 use crate::metrics::Metrics;
 use crate::role::Role;
-use crate::store::{Context, Job, Migration, StoreError, Tx, migrate, read_ledger, read_receipt, write};
+use crate::store::{
+    Context, Job, Migration, StoreError, Tx, Usage, migrate, read_ledger, read_receipt, write,
+};
 
 /// Events of one commit; nobody takes them away meanwhile, so there is room for all.
 const EVENTS_MAX: usize = 1 << 20;
@@ -65,6 +67,7 @@ impl Manual {
             clock: Arc::clone(&clock),
             answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
+            usage: Arc::new(Mutex::new(Usage::new(settings.bounds))),
             status_lifetime: settings.receipt_retention,
             metrics: Arc::clone(&metrics),
             committed: {

@@ -1,6 +1,7 @@
 //! The courier as its server sees it: the shell around the core, and the calls into it.
 
 mod events;
+mod handing;
 mod inquiry;
 mod jobs;
 mod loader;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::inquiry::{Finding, Inquiry};
 use irsp_protocol::ledger::Ledger;
-use irsp_protocol::receipt::{Answer, Receipt};
+use irsp_protocol::receipt::{Answer, Cause, Receipt};
 use irsp_protocol::{Address, Domain, Envelope, MessageId, Principal, Server, Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -38,7 +39,8 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::store::{
-    Admission, Context, Progress, Store, StoreError, Tx, count_dead_letters, progress, read_ledger,
+    Admission, Context, InFlight, Progress, Store, StoreError, Tx, Usage, count_dead_letters, progress,
+    read_cause, read_ledger,
 };
 use events::{Command, Event};
 use outgoing::Outgoing;
@@ -93,6 +95,7 @@ impl Courier {
             clock: Arc::clone(&clock),
             answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
+            usage: Arc::new(Mutex::new(Usage::new(settings.bounds))),
             status_lifetime: settings.receipt_retention,
             metrics: Arc::clone(&metrics),
             committed: {
@@ -105,6 +108,7 @@ impl Courier {
                 })
             },
         };
+        let usage = Arc::clone(&context.usage);
         let writer = store.start_writer(context)?;
         let shared = Arc::new(Shared {
             server,
@@ -115,6 +119,7 @@ impl Courier {
             store,
             writer,
             metrics: Arc::clone(&metrics),
+            usage,
             clock: Arc::clone(&clock),
             tail,
             commands,
@@ -270,6 +275,16 @@ impl Courier {
     /// What an operator asks of this server, as other servers may ask it too.
     pub async fn inquire(&self, inquiry: Inquiry) -> Result<Finding, StoreError> {
         inquiry::answer(&self.shared, inquiry).await
+    }
+
+    /// What is in flight here, and how often something was refused for it.
+    pub fn in_flight(&self) -> InFlight {
+        lock(&self.shared.usage).in_flight()
+    }
+
+    /// Why a message ended as it did, where its status does not say it all.
+    pub async fn cause(&self, id: MessageId) -> Result<Option<Cause>, StoreError> {
+        self.shared.store.read(move |sql| read_cause(sql, id)).await
     }
 
     /// Waits until a message has left this server; `None` when `within` has passed before.

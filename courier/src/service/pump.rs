@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::{Envelope, MessageId, Server, Status};
+use irsp_protocol::{Envelope, MessageId, Principal, Server, Status};
 use tokio::sync::mpsc;
 
 use super::events::{Command, Event};
-use super::jobs::{self, Delivered, Frame, PrincipalAnswer, Remember, ServerAnswer};
+use super::handing::{Handing, Step};
+use super::jobs::{self, Delivered, Frame, Hand, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
 use super::settings::Settings;
@@ -23,7 +24,7 @@ use crate::core::{Action, Core, Load, Sending};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
 use crate::role::{Ended, Received, Role};
-use crate::store::{Effects, EndedRow, Job, Left, Retention, Stored, Swept, Verdict};
+use crate::store::{Effects, EndedRow, Job, Left, Retention, StoreError, Stored, Swept, Verdict};
 
 /// Frames read from the bus whose effects are not on disk yet; with more, the bus waits.
 const FRAMES_MAX: usize = 64;
@@ -52,6 +53,7 @@ pub(super) struct Pump {
     core: Core,
     outgoing: Outgoing,
     metrics: Arc<Metrics>,
+    handing: Handing,
     upkeep: Upkeep,
     unstored: Unstored,
     retention: Retention,
@@ -82,6 +84,7 @@ impl Pump {
             core: Core::new(server, settings.limits(), random(clock.new_id())),
             outgoing,
             metrics,
+            handing: Handing::default(),
             upkeep: Upkeep::new(settings.retention()),
             unstored: Unstored::default(),
             retention: settings.retention(),
@@ -165,6 +168,59 @@ impl Pump {
                 self.on_settled(settled);
             }
             Event::Swept(result) => self.upkeep.end(result, now),
+            Event::Handed {
+                to,
+                ticket,
+                envelopes,
+            } => self.on_handed(&to, ticket, envelopes, now),
+        }
+    }
+
+    fn on_handed(
+        &mut self,
+        to: &Principal,
+        ticket: u64,
+        envelopes: Result<Vec<Arc<Envelope>>, StoreError>,
+        now: Now,
+    ) {
+        if !self.handing.awaits(to, ticket) {
+            return;
+        }
+        match envelopes {
+            Ok(envelopes) => {
+                self.deliver(to, envelopes);
+                for step in self.handing.recorded(to) {
+                    self.step(to, step);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%to, %error, "pushes cannot be handed over just now; they are tried again");
+                self.handing.forget(to);
+                self.core.not_handed(to, now);
+            }
+        }
+    }
+
+    fn step(&mut self, to: &Principal, step: Step) {
+        match step {
+            Step::Deliver(envelopes) => self.deliver(to, envelopes),
+            Step::Record { ticket, envelopes } => {
+                let job = Hand {
+                    role: Arc::clone(&self.role),
+                    to: to.clone(),
+                    ticket,
+                    handed: Vec::with_capacity(envelopes.len()),
+                    envelopes,
+                    events: self.report.clone(),
+                };
+                self.write(job);
+            }
+        }
+    }
+
+    fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
+        if !envelopes.is_empty() {
+            self.role.deliver(to, envelopes);
         }
     }
 
@@ -198,6 +254,7 @@ impl Pump {
                 origin: end.origin,
                 status: end.status,
                 answer: end.answer,
+                cause: end.cause,
                 at: end.at,
             }),
             Err(error) => tracing::error!(%hop, %error, "an ended message cannot be read"),
@@ -216,6 +273,7 @@ impl Pump {
                         id: envelope.id,
                         status,
                         answer: None,
+                        cause: verdict.cause,
                     },
                 );
             }
@@ -239,8 +297,14 @@ impl Pump {
         let mut answers = Vec::new();
         for command in commands {
             match command {
-                Command::Present(Hop::Principal(principal)) => self.core.present(principal),
-                Command::Absent(Hop::Principal(principal)) => self.core.absent(&principal),
+                Command::Present(Hop::Principal(principal)) => {
+                    self.handing.forget(&principal);
+                    self.core.present(principal);
+                }
+                Command::Absent(Hop::Principal(principal)) => {
+                    self.handing.forget(&principal);
+                    self.core.absent(&principal);
+                }
                 // Servers are always present.
                 Command::Present(Hop::Server(_)) | Command::Absent(Hop::Server(_)) => {}
                 Command::Answered {
@@ -326,11 +390,13 @@ impl Pump {
                     id,
                     status,
                     answer,
+                    cause,
                 })) => answers.push(ServerAnswer {
                     from,
                     id,
                     status,
                     answer,
+                    cause,
                     sent_at: self.core.sent_at(&Hop::Server(from), id),
                 }),
                 Ok(Some(Item::Ask {
@@ -422,8 +488,10 @@ impl Pump {
                     hop: Hop::Principal(principal),
                     sendings,
                 } => {
-                    let envelopes = sendings.into_iter().map(|sending| sending.envelope);
-                    self.role.deliver(&principal, envelopes.collect());
+                    let envelopes = sendings.into_iter().map(|sending| sending.envelope).collect();
+                    if let Some(step) = self.handing.send(&principal, envelopes) {
+                        self.step(&principal, step);
+                    }
                 }
                 Action::Load(load) => self.loads.push(load),
                 Action::Remember { sent } => {

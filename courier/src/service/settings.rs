@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::core::{Limits, Window};
-use crate::store::Retention;
+use crate::store::{Bounds, Retention};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -35,6 +35,8 @@ pub struct Settings {
     pub answer_grace: Duration,
     /// How long after its expiry the end of a message in another server's custody is waited for.
     pub custody_grace: Duration,
+    /// What may be in flight; beyond it a message is not accepted.
+    pub bounds: Bounds,
 }
 
 impl Default for Settings {
@@ -47,13 +49,15 @@ impl Default for Settings {
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             receipt_retention: 24 * HOUR,
-            seen_retention: 7 * 24 * HOUR,
+            // The longest expiry, and a day for clocks that disagree: no sender repeats for longer.
+            seen_retention: 31 * 24 * HOUR,
             seen_max: 10_000_000,
             failures_max: 16,
             dead_letter_retention: 30 * 24 * HOUR,
             // Longer than a restart of either.
             answer_grace: Duration::from_secs(5),
             custody_grace: Duration::from_secs(60),
+            bounds: Bounds::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError, Writer, read_receipt};
+use crate::store::{Store, StoreError, Usage, Writer, read_receipt};
 
 pub(super) struct Shared {
     pub(super) server: Server,
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) writer: Writer,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) usage: Arc<Mutex<Usage>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tail: Arc<Recorder>,
     /// Bounded by its callers: a session says once that it is there or gone, and answers no more than its window.

@@ -15,6 +15,7 @@ use super::effects::Effects;
 use super::error::StoreError;
 use super::ledger;
 use super::tx::{Care, Context, Tx};
+use crate::lock::lock;
 
 /// Something to be written.
 pub(crate) trait Job: Send {
@@ -128,7 +129,13 @@ fn attempt(
 ) -> Result<Outcome, Undone> {
     execute(sql, "BEGIN IMMEDIATE").map_err(|error| Undone::Failed(Failure::Begin(error)))?;
     let mut effects = Effects::default();
-    let worked = work(sql, context, jobs, &mut effects, care);
+    let worked = learn(sql, context)
+        .map_err(|error| Undone::Failed(Failure::Work(error)))
+        .and_then(|()| work(sql, context, jobs, &mut effects, care));
+    match &worked {
+        Ok(_) => lock(&context.usage).keep(),
+        Err(_) => lock(&context.usage).abandon(),
+    }
     if worked.is_err()
         && !sql.is_autocommit()
         && let Err(error) = execute(sql, "ROLLBACK")
@@ -136,6 +143,11 @@ fn attempt(
         tracing::error!(%error, "a transaction could not be rolled back");
     }
     worked.map(|results| (results, effects))
+}
+
+/// Counts what the disk holds, the first time.
+fn learn(sql: &Connection, context: &Context) -> Result<(), StoreError> {
+    lock(&context.usage).learn(sql)
 }
 
 fn work(

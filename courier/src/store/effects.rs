@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use irsp_protocol::receipt::Answer;
+use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{Envelope, MessageId, MessageKind, Server, Status, Timestamp};
 
 use crate::hop::Hop;
@@ -41,6 +41,7 @@ pub(crate) struct EndedRow {
     pub(crate) expires: Timestamp,
     pub(crate) status: Status,
     pub(crate) answer: Option<Answer>,
+    pub(crate) cause: Option<Cause>,
     pub(crate) at: Timestamp,
 }
 

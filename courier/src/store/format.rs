@@ -26,6 +26,10 @@ const COURIER: &[Migration] = &[
         version: 3,
         sql: include_str!("order.sql"),
     },
+    Migration {
+        version: 4,
+        sql: include_str!("options.sql"),
+    },
 ];
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.

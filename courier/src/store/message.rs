@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use irsp_protocol::receipt::Answer;
+use irsp_protocol::options::SupersedeKey;
+use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -21,51 +22,67 @@ pub(crate) struct End {
     pub(crate) answered: bool,
     /// When it was first sent, if known.
     pub(crate) sent_at: Option<Timestamp>,
+    pub(crate) cause: Option<Cause>,
+}
+
+/// A message about to be put in.
+pub(super) struct New<'a> {
+    pub(super) envelope: &'a Envelope,
+    pub(super) source: &'a str,
+    pub(super) hop: &'a Hop,
+    /// The envelope without its data, as JSON.
+    pub(super) head: &'a str,
+    /// The server that handed it to us.
+    pub(super) origin: Option<Server>,
+    /// When it ends with 408 if nothing is heard.
+    pub(super) due: Timestamp,
+    /// See `repeat`.
+    pub(super) fingerprint: Option<&'a [u8]>,
+}
+
+impl New<'_> {
+    /// What it counts for in quotas.
+    pub(super) fn size(&self) -> u64 {
+        (self.head.len() + self.envelope.data.len()) as u64
+    }
+}
+
+/// A message waits no more, or has given its data away: what it counted for.
+pub(super) struct Freed {
+    pub(super) left: Left,
+    pub(super) source: String,
+    pub(super) hop: String,
+    pub(super) bytes: u64,
 }
 
 /// Puts a message in; `None` if its id or its sender's id is there already.
-pub(super) fn insert(
-    sql: &Connection,
-    envelope: &Envelope,
-    head: &str,
-    hop: &Hop,
-    origin: Option<Server>,
-    now: Timestamp,
-    due: Timestamp,
-) -> Result<Option<i64>, StoreError> {
+pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<Option<i64>, StoreError> {
+    let envelope = new.envelope;
+    let key = envelope.options.supersede_key.as_ref();
+    let key = key.filter(|_| matches!(new.hop, Hop::Principal(_)));
     let put = sql
         .prepare_cached(
-            "INSERT INTO message (id, kind, hop, source, sender_id, head, data, origin, accepted_at, expires_at, due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+            "INSERT INTO message (id, kind, hop, source, sender_id, head, data, origin, accepted_at, expires_at, due_at,
+                 size, fingerprint, supersede_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             envelope.id.as_bytes(),
             envelope.kind.as_str(),
-            text::hop(hop),
-            envelope.source.to_string(),
+            text::hop(new.hop),
+            new.source,
             envelope.sender_id,
-            head,
+            new.head,
             &envelope.data[..],
-            origin.map(Server::as_str),
+            new.origin.map(Server::as_str),
             now.as_millis(),
             envelope.expires.as_millis(),
-            due.as_millis(),
+            new.due.as_millis(),
+            i64::try_from(new.size()).unwrap_or(i64::MAX),
+            new.fingerprint,
+            key.map(SupersedeKey::as_str),
         ])?;
     Ok((put == 1).then(|| sql.last_insert_rowid()))
-}
-
-/// The message that stands in the way of putting this one in.
-pub(super) fn original(sql: &Connection, envelope: &Envelope) -> Result<MessageId, StoreError> {
-    let id = sql
-        .prepare_cached(
-            "SELECT id FROM message WHERE id = ?1
-             UNION ALL SELECT id FROM message WHERE source = ?2 AND sender_id = ?3 AND origin IS NULL LIMIT 1",
-        )?
-        .query_row(
-            params![envelope.id.as_bytes(), envelope.source.to_string(), envelope.sender_id],
-            |row| row.get(0),
-        )?;
-    Ok(text::read_id(id))
 }
 
 /// Ends a message, if it is there, not ended, and waits for `hop` (any, if `None`). Its data are dropped.
@@ -75,10 +92,11 @@ pub(super) fn end(
     hop: Option<&Hop>,
     end: &End,
     now: Timestamp,
-) -> Result<Option<Left>, StoreError> {
+) -> Result<Option<Freed>, StoreError> {
     // Read first and written by its number: an UPDATE with RETURNING makes SQLite copy every page it touches.
     let mut select = sql.prepare_cached(
-        "SELECT seq, hop, kind, head, origin, expires_at FROM message WHERE id = ?1 AND ended_at IS NULL",
+        "SELECT seq, hop, kind, head, origin, source, size, answered, expires_at FROM message
+         WHERE id = ?1 AND ended_at IS NULL",
     )?;
     let mut found = select.query([id.as_bytes()])?;
     let Some(row) = found.next()? else {
@@ -91,24 +109,33 @@ pub(super) fn end(
         return Ok(None);
     }
     let origin = row.get_ref(4)?.as_str_or_null().map_err(rusqlite::Error::from)?;
-    let left = Left {
-        id,
-        hop: of,
-        end: Some(EndedRow {
-            kind: text::read_kind(text_of(2)?)?,
-            head: text_of(3)?.to_owned(),
-            origin: origin.map(text::read_server).transpose()?,
-            expires: Timestamp::from_millis(row.get(5)?),
-            status: end.status,
-            answer: end.answer.clone(),
-            at: now,
-        }),
+    // Of what is in another server's custody the bytes are counted there.
+    let in_custody = row.get::<_, Option<u16>>(7)? == Some(Status::QUEUED.code());
+    let bytes: i64 = if in_custody { 0 } else { row.get(6)? };
+    let freed = Freed {
+        source: text_of(5)?.to_owned(),
+        hop: text_of(1)?.to_owned(),
+        bytes: bytes.cast_unsigned(),
+        left: Left {
+            id,
+            hop: of,
+            end: Some(EndedRow {
+                kind: text::read_kind(text_of(2)?)?,
+                head: text_of(3)?.to_owned(),
+                origin: origin.map(text::read_server).transpose()?,
+                expires: Timestamp::from_millis(row.get(8)?),
+                status: end.status,
+                answer: end.answer.clone(),
+                cause: end.cause,
+                at: now,
+            }),
+        },
     };
     drop(found);
     let answered = end.answered.then(|| (now.as_millis(), end.status.code()));
     sql.prepare_cached(
         "UPDATE message SET ended_at = ?2, status = ?3, answer = ?4, data = NULL, sent_at = coalesce(sent_at, ?5),
-             answered_at = coalesce(answered_at, ?6), answered = coalesce(answered, ?7)
+             answered_at = coalesce(answered_at, ?6), answered = coalesce(answered, ?7), cause = ?8
          WHERE seq = ?1",
     )?
     .execute(params![
@@ -119,8 +146,9 @@ pub(super) fn end(
         end.sent_at.map(Timestamp::as_millis),
         answered.map(|(at, _)| at),
         answered.map(|(_, code)| code),
+        text::cause(end.cause)?,
     ])?;
-    Ok(Some(left))
+    Ok(Some(freed))
 }
 
 /// The next server has custody (202): nothing is sent any more, and the end is waited for `grace` beyond expiry.
@@ -131,26 +159,63 @@ pub(super) fn hand_over(
     sent_at: Option<Timestamp>,
     now: Timestamp,
     grace_ms: i64,
-) -> Result<Option<Left>, StoreError> {
-    let changed = sql
+) -> Result<Option<Freed>, StoreError> {
+    let hop_text = text::hop(hop);
+    let found = sql
         .prepare_cached(
-            "UPDATE message SET answered_at = ?3, answered = ?4, sent_at = coalesce(sent_at, ?5), data = NULL,
-                 due_at = expires_at + ?6
+            "SELECT seq, source, size FROM message
              WHERE id = ?1 AND hop = ?2 AND ended_at IS NULL AND answered_at IS NULL",
         )?
-        .execute(params![
-            id.as_bytes(),
-            text::hop(hop),
-            now.as_millis(),
-            Status::QUEUED.code(),
-            sent_at.map(Timestamp::as_millis),
-            grace_ms,
-        ])?;
-    Ok((changed == 1).then(|| Left {
-        id,
-        hop: hop.clone(),
-        end: None,
+        .query_row(params![id.as_bytes(), hop_text], |row| {
+            let columns: (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(columns)
+        })
+        .optional()?;
+    let Some((seq, source, bytes)) = found else {
+        return Ok(None);
+    };
+    sql.prepare_cached(
+        "UPDATE message SET answered_at = ?2, answered = ?3, sent_at = coalesce(sent_at, ?4), data = NULL,
+             due_at = expires_at + ?5
+         WHERE seq = ?1",
+    )?
+    .execute(params![
+        seq,
+        now.as_millis(),
+        Status::QUEUED.code(),
+        sent_at.map(Timestamp::as_millis),
+        grace_ms,
+    ])?;
+    Ok(Some(Freed {
+        left: Left {
+            id,
+            hop: hop.clone(),
+            end: None,
+        },
+        source,
+        hop: hop_text,
+        bytes: bytes.cast_unsigned(),
     }))
+}
+
+/// Writes down that a message goes to its receiver now; `false` if it waits no more.
+pub(super) fn hand(sql: &Connection, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+    let handed = sql
+        .prepare_cached(
+            "UPDATE message SET sent_at = coalesce(sent_at, ?2)
+             WHERE id = ?1 AND ended_at IS NULL AND answered_at IS NULL",
+        )?
+        .execute(params![id.as_bytes(), now.as_millis()])?;
+    Ok(handed == 1)
+}
+
+/// Why a message ended as it did.
+pub(crate) fn cause(sql: &Connection, id: MessageId) -> Result<Option<Cause>, StoreError> {
+    let found: Option<Option<String>> = sql
+        .prepare_cached("SELECT cause FROM message WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?;
+    text::read_cause(found.flatten().as_deref())
 }
 
 /// Writes down when messages that are still unanswered were first sent.

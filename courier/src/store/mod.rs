@@ -16,10 +16,13 @@ mod order;
 mod probe;
 mod receipt;
 mod receive;
+mod repeat;
 mod seen;
+mod supersede;
 mod sweep;
 mod text;
 mod tx;
+mod usage;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -35,19 +38,21 @@ use keeper::Keeper;
 pub use error::StoreError;
 pub use format::Migration;
 pub use tx::Tx;
+pub use usage::{Bounds, Held, InFlight, Quota};
 
 pub(crate) use commit::{Job, write};
 pub(crate) use dead::{count as count_dead_letters, one as dead_letter, page as dead_letters};
 pub(crate) use effects::{Effects, EndedRow, Left, Stored};
 pub(crate) use format::migrate;
 pub(crate) use ledger::{oldest, read as read_ledger};
-pub(crate) use message::{End, Page, Progress, load, progress};
+pub(crate) use message::{End, Page, Progress, cause as read_cause, load, progress};
 pub(crate) use order::Order;
 pub(crate) use probe::probe;
 pub(crate) use receipt::{page as read_receipts, read as read_receipt, received as read_received};
 pub(crate) use receive::Verdict;
 pub(crate) use sweep::{Retention, Swept, sweep};
 pub(crate) use tx::Context;
+pub(crate) use usage::Usage;
 pub(crate) use writer::{Admission, Writer};
 
 /// How long a connection waits for another one's lock. Only a foreign process can hold one for longer than a commit.

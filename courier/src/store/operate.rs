@@ -61,13 +61,14 @@ impl Tx<'_> {
             .sql()
             .prepare_cached("DELETE FROM dead_letter WHERE id = ?1 RETURNING data")?
             .query_row([id.as_bytes()], |row| Ok(Bytes::from(row.get::<_, Vec<u8>>(0)?)))?;
-        let seq = self.reopen(&envelope)?;
-        self.reopened(Stored {
+        let (seq, bytes) = self.reopen(&envelope)?;
+        let stored = Stored {
             seq,
             hop,
             envelope: Arc::new(envelope),
             reopens: Some(status),
-        });
+        };
+        self.reopened(stored, bytes);
         Ok(Operated::Done)
     }
 
@@ -98,7 +99,10 @@ impl Tx<'_> {
     }
 
     /// Makes the row one that waits, with a new number: a lane has passed its old one and would not look there again.
-    fn reopen(&self, envelope: &Envelope) -> Result<i64, StoreError> {
+    /// Gives the number and the bytes it counts for.
+    fn reopen(&self, envelope: &Envelope) -> Result<(i64, u64), StoreError> {
+        let head = serde_json::to_string(envelope)?;
+        let bytes = (head.len() + envelope.data.len()) as u64;
         let seq: i64 = self
             .sql()
             .prepare_cached("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'message' RETURNING seq")?
@@ -106,17 +110,19 @@ impl Tx<'_> {
         self.sql()
             .prepare_cached(
                 "UPDATE message SET seq = ?2, head = ?3, data = ?4, expires_at = ?5, due_at = ?5, failures = 0,
-                     sent_at = NULL, answered_at = NULL, answered = NULL, ended_at = NULL, status = NULL, answer = NULL
+                     sent_at = NULL, answered_at = NULL, answered = NULL, ended_at = NULL, status = NULL, answer = NULL,
+                     cause = NULL, size = ?6
                  WHERE id = ?1",
             )?
             .execute(params![
                 envelope.id.as_bytes(),
                 seq,
-                serde_json::to_string(envelope)?,
+                head,
                 &envelope.data[..],
                 envelope.expires.as_millis(),
+                i64::try_from(bytes).unwrap_or(i64::MAX),
             ])?;
-        Ok(seq)
+        Ok((seq, bytes))
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn read(
 ) -> Result<Option<(Receipt, Option<Hop>)>, StoreError> {
     let row = sql
         .prepare_cached(
-            "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop
+            "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop, cause
              FROM message WHERE id = ?1",
         )?
         .query_row([id.as_bytes()], ReceiptRow::read)
@@ -39,14 +39,16 @@ pub(crate) fn page(
     let (mut select, first) = match request.order {
         Order::Oldest => (
             sql.prepare_cached(
-                "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop, id, kind
+                "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop, cause, id,
+                 kind
                  FROM message WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?,
             [0; 16],
         ),
         Order::Newest => (
             sql.prepare_cached(
-                "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop, id, kind
+                "SELECT head, accepted_at, sent_at, answered_at, answered, ended_at, status, answer, hop, cause, id,
+                 kind
                  FROM message WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             )?,
             [0xFF; 16],
@@ -59,8 +61,8 @@ pub(crate) fn page(
         if entries.len() >= usize::from(request.limit) {
             return Ok(Page { entries, next: last });
         }
-        (last, scanned) = (Some(text::read_id(row.get(9)?)), scanned + 1);
-        let kind = text::read_kind(row.get_ref(10)?.as_str().map_err(rusqlite::Error::from)?)?;
+        (last, scanned) = (Some(text::read_id(row.get(10)?)), scanned + 1);
+        let kind = text::read_kind(row.get_ref(11)?.as_str().map_err(rusqlite::Error::from)?)?;
         if !request.filter.wants_kind(kind) {
             continue;
         }
@@ -113,6 +115,7 @@ struct ReceiptRow {
     status: Option<u16>,
     answer: Option<String>,
     hop: String,
+    cause: Option<String>,
 }
 
 impl ReceiptRow {
@@ -127,6 +130,7 @@ impl ReceiptRow {
             status: row.get(6)?,
             answer: row.get(7)?,
             hop: row.get(8)?,
+            cause: row.get(9)?,
         })
     }
 
@@ -165,6 +169,7 @@ impl ReceiptRow {
             status: status.unwrap_or(Status::QUEUED),
             stages: stages.collect(),
             answer: text::read_answer(self.answer.as_deref())?,
+            cause: text::read_cause(self.cause.as_deref())?,
         })
     }
 }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use irsp_protocol::frame::Place;
-use irsp_protocol::receipt::Ending;
+use irsp_protocol::receipt::{Cause, Ending};
 use irsp_protocol::{Envelope, MessageKind, Server, State, Status};
 
 use super::error::StoreError;
 use super::message::{self, End, Progress};
 use super::order::Order;
+use super::repeat;
 use super::seen;
 use super::tx::Tx;
 use crate::hop::Hop;
@@ -20,6 +21,8 @@ use crate::role::{Received, Role};
 pub(crate) struct Verdict {
     /// `None`: nothing is answered, and the sender repeats it.
     pub(crate) answer: Option<Status>,
+    /// What the status leaves open.
+    pub(crate) cause: Option<Cause>,
     pub(crate) decided: Option<Received>,
 }
 
@@ -37,8 +40,8 @@ impl Tx<'_> {
     ) -> Result<Verdict, StoreError> {
         if let Some(status) = seen::find(self.sql(), from, envelope.id)? {
             return Ok(Verdict {
-                answer: Some(status),
-                decided: None,
+                cause: cause_again(self, status, envelope)?,
+                ..answered(status)
             });
         }
         if !order.is_next(self, from, place)? {
@@ -62,8 +65,8 @@ impl Tx<'_> {
                 Err(StoreError::Refused { status, detail }) => {
                     tracing::debug!(id = %envelope.id, %status, detail, "an envelope is refused");
                     Verdict {
-                        answer: Some(status),
                         decided: Some(Received::Ended(status)),
+                        ..answered(status)
                     }
                 }
                 Err(error) if error.is_disk() => return Err(error),
@@ -97,15 +100,15 @@ fn decide(
             return Err(StoreError::refused(*status, "the server cannot take it"));
         }
         Received::Ended(status) => *status,
-        Received::Forward(hop) => take_custody(tx, from, envelope, hop)?,
+        Received::Forward(hop) => return take_custody(tx, from, envelope, hop),
         Received::Later => {
             *later = true;
             return Err(StoreError::refused(Status::UNAVAILABLE, "later"));
         }
     };
     Ok(Verdict {
-        answer: Some(answer),
         decided: Some(decided),
+        ..answered(answer)
     })
 }
 
@@ -114,20 +117,35 @@ fn is_failure(status: Status) -> bool {
     State::of(status) == State::Undeliverable
 }
 
-fn take_custody(tx: &mut Tx<'_>, from: Server, envelope: &Envelope, hop: &Hop) -> Result<Status, StoreError> {
+fn take_custody(
+    tx: &mut Tx<'_>,
+    from: Server,
+    envelope: &Envelope,
+    hop: &Hop,
+) -> Result<Verdict, StoreError> {
     let head = serde_json::to_string(envelope)?;
     let accepted = tx.insert(&Arc::new(envelope.clone()), &head, hop, Some(from))?;
-    // A repeat so late that `seen` has forgotten it: its row knows more.
-    match accepted
-        .duplicate
-        .then(|| message::progress(tx.sql(), envelope.id))
-    {
-        Some(progress) => Ok(match progress? {
+    if accepted.id != envelope.id {
+        // The sender has given it to us before, by another way.
+        return Ok(Verdict {
+            cause: Some(Cause::Duplicate { of: accepted.id }),
+            decided: Some(Received::Ended(Status::DUPLICATE)),
+            ..answered(Status::DUPLICATE)
+        });
+    }
+    let status = if accepted.duplicate {
+        // A repeat so late that `seen` has forgotten it: its row knows more.
+        match message::progress(tx.sql(), envelope.id)? {
             Progress::Ended(status, _) => status,
             Progress::Unknown | Progress::Waiting | Progress::HandedOver => Status::QUEUED,
-        }),
-        None => Ok(Status::QUEUED),
-    }
+        }
+    } else {
+        Status::QUEUED
+    };
+    Ok(Verdict {
+        decided: Some(Received::Forward(hop.clone())),
+        ..answered(status)
+    })
 }
 
 /// The server that took custody of one of our messages tells its end. An end we know already changes nothing.
@@ -141,6 +159,7 @@ fn ended_elsewhere(tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result
         answer: ending.answer,
         answered: true,
         sent_at: None,
+        cause: ending.cause,
     };
     tx.end_with(ending.message, Some(&Hop::Server(from)), &end)?;
     Ok(answered(Status::DONE))
@@ -149,6 +168,14 @@ fn ended_elsewhere(tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result
 fn answered(status: Status) -> Verdict {
     Verdict {
         answer: Some(status),
-        decided: None,
+        ..Verdict::default()
     }
+}
+
+/// What was said beside a status that is remembered.
+fn cause_again(tx: &Tx<'_>, status: Status, envelope: &Envelope) -> Result<Option<Cause>, StoreError> {
+    if status != Status::DUPLICATE {
+        return Ok(None);
+    }
+    Ok(repeat::earlier(tx.sql(), envelope)?.map(|of| Cause::Duplicate { of }))
 }

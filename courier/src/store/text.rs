@@ -1,6 +1,6 @@
 //! How our words stand in columns.
 
-use irsp_protocol::receipt::Answer;
+use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{MessageId, MessageKind, Principal, Server, Status};
 
 use super::error::StoreError;
@@ -40,6 +40,14 @@ pub(super) fn answer(answer: Option<&Answer>) -> Result<Option<String>, StoreErr
 }
 
 pub(super) fn read_answer(text: Option<&str>) -> Result<Option<Answer>, StoreError> {
+    Ok(text.map(serde_json::from_str).transpose()?)
+}
+
+pub(super) fn cause(cause: Option<Cause>) -> Result<Option<String>, StoreError> {
+    Ok(cause.as_ref().map(serde_json::to_string).transpose()?)
+}
+
+pub(super) fn read_cause(text: Option<&str>) -> Result<Option<Cause>, StoreError> {
     Ok(text.map(serde_json::from_str).transpose()?)
 }
 

@@ -1,7 +1,7 @@
 //! A transaction of the writer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +14,13 @@ use rusqlite::Connection;
 use super::dead;
 use super::effects::{Effects, Stored};
 use super::error::StoreError;
-use super::message::{self, End};
+use super::message::{self, End, Freed, New};
+use super::repeat;
+use super::usage::{Parties, Usage};
 use crate::accept::Accepted;
 use crate::clock::Clock;
 use crate::hop::Hop;
+use crate::lock::lock;
 use crate::metrics::Metrics;
 
 /// Whose database this is, and what it wants to hear.
@@ -31,6 +34,8 @@ pub(crate) struct Context {
     /// How long the news of an end is kept for a server that cannot be reached.
     pub(crate) status_lifetime: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is in flight; read by others, changed by transactions only.
+    pub(crate) usage: Arc<Mutex<Usage>>,
     /// Called on the writer's thread with what each commit has changed.
     pub(crate) committed: Box<dyn Fn(Effects) + Send>,
 }
@@ -128,24 +133,64 @@ impl<'a> Tx<'a> {
             Hop::Principal(_) => envelope.expires,
             Hop::Server(_) => envelope.expires.plus(self.context.answer_grace),
         };
-        match message::insert(self.sql, envelope, head, hop, origin, self.now, due)? {
-            Some(seq) => {
-                self.effects.stored.push(Stored {
-                    seq,
-                    hop: hop.clone(),
-                    envelope: Arc::clone(envelope),
-                    reopens: None,
-                });
-                Ok(Accepted {
-                    id: envelope.id,
-                    duplicate: false,
-                })
+        let source = envelope.source.to_string();
+        let fingerprint = repeat::fingerprint(envelope)?;
+        let new = New {
+            envelope,
+            source: &source,
+            hop,
+            head,
+            origin,
+            due,
+            fingerprint: fingerprint.as_deref(),
+        };
+        let Some(seq) = message::insert(self.sql, &new, self.now)? else {
+            return repeat::original(self.sql, envelope, &source, new.fingerprint);
+        };
+        // First what makes room, so that a full queue still takes what replaces a part of it.
+        self.supersede(envelope, hop)?;
+        self.count(&new)?;
+        self.effects.stored.push(Stored {
+            seq,
+            hop: hop.clone(),
+            envelope: Arc::clone(envelope),
+            reopens: None,
+        });
+        Ok(Accepted {
+            id: envelope.id,
+            duplicate: false,
+        })
+    }
+
+    /// Counts a new message, or refuses it for its sender's, its receiver's or this server's quota.
+    fn count(&mut self, new: &New<'_>) -> Result<(), StoreError> {
+        let hop = new.hop.to_string();
+        let parties = Parties {
+            source: new.source,
+            hop: &hop,
+        };
+        let mut usage = self.usage();
+        match new.envelope.kind {
+            MessageKind::Upload | MessageKind::Push | MessageKind::Message => {
+                usage.admit(parties, new.size())
             }
-            None => Ok(Accepted {
-                id: message::original(self.sql, envelope)?,
-                duplicate: true,
-            }),
+            MessageKind::Status | MessageKind::Presence | MessageKind::Directory => {
+                usage.take(parties, new.size());
+                Ok(())
+            }
         }
+    }
+
+    fn release(&mut self, messages: u64, freed: &Freed) {
+        let parties = Parties {
+            source: &freed.source,
+            hop: &freed.hop,
+        };
+        self.usage().release(parties, messages, freed.bytes);
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        lock(&self.context.usage)
     }
 
     /// Ends a message that waits for `hop`; if it was handed to us, its origin is told by a `Status` envelope of the
@@ -157,11 +202,16 @@ impl<'a> Tx<'a> {
         end: &End,
     ) -> Result<bool, StoreError> {
         dead::keep(self.sql, id, hop, end.status, self.now)?;
-        let Some(left) = message::end(self.sql, id, hop, end, self.now)? else {
+        let Some(freed) = message::end(self.sql, id, hop, end, self.now)? else {
             return Ok(false);
         };
-        let origin = left.end.as_ref().and_then(|end| Some((end.origin?, end.expires)));
-        self.effects.left.push(left);
+        self.release(1, &freed);
+        let origin = freed
+            .left
+            .end
+            .as_ref()
+            .and_then(|end| Some((end.origin?, end.expires)));
+        self.effects.left.push(freed.left);
         if let Some((origin, expires)) = origin {
             self.tell(
                 origin,
@@ -171,6 +221,7 @@ impl<'a> Tx<'a> {
                     status: end.status,
                     at: self.now,
                     answer: end.answer.clone(),
+                    cause: end.cause,
                 },
             )?;
         }
@@ -190,6 +241,7 @@ impl<'a> Tx<'a> {
             answer: Some(answer),
             answered: true,
             sent_at,
+            cause: None,
         };
         let ended = self.end_with(id, Some(hop), &end)?;
         let known = ended || message::is_for(self.sql, id, hop)?;
@@ -207,13 +259,22 @@ impl<'a> Tx<'a> {
         sent_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let grace_ms = i64::try_from(self.context.custody_grace.as_millis()).unwrap_or(i64::MAX);
-        let left = message::hand_over(self.sql, id, hop, sent_at, self.now, grace_ms)?;
-        self.effects.left.extend(left);
+        if let Some(freed) = message::hand_over(self.sql, id, hop, sent_at, self.now, grace_ms)? {
+            self.release(0, &freed);
+            self.effects.left.push(freed.left);
+        }
         Ok(())
     }
 
     /// A message that had ended waits for its hop again.
-    pub(super) fn reopened(&mut self, stored: Stored) {
+    pub(super) fn reopened(&mut self, stored: Stored, bytes: u64) {
+        let (source, hop) = (stored.envelope.source.to_string(), stored.hop.to_string());
+        let parties = Parties {
+            source: &source,
+            hop: &hop,
+        };
+        // An operator's word, and an old acceptance: not refused.
+        self.usage().take(parties, bytes);
         self.effects.stored.push(stored);
     }
 
@@ -235,11 +296,13 @@ impl<'a> Tx<'a> {
             return result;
         }
         let (stored, left) = (self.effects.stored.len(), self.effects.left.len());
+        let counted = self.usage().mark();
         self.run("SAVEPOINT part")?;
         let result = caught(|| f(self));
         if result.is_err() {
             self.effects.stored.truncate(stored);
             self.effects.left.truncate(left);
+            self.usage().undo(counted);
             // Some errors of the disk have rolled everything back already.
             if !self.sql.is_autocommit() {
                 self.run("ROLLBACK TO part")?;
@@ -290,6 +353,7 @@ impl End {
             answer,
             answered: false,
             sent_at: None,
+            cause: None,
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Shop {
     pub delivered: mpsc::UnboundedSender<(Principal, Arc<Envelope>)>,
     pub ended: mpsc::UnboundedSender<Ended>,
     pub refuse: Mutex<Option<StoreError>>,
+    /// What presences say; given out one by one, the last again and again.
+    pub epochs: Mutex<Vec<Result<u64, Status>>>,
 }
 
 impl Role for Shop {
@@ -59,6 +61,16 @@ impl Role for Shop {
         for envelope in envelopes {
             let _ = self.delivered.send((to.clone(), envelope));
         }
+    }
+    fn epoch(&self, _tx: &Tx<'_>, _of: &Principal) -> Result<Option<u64>, StoreError> {
+        let mut epochs = self.epochs.lock().unwrap();
+        let next = if epochs.len() > 1 {
+            Some(epochs.remove(0))
+        } else {
+            epochs.first().copied()
+        };
+        next.transpose()
+            .map_err(|status| StoreError::refused(status, "not known just now"))
     }
     fn ended(&self, ended: Ended) {
         let _ = self.ended.send(ended);
@@ -90,6 +102,7 @@ impl House {
             delivered: delivered_in,
             ended: ended_in,
             refuse: Mutex::new(None),
+            epochs: Mutex::default(),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let courier = Courier::start(
@@ -260,6 +273,7 @@ pub async fn answer(bus: &Attachment, from: Server, id: MessageId, status: Statu
         id,
         status,
         answer: None,
+        cause: None,
     };
     frame::write(&item, &mut frame);
     bus.incoming.send(Incoming::Frame(frame.freeze())).await.unwrap();

@@ -18,7 +18,7 @@ use crate::address::{Address, Domain, Id, Principal};
 use crate::message_id::MessageId;
 use crate::options::{Epoch, SupersedeKey};
 use crate::presence::{Connectivity, Presence, Reason};
-use crate::receipt::{Answer, Receipt, Stage, StageReport};
+use crate::receipt::{Answer, Cause, Receipt, Stage, StageReport};
 use crate::state::State;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -365,6 +365,11 @@ pub struct ReceiptView {
     pub stages: Vec<StageView>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerView>,
+    /// Why it ended so, where the code does not say it all: `{"name":"superseded","by":"..."}`,
+    /// `{"name":"epoch-changed","epoch":7}` or `{"name":"duplicate","of":"..."}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub cause: Option<Cause>,
     /// A server did not answer just now, so its stages may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
@@ -412,6 +417,7 @@ impl ReceiptView {
             name: receipt.status.name().to_owned(),
             state: State::of(receipt.status),
             expires: receipt.expires,
+            cause: receipt.cause,
             stages: receipt
                 .stages
                 .into_iter()

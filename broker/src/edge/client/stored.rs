@@ -20,6 +20,8 @@ pub(super) enum Waiting {
         publish: Arc<Publish>,
         /// Whether others may hear it.
         observed: bool,
+        /// The sender's own id of a push, which it may have sent before.
+        sender_id: Option<String>,
     },
     /// A live publish is stored for the durable sessions that hear it.
     Live {
@@ -61,9 +63,13 @@ impl Client<'_> {
                     publish_token,
                     publish,
                     observed,
+                    sender_id,
                 },
                 Ok(accepted),
             ) => {
+                if let (Some(first), Some(id)) = (accepted.filter(|accepted| accepted.duplicate), sender_id) {
+                    self.tell_repeat(&publish, &id, first.id);
+                }
                 let fresh = accepted.is_some_and(|accepted| !accepted.duplicate);
                 let durable = match observed && fresh {
                     true => self.edge.enforcer.topics.observe(&publish),

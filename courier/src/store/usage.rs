@@ -1,0 +1,404 @@
+//! What is in flight, counted per principal and in all, so that a message is refused before it is accepted and never
+//! dropped later.
+//!
+//! ```text
+//! accept: + 1 message, + its bytes     custody given away: - its bytes     end: - 1 message, - what is left of its bytes
+//! ```
+//!
+//! A message counts for its sender and, if it waits for a principal, for that one. What the servers tell each other is
+//! counted in all and never refused: refusing the news of an end would make room for nothing. The counters stand in
+//! memory, change with each transaction and with its undoing, and are read from the disk once after a start.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+use irsp_protocol::{Kind, Status};
+use rusqlite::Connection;
+
+use super::error::StoreError;
+
+/// What may be in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub messages_max: u64,
+    /// Heads and data.
+    pub bytes_max: u64,
+}
+
+/// Who may have how much in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A device or user, as sender and as receiver each; beyond it 429.
+    pub principal: Quota,
+    /// An application or another domain, which sends for many; beyond it 429.
+    pub application: Quota,
+    /// This server; beyond it 507.
+    pub all: Quota,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            principal: Quota {
+                messages_max: 10_000,
+                bytes_max: 64 << 20,
+            },
+            application: Quota {
+                messages_max: 2_000_000,
+                bytes_max: 4 << 30,
+            },
+            all: Quota {
+                messages_max: 5_000_000,
+                bytes_max: 16 << 30,
+            },
+        }
+    }
+}
+
+/// How much is in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+/// What is in flight on a server, and how often something was refused for it since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    pub held: Held,
+    /// With 429.
+    pub refused_over_quota: u64,
+    /// With 507.
+    pub refused_full: u64,
+}
+
+/// Whose a message is, as its row has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parties<'a> {
+    pub(super) source: &'a str,
+    pub(super) hop: &'a str,
+}
+
+/// The counters of one server.
+pub(crate) struct Usage {
+    bounds: Bounds,
+    in_flight: InFlight,
+    /// By hash of a principal and its part in it: a million principals cost megabytes and not their names. Who has
+    /// nothing in flight has no entry.
+    held: HashMap<u64, Held>,
+    hasher: RandomState,
+    /// Changes of the open transaction.
+    open: Vec<Change>,
+    /// What it has refused: one that is abandoned runs again, and refuses again.
+    open_refused: Refused,
+    /// Whether the disk has been read.
+    known: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Sender,
+    Receiver,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Refused {
+    over_quota: u64,
+    full: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Change {
+    sender: Option<u64>,
+    receiver: Option<u64>,
+    messages: i64,
+    bytes: i64,
+}
+
+impl Usage {
+    pub(crate) fn new(bounds: Bounds) -> Usage {
+        Usage {
+            bounds,
+            in_flight: InFlight::default(),
+            held: HashMap::new(),
+            hasher: RandomState::new(),
+            open: Vec::new(),
+            open_refused: Refused::default(),
+            known: false,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.in_flight
+    }
+
+    /// Counts what the disk holds, once. A scan of what is in flight and nothing else.
+    pub(super) fn learn(&mut self, sql: &Connection) -> Result<(), StoreError> {
+        if self.known {
+            return Ok(());
+        }
+        let mut rows = sql.prepare(
+            "SELECT source, hop, CASE WHEN answered_at IS NULL THEN size ELSE 0 END FROM message
+             WHERE ended_at IS NULL",
+        )?;
+        let mut rows = rows.query([])?;
+        let (mut held, mut in_flight) = (std::mem::take(&mut self.held), InFlight::default());
+        while let Some(row) = rows.next()? {
+            let text = |n| row.get_ref(n)?.as_str().map_err(rusqlite::Error::from);
+            let parties = Parties {
+                source: text(0)?,
+                hop: text(1)?,
+            };
+            let change = self.change(parties, 1, row.get(2)?);
+            apply(&mut held, &mut in_flight.held, change);
+        }
+        self.held = held;
+        self.in_flight.held = in_flight.held;
+        self.known = true;
+        Ok(())
+    }
+
+    /// Counts a message in, or says no.
+    pub(super) fn admit(&mut self, parties: Parties<'_>, bytes: u64) -> Result<(), StoreError> {
+        let change = self.change(parties, 1, signed(bytes));
+        for (name, part) in [(parties.source, change.sender), (parties.hop, change.receiver)] {
+            let (Some(key), Some(quota)) = (part, self.quota(name)) else {
+                continue;
+            };
+            let held = self.held.get(&key).copied().unwrap_or_default();
+            if let Some(reason) = quota.refuses(held, bytes) {
+                self.open_refused.over_quota += 1;
+                return Err(StoreError::refused(
+                    Status::OVER_QUOTA,
+                    format!("{name} has {reason}"),
+                ));
+            }
+        }
+        if let Some(reason) = self.bounds.all.refuses(self.in_flight.held, bytes) {
+            self.open_refused.full += 1;
+            return Err(StoreError::refused(
+                Status::QUEUE_FULL,
+                format!("this server has {reason}"),
+            ));
+        }
+        self.record(change);
+        Ok(())
+    }
+
+    /// Counts a message in that is not refused.
+    pub(super) fn take(&mut self, parties: Parties<'_>, bytes: u64) {
+        let change = self.change(parties, 1, signed(bytes));
+        self.record(change);
+    }
+
+    /// A message has ended, or only its bytes are held by another server now.
+    pub(super) fn release(&mut self, parties: Parties<'_>, messages: u64, bytes: u64) {
+        let change = self.change(parties, -signed(messages), -signed(bytes));
+        self.record(change);
+    }
+
+    /// How many changes the open transaction has made.
+    pub(super) fn mark(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes back the changes behind a mark: they are rolled back.
+    pub(super) fn undo(&mut self, mark: usize) {
+        while self.open.len() > mark
+            && let Some(change) = self.open.pop()
+        {
+            let inverse = Change {
+                messages: -change.messages,
+                bytes: -change.bytes,
+                ..change
+            };
+            apply(&mut self.held, &mut self.in_flight.held, inverse);
+        }
+    }
+
+    /// The transaction is on disk.
+    pub(super) fn keep(&mut self) {
+        self.open.clear();
+        let refused = std::mem::take(&mut self.open_refused);
+        self.in_flight.refused_over_quota += refused.over_quota;
+        self.in_flight.refused_full += refused.full;
+    }
+
+    /// The transaction is rolled back as a whole.
+    pub(super) fn abandon(&mut self) {
+        self.undo(0);
+        self.open_refused = Refused::default();
+    }
+
+    fn record(&mut self, change: Change) {
+        apply(&mut self.held, &mut self.in_flight.held, change);
+        self.open.push(change);
+    }
+
+    fn change(&self, parties: Parties<'_>, messages: i64, bytes: i64) -> Change {
+        let key = |name: &str, part: Part| self.quota(name).map(|_| self.hasher.hash_one((part, name)));
+        Change {
+            sender: key(parties.source, Part::Sender),
+            receiver: key(parties.hop, Part::Receiver),
+            messages,
+            bytes,
+        }
+    }
+
+    /// The quota of a principal, as `dev/lamp-1` is written; servers have none.
+    fn quota(&self, name: &str) -> Option<&Quota> {
+        let kind = name.split('/').next().and_then(Kind::parse)?;
+        match kind {
+            Kind::Device | Kind::User => Some(&self.bounds.principal),
+            Kind::Application | Kind::External | Kind::Peer => Some(&self.bounds.application),
+            Kind::Server => None,
+        }
+    }
+}
+
+impl Quota {
+    /// Why one message more does not fit.
+    fn refuses(&self, held: Held, bytes: u64) -> Option<String> {
+        if held.messages >= self.messages_max {
+            Some(format!(
+                "{} messages in flight and may have {}",
+                held.messages, self.messages_max
+            ))
+        } else if held.bytes.saturating_add(bytes) > self.bytes_max {
+            Some(format!(
+                "{} bytes in flight and may have {}",
+                held.bytes, self.bytes_max
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+fn apply(held: &mut HashMap<u64, Held>, all: &mut Held, change: Change) {
+    all.add(change);
+    for key in [change.sender, change.receiver].into_iter().flatten() {
+        let entry = held.entry(key).or_default();
+        entry.add(change);
+        if entry.messages == 0 {
+            held.remove(&key);
+        }
+    }
+}
+
+impl Held {
+    fn add(&mut self, change: Change) {
+        self.messages = self.messages.saturating_add_signed(change.messages);
+        self.bytes = self.bytes.saturating_add_signed(change.bytes);
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPLOAD: Parties<'_> = Parties {
+        source: "dev/lamp-1",
+        hop: "srv/app",
+    };
+    const PUSH: Parties<'_> = Parties {
+        source: "app/climate",
+        hop: "dev/lamp-1",
+    };
+    const STATUS: Parties<'_> = Parties {
+        source: "srv/message",
+        hop: "srv/app",
+    };
+
+    fn usage() -> Usage {
+        let quota = |messages_max, bytes_max| Quota {
+            messages_max,
+            bytes_max,
+        };
+        Usage::new(Bounds {
+            principal: quota(2, 100),
+            application: quota(3, 1_000),
+            all: quota(4, 1_000),
+        })
+    }
+
+    fn code(result: Result<(), StoreError>) -> u16 {
+        result.map_or_else(|error| error.status().code(), |()| 202)
+    }
+
+    #[test]
+    fn a_sender_is_refused_alone_and_served_again_after_an_end() {
+        let mut usage = usage();
+        let other = Parties {
+            source: "dev/lamp-2",
+            ..UPLOAD
+        };
+        let codes = [UPLOAD, UPLOAD, UPLOAD, other].map(|parties| code(usage.admit(parties, 10)));
+        assert_eq!(codes, [202, 202, 429, 202]);
+        usage.release(UPLOAD, 1, 10);
+        assert_eq!(code(usage.admit(UPLOAD, 90)), 202);
+        usage.release(UPLOAD, 1, 10);
+        assert_eq!(code(usage.admit(UPLOAD, 11)), 429, "bytes");
+        assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
+        usage.keep();
+        assert_eq!(usage.in_flight().refused_over_quota, 2);
+    }
+
+    #[test]
+    fn what_waits_for_a_device_and_what_it_sends_are_counted_apart() {
+        let mut usage = usage();
+        let codes = [PUSH, PUSH, PUSH, UPLOAD, UPLOAD].map(|parties| code(usage.admit(parties, 10)));
+        assert_eq!(codes, [202, 202, 429, 202, 202]);
+    }
+
+    #[test]
+    fn a_full_server_is_507_and_its_own_news_still_passes() {
+        let mut usage = usage();
+        for n in 0..4 {
+            let source = format!("dev/{n}");
+            let parties = Parties {
+                source: &source,
+                ..UPLOAD
+            };
+            assert_eq!(code(usage.admit(parties, 10)), 202);
+        }
+        assert_eq!(code(usage.admit(UPLOAD, 10)), 507);
+        usage.take(STATUS, 10);
+        let held = Held {
+            messages: 5,
+            bytes: 50,
+        };
+        assert_eq!(usage.in_flight().held, held);
+        assert_eq!(
+            usage.in_flight().refused_full,
+            0,
+            "the transaction may yet run again"
+        );
+        usage.keep();
+        assert_eq!(usage.in_flight().refused_full, 1);
+    }
+
+    #[test]
+    fn what_is_rolled_back_was_never_counted() {
+        let mut usage = usage();
+        usage.admit(UPLOAD, 10).unwrap();
+        usage.keep();
+        let mark = usage.mark();
+        usage.admit(PUSH, 20).unwrap();
+        usage.release(UPLOAD, 1, 10);
+        usage.undo(mark);
+        let held = Held {
+            messages: 1,
+            bytes: 10,
+        };
+        assert_eq!(usage.in_flight().held, held);
+        assert_eq!(usage.held.len(), 1);
+        usage.release(UPLOAD, 0, 10);
+        usage.release(UPLOAD, 1, 0);
+        assert_eq!((usage.in_flight().held, usage.held.len()), (Held::default(), 0));
+    }
+}
