@@ -100,6 +100,7 @@ fn push(courier: &Courier, device: &str) -> Result<Envelope, Box<dyn Error>> {
         expires: courier.now().plus(Duration::from_secs(24 * 3600)),
         sender_id: None,
         content_type: None,
+        options: irsp_protocol::PushOptions::default(),
         attributes: Vec::new(),
         data: Bytes::from_static(DATA),
     })
