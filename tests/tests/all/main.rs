@@ -20,6 +20,8 @@ mod operator;
 mod presence;
 #[cfg(test)]
 mod push;
+#[cfg(test)]
+mod push_options;
 mod sessions;
 #[cfg(test)]
 mod upload;
