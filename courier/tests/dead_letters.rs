@@ -251,8 +251,10 @@ async fn a_letter_outlives_receipts_but_not_its_own_time() {
         ..short
     };
     let (message, _bus) = House::open(Server::Message, folder.path(), none);
-    message.courier.write(|_| Ok(())).await.unwrap();
-    assert!(dead_letters(&message).await.is_empty());
+    // The first sweep comes with the start.
+    while !dead_letters(&message).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(counts(&message).await, (1, 0, 1, 0));
 }
 
