@@ -84,6 +84,8 @@ class MqttPusher(MqttActor):
 
     def heard(self, message):
         status = json.loads(message.payload)
+        if status["code"] == 208:
+            return  # sent again after a cut; it names the push it repeats
         if "topic" in status:
             self.run.truth.break_(f"{self.name} was refused: {status}")
         else:
