@@ -1,15 +1,12 @@
 //! What an operator asks of this server, directly or over the bus: receipts, ledger, dead letters, the live tail.
 
-use irsp_protocol::inquiry::{Finding, Inquiry, Known, Operated, PageRequest, Tail, TailEntry, TailMark};
+use irsp_protocol::inquiry::{Finding, Inquiry, Known, PageRequest, Tail, TailEntry, TailMark};
 use irsp_protocol::ledger::Ledger;
 use irsp_protocol::{MessageId, Server};
-use tokio::sync::oneshot;
 
-use super::jobs::Write;
 use super::shared::Shared;
 use crate::store::{
-    Admission, StoreError, Tx, dead_letter, dead_letters, read_ledger, read_receipt, read_receipts,
-    read_received,
+    StoreError, dead_letter, dead_letters, read_ledger, read_receipt, read_receipts, read_received,
 };
 
 /// Messages asked for in one go.
@@ -45,12 +42,12 @@ pub(super) async fn answer(shared: &Shared, inquiry: Inquiry) -> Result<Finding,
             Finding::DeadLetter(letter.map(Box::new))
         }
         Inquiry::Retry { id, expires } => {
-            let operated = operate(shared, move |tx| tx.retry_dead(id, expires)).await?;
+            let operated = shared.write(move |tx| tx.retry_dead(id, expires)).await?;
             tracing::info!(%id, ?operated, "a dead letter is to be sent again");
             Finding::Operated(operated)
         }
         Inquiry::Discard { id } => {
-            let operated = operate(shared, move |tx| tx.discard_dead(id)).await?;
+            let operated = shared.write(move |tx| tx.discard_dead(id)).await?;
             tracing::info!(%id, ?operated, "a dead letter is to be discarded");
             Finding::Operated(operated)
         }
@@ -125,15 +122,4 @@ async fn tail(shared: &Shared, after: Option<TailMark>) -> Result<Tail, StoreErr
         mark,
         missed,
     })
-}
-
-async fn operate(
-    shared: &Shared,
-    f: impl FnMut(&mut Tx<'_>) -> Result<Operated, StoreError> + Send + 'static,
-) -> Result<Operated, StoreError> {
-    let (tell, done) = oneshot::channel();
-    let job = Write { f, value: None, tell };
-    shared.writer.submit(Box::new(job), Admission::Bounded);
-    done.await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
 }

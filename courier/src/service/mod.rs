@@ -194,11 +194,7 @@ impl Courier {
         &self,
         f: impl FnMut(&mut Tx<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let (tell, done) = oneshot::channel();
-        let job = jobs::Write { f, value: None, tell };
-        self.shared.writer.submit(Box::new(job), Admission::Bounded);
-        done.await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
+        self.shared.write(f).await
     }
 
     /// The principal on `hop` has answered a message, which ends with 200 whatever its own code: that one stands in

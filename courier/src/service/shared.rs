@@ -10,12 +10,13 @@ use irsp_protocol::{Address, MessageId, Server};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::Command;
+use super::jobs::Write;
 use super::tail::Recorder;
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::metrics::Metrics;
-use crate::store::{Store, StoreError, Usage, Writer, read_receipt};
+use crate::store::{Admission, Store, StoreError, Tx, Usage, Writer, read_receipt};
 
 pub(super) struct Shared {
     pub(super) server: Server,
@@ -45,6 +46,18 @@ impl Shared {
             // Whoever has stopped waiting misses nothing.
             let _gone = tell.send(reply);
         }
+    }
+
+    /// [`Courier::write`](super::Courier::write).
+    pub(super) async fn write<R: Send + 'static>(
+        &self,
+        f: impl FnMut(&mut Tx<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (tell, done) = oneshot::channel();
+        let job = Write { f, value: None, tell };
+        self.writer.submit(Box::new(job), Admission::Bounded);
+        done.await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has stopped".to_owned())))
     }
 
     /// What this server knows of a message.
