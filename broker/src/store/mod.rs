@@ -46,7 +46,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
 
 /// Stores a presence in place of the principal's older one.
 pub(crate) fn put_presence(tx: &Tx<'_>, presence: &Presence) -> Result<(), StoreError> {
-    let text = serde_json::to_string(presence).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let text = serde_json::to_string(presence)?;
     tx.sql()
         .prepare_cached("INSERT OR REPLACE INTO presence (principal, presence) VALUES (?1, ?2)")?
         .execute((presence.principal.to_string(), text))?;
@@ -65,7 +65,7 @@ pub(crate) fn epoch(tx: &Tx<'_>, principal: &Principal) -> Result<Option<u64>, S
 }
 
 fn read(text: &str) -> Result<Presence, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+    Ok(serde_json::from_str(text)?)
 }
 
 /// All presences as they were last stored.
