@@ -100,6 +100,8 @@ class DeadLetters(Operator):
         self.assertEqual(app.http.get(path).code, 200)
         self.assertEqual(self.an_application().http.get(path).code, 404)
         self.assertEqual(app.http.delete(path).code, 403)
+        self.assertEqual(self.admin.post(f"{path}/retry", {"expiry": "31d"}).code, 400)
+        self.assertEqual(self.admin.post(f"{path}/retry", {"expiry": "0s"}).code, 408)
         self.assertEqual(self.irsp("dead", "discard", id).returncode, 0)
         self.refused("dead", "show", id)
         self.assertEqual(self.receipt(self.admin, id)["state"], "undeliverable")

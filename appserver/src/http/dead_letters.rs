@@ -4,9 +4,10 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
 use irsp_protocol::api::Problem;
+use irsp_protocol::api::app::Period;
 use irsp_protocol::api::operator::{DeadLetterPage, DeadLetterView, OperatedView, RetryRequest};
 use irsp_protocol::inquiry::{DeadLetter, Filter, Finding, Inquiry, Operated, Order, PageRequest};
-use irsp_protocol::{MessageId, Server, State, Status, Timestamp};
+use irsp_protocol::{Expiry, MessageId, Server, State, Status, Timestamp};
 use serde::Deserialize;
 
 use super::caller::Caller;
@@ -132,7 +133,7 @@ pub(super) async fn show_dead_letter(
         (status = 403, body = Problem, content_type = "application/problem+json", description = "For admins"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 408, body = Problem, content_type = "application/problem+json",
-            description = "Its expiry has passed: give another"),
+            description = "Its expiry, or the one given, has passed: give another"),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "It has ended otherwise"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -151,7 +152,7 @@ pub(super) async fn retry_dead_letter(
             Refusal::new(Status::MALFORMED, format!("the body is not understood: {error}"))
         })?
     };
-    let expires = expires(&request, api.courier.now())?;
+    let expires = expires(&request, api.push.expiry, api.courier.now())?;
     let server = operate(&api, id, &Inquiry::Retry { id, expires }).await?;
     tracing::info!(%id, %server, who = %caller.principal(), "a dead letter is sent again");
     let view = OperatedView {
@@ -230,12 +231,11 @@ async fn holder(api: &Api, id: MessageId) -> Result<Vec<Server>, Refusal> {
     })
 }
 
-fn expires(request: &RetryRequest, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
-    match request.expiry {
-        Some(period) if period.0.is_zero() => Err(Refusal::new(Status::MALFORMED, "expiry: is not zero")),
-        Some(period) => Ok(Some(now.plus(period.0))),
-        None => Ok(None),
-    }
+/// When it expires, if another expiry is given: by the rule of all senders.
+fn expires(request: &RetryRequest, expiry: Expiry, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+    let until = |period: Period| expiry.until(now, Some(period.0), None);
+    let expires = request.expiry.map(until).transpose();
+    expires.map_err(|error| Refusal::new(error.status(), error.to_string()))
 }
 
 fn not_found(id: MessageId, silent: &[Server]) -> Refusal {

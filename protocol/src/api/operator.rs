@@ -271,11 +271,11 @@ impl DeadLetterView {
     }
 }
 
-/// How a dead letter is to be sent again. Without either it keeps its own expiry, which must not have passed.
+/// How a dead letter is to be sent again. Without an expiry it keeps its own expiry, which must not have passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryRequest {
-    /// How long it may take from now, such as `"60s"` or a number of seconds.
+    /// How long it may take from now, such as `"60s"` or a number of seconds; at most `courier.message_expiry_max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "1h")]
     pub expiry: Option<Period>,
