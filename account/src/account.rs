@@ -5,26 +5,22 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use irsp_courier::store::StoreError;
-use irsp_courier::{Courier, Until};
+use irsp_courier::Courier;
 use irsp_directory::Directory;
 use irsp_directory::token::TokenSigner;
-use irsp_protocol::api::account::Effect;
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Domain, Id, MessageId, Secret, Status, Timestamp};
+use irsp_protocol::{Domain, Id, Secret, Status, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use ring::rand::SystemRandom;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::error;
 
 use crate::code;
-use crate::effect::is_in_force;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::refusal::Refusal;
 use crate::store::operation::{self, End, Operation};
-use crate::store::{Author, Committed, Draft, audit};
+use crate::store::{Author, audit};
 use crate::throttle::Throttle;
 
 pub(crate) struct Account {
@@ -75,81 +71,6 @@ impl<K: Clone + Eq + std::hash::Hash> Door<K> {
 }
 
 impl Account {
-    /// Stores a change with its audit line and its envelopes; when it is on disk, the own directory follows.
-    pub(crate) async fn change<R: Send + 'static>(
-        &self,
-        author: Author,
-        action: &'static str,
-        what: String,
-        mut edit: impl FnMut(&mut Draft<'_, '_>) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<(R, Committed), Refusal> {
-        let courier = self.courier.clone();
-        let (who, told) = (author.who.clone(), what.clone());
-        let (made, committed) = self
-            .courier
-            .write(move |tx| {
-                let mut draft = Draft::begin(tx)?;
-                let made = edit(&mut draft)?;
-                let committed = draft.finish(&author, action, &what, || courier.new_id())?;
-                Ok((made, committed))
-            })
-            .await?;
-        self.metrics.changes.inc_by(committed.changes.len() as u64);
-        for change in &committed.changes {
-            // This server has no sessions and no queues: nothing further follows.
-            let _consequences = self.directory.apply(change);
-        }
-        info!(%who, action, what = told, operation = committed.operation(), "changed");
-        Ok((made, committed))
-    }
-
-    /// Waits for the followers, and tells how far they are.
-    pub(crate) async fn effect(&self, committed: &Committed) -> Effect {
-        let deadline = Instant::now() + self.effect_wait;
-        let mut in_effect = true;
-        for envelope in &committed.envelopes {
-            in_effect &= self.is_in_force(*envelope, deadline).await;
-            if !in_effect {
-                break;
-            }
-        }
-        Effect {
-            in_effect,
-            operation: committed.operation(),
-        }
-    }
-
-    /// The same for an operation that was stored before.
-    pub(crate) async fn effect_of(&self, number: Option<u64>) -> Result<Effect, Refusal> {
-        let Some(operation) = number else {
-            return Ok(Effect {
-                in_effect: true,
-                operation: None,
-            });
-        };
-        let deadline = Instant::now() + self.effect_wait;
-        let mut in_effect = true;
-        for dispatch in self.operation(operation).await?.dispatches {
-            in_effect &= match dispatch.ended {
-                Some((status, _)) => is_in_force(status),
-                None => self.is_in_force(dispatch.message, deadline).await,
-            };
-            if !in_effect {
-                break;
-            }
-        }
-        Ok(Effect {
-            in_effect,
-            operation: number,
-        })
-    }
-
-    async fn is_in_force(&self, envelope: MessageId, deadline: Instant) -> bool {
-        let within = deadline.saturating_duration_since(Instant::now());
-        let outcome = self.courier.outcome(envelope, within, Until::End).await;
-        outcome.is_some_and(|(status, _)| is_in_force(status))
-    }
-
     /// An operation with the end of each envelope. One that ended just now, or while this server was down, is known
     /// from its receipt before it is noted with the operation.
     pub(crate) async fn operation(&self, number: u64) -> Result<Operation, Refusal> {

@@ -13,6 +13,7 @@
 
 mod account;
 mod api;
+mod change;
 mod code;
 mod effect;
 mod follow;

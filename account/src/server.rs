@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::{Account, Door};
 use crate::api;
+use crate::change::{Order, Target};
 use crate::follow::Lead;
 use crate::keys;
 use crate::metrics::Metrics;
@@ -190,14 +191,12 @@ async fn register_keys(account: &Account, admin_token: SecretHash) -> Result<(),
             Found::Deleted | Found::Never => draft.put(Cause::Register, Entity::TokenKey(token_key.clone())),
         }
     };
-    account
-        .change(
-            author,
-            "keys.register",
-            "usr/admin, token.key".to_owned(),
-            register,
-        )
-        .await?;
+    let order = Order {
+        author,
+        action: "keys.register",
+        target: Target::Many("usr/admin, token.key".to_owned()),
+    };
+    account.store(order, register).await?;
     Ok(())
 }
 

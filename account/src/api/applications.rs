@@ -11,15 +11,14 @@ use irsp_protocol::api::account::{
 use irsp_protocol::change::Scope;
 use irsp_protocol::{Id, Kind, Principal};
 
+use super::answer::Answer;
 use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
-use super::page::{Paging, changed, page};
+use super::page::{Paging, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
 use crate::store::application::{self, GRANTED_MAX};
-
-type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
 
 /// The applications, in order of their ids.
 #[utoipa::path(get, path = "/v1/apps", tag = "applications", params(Paging),
@@ -54,18 +53,16 @@ pub(super) async fn create(
         pushes.unwrap_or(Scope::Everyone),
     );
     let (key, hash) = account.secret()?;
-    let what = name(&id);
-    let (application, committed) = account
-        .change(caller.author(), "app.register", what, move |draft| {
-            application::register(draft, &id, hash, &hears, &pushes)
+    let order = caller.orders("app.register", principal(&id));
+    account
+        .carry_out(order, move |draft| {
+            Ok(ApplicationWithKey {
+                application: application::register(draft, &id, hash, &hears, &pushes)?,
+                key: key.clone(),
+            })
         })
-        .await?;
-    let made = ApplicationWithKey { application, key };
-    Ok(changed(
-        StatusCode::CREATED,
-        made,
-        account.effect(&committed).await,
-    ))
+        .await?
+        .answer(StatusCode::CREATED)
 }
 
 /// One application; an application may look at itself.
@@ -101,17 +98,11 @@ pub(super) async fn modify(
     Body(patch): Body<ApplicationPatch>,
 ) -> Answer<ApplicationView> {
     check_grants([patch.hears.as_ref(), patch.pushes.as_ref()])?;
-    let what = name(&id);
-    let (application, committed) = account
-        .change(caller.author(), "app.modify", what, move |draft| {
-            application::modify(draft, &id, &patch)
-        })
-        .await?;
-    Ok(changed(
-        StatusCode::OK,
-        application,
-        account.effect(&committed).await,
-    ))
+    let order = caller.orders("app.modify", principal(&id));
+    account
+        .carry_out(order, move |draft| application::modify(draft, &id, &patch))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Deletes an application. The id is not used again.
@@ -122,14 +113,14 @@ pub(super) async fn delete(
     Admin(caller): Admin,
     IdPath(id): IdPath,
 ) -> Answer<Gone> {
-    let gone = Gone { id: id.clone() };
-    let what = name(&id);
-    let ((), committed) = account
-        .change(caller.author(), "app.delete", what, move |draft| {
-            application::delete(draft, &id)
+    let order = caller.orders("app.delete", principal(&id));
+    account
+        .carry_out(order, move |draft| {
+            application::delete(draft, &id)?;
+            Ok(Gone { id: id.clone() })
         })
-        .await?;
-    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Makes a new key, shown this once. The old one and its sessions end, unless `overlap` keeps it for a while.
@@ -143,14 +134,16 @@ pub(super) async fn rotate(
     MaybeBody(RotateKey { overlap }): MaybeBody<RotateKey>,
 ) -> Answer<ApplicationWithKey> {
     let (key, hash) = account.secret()?;
-    let what = name(&id);
-    let (application, committed) = account
-        .change(caller.author(), "app.rotate", what, move |draft| {
-            application::rotate(draft, &id, hash, overlap)
+    let order = caller.orders("app.rotate", principal(&id));
+    account
+        .carry_out(order, move |draft| {
+            Ok(ApplicationWithKey {
+                application: application::rotate(draft, &id, hash, overlap)?,
+                key: key.clone(),
+            })
         })
-        .await?;
-    let made = ApplicationWithKey { application, key };
-    Ok(changed(StatusCode::OK, made, account.effect(&committed).await))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Grants name devices, users and applications of this domain.
@@ -174,6 +167,6 @@ fn check_grants(scopes: [Option<&Scope>; 2]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn name(id: &Id) -> String {
-    Principal::application(id.clone()).to_string()
+fn principal(id: &Id) -> Principal {
+    Principal::application(id.clone())
 }

@@ -6,18 +6,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::Id;
-use irsp_protocol::api::account::{BindingView, Changed, Effect, Gone, NewBinding, Page};
+use irsp_protocol::api::account::{BindingView, Changed, Gone, NewBinding, Page};
+use irsp_protocol::change::EntityKey;
 use serde::Deserialize;
 
+use super::answer::Answer;
 use super::body::{Asked, Body, IdPath};
 use super::caller::Person;
 use super::doc::Problems;
-use super::page::{Paging, changed, page};
+use super::page::{Paging, page};
 use crate::account::Account;
+use crate::change::Done;
 use crate::refusal::Refusal;
 use crate::store::binding::{self, Bound};
-
-type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
 
 /// Whose binding is meant.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -73,11 +74,9 @@ pub(super) async fn create(
     account.bindings.admit(&door, account.courier.now())?;
     let device = device.ok_or(Refusal::WrongCode)?;
     let code = account.directory.hash_key().hash(code.expose().as_bytes());
-    let what = format!("dev/{device} to usr/{user}");
+    let order = caller.orders("binding.register", key(&device, &user));
     let result = account
-        .change(caller.author(), "binding.register", what, move |draft| {
-            binding::bind(draft, &device, &user, code)
-        })
+        .carry_out(order, move |draft| binding::bind(draft, &device, &user, code))
         .await;
     let was_right = match &result {
         Ok(_) => true,
@@ -86,14 +85,15 @@ pub(super) async fn create(
     if was_right {
         account.bindings.succeeded(&door);
     }
-    let (bound, committed) = result?;
-    let (status, binding, effect): (_, _, Effect) = match bound {
-        Bound::New(binding) => (StatusCode::CREATED, binding, account.effect(&committed).await),
-        Bound::Already { binding, operation } => {
-            (StatusCode::OK, binding, account.effect_of(operation).await?)
+    let Done { of: bound, effect } = result?;
+    match bound {
+        Bound::New(binding) => Done { of: binding, effect }.answer(StatusCode::CREATED),
+        Bound::Already { binding, operation } => Done {
+            of: binding,
+            effect: account.effect_of(operation).await?,
         }
-    };
-    Ok(changed(status, binding, effect))
+        .answer(StatusCode::OK),
+    }
 }
 
 /// Ends a binding: one's own, or anybody's as an administrator.
@@ -109,12 +109,19 @@ pub(super) async fn delete(
     if user != own && !caller.is_admin() {
         return Err(Refusal::NotGranted("only for administrators"));
     }
-    let gone = Gone { id: device.clone() };
-    let what = format!("dev/{device} from usr/{user}");
-    let ((), committed) = account
-        .change(caller.author(), "binding.delete", what, move |draft| {
-            binding::unbind(draft, &device, &user)
+    let order = caller.orders("binding.delete", key(&device, &user));
+    account
+        .carry_out(order, move |draft| {
+            binding::unbind(draft, &device, &user)?;
+            Ok(Gone { id: device.clone() })
         })
-        .await?;
-    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+        .await?
+        .answer(StatusCode::OK)
+}
+
+fn key(device: &Id, user: &Id) -> EntityKey {
+    EntityKey::Binding {
+        device: device.clone(),
+        user: user.clone(),
+    }
 }

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::Id;
 use irsp_protocol::api::account::{Attributes, Changed, DeviceCode, DeviceCodes, NewDevices};
 
+use super::answer::Answer;
 use super::body::Body;
 use super::caller::Admin;
 use super::doc::Problems;
-use super::page::changed;
 use crate::account::Account;
+use crate::change::Target;
 use crate::refusal::Refusal;
 use crate::store::{application, device};
 
@@ -29,7 +29,7 @@ pub(super) async fn create_many(
     State(account): State<Arc<Account>>,
     Admin(caller): Admin,
     Body(mut new): Body<NewDevices>,
-) -> Result<(StatusCode, Json<Changed<DeviceCodes>>), Refusal> {
+) -> Answer<DeviceCodes> {
     let ids = ids(&mut new)?;
     let (answers, app) = (new.answers, new.app);
     let what = match (ids.first(), ids.last()) {
@@ -42,22 +42,21 @@ pub(super) async fn create_many(
         devices.push(DeviceCode { id: id.clone(), code });
         hashes.push(hash);
     }
-    let ((), committed) = account
-        .change(caller.author(), "device.register", what, move |draft| {
+    let order = caller.orders("device.register", Target::Many(what));
+    account
+        .carry_out(order, move |draft| {
             for (id, hash) in ids.iter().zip(&hashes) {
                 device::register(draft, id, *hash, answers, &Attributes::new())?;
             }
-            match &app {
-                Some(app) => application::grant(draft, app, &ids),
-                None => Ok(()),
+            if let Some(app) = &app {
+                application::grant(draft, app, &ids)?;
             }
+            Ok(DeviceCodes {
+                devices: devices.clone(),
+            })
         })
-        .await?;
-    Ok(changed(
-        StatusCode::CREATED,
-        DeviceCodes { devices },
-        account.effect(&committed).await,
-    ))
+        .await?
+        .answer(StatusCode::CREATED)
 }
 
 /// The ids that a request names, each once.

@@ -12,6 +12,7 @@ use irsp_protocol::change::Role;
 use irsp_protocol::{Id, Kind, Principal, Status};
 
 use crate::account::Account;
+use crate::change::{Order, Target};
 use crate::refusal::Refusal;
 use crate::store::Author;
 
@@ -39,10 +40,15 @@ pub(super) struct Person {
 pub(super) struct From(pub(super) Option<IpAddr>);
 
 impl Caller {
-    pub(super) fn author(self) -> Author {
-        Author {
-            who: self.principal,
-            from: self.from,
+    /// What the caller orders, in the words of the audit log.
+    pub(super) fn orders(self, action: &'static str, target: impl Into<Target>) -> Order {
+        Order {
+            author: Author {
+                who: self.principal,
+                from: self.from,
+            },
+            action,
+            target: target.into(),
         }
     }
 

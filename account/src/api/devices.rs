@@ -10,16 +10,15 @@ use irsp_protocol::api::account::{
 };
 use irsp_protocol::{Id, Principal};
 
+use super::answer::Answer;
 use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Person};
 use super::doc::Problems;
-use super::page::{Paging, changed, page};
+use super::page::{Paging, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
 use crate::store::device::ATTRIBUTES_MAX;
 use crate::store::{binding, device};
-
-type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
 
 /// Longest name of an attribute, in bytes.
 const NAME_LEN_MAX: usize = 64;
@@ -63,18 +62,17 @@ pub(super) async fn create(
     } = new;
     check_attributes(attributes.iter().map(|(name, value)| (name, Some(value))))?;
     let (code, hash) = account.secret()?;
-    let what = name(&id);
-    let (device, committed) = account
-        .change(caller.author(), "device.register", what, move |draft| {
+    let order = caller.orders("device.register", principal(&id));
+    account
+        .carry_out(order, move |draft| {
             device::register(draft, &id, hash, answers, &attributes)?;
-            device::view(draft.sql(), &id)
+            Ok(DeviceWithCode {
+                device: device::view(draft.sql(), &id)?,
+                code: code.clone(),
+            })
         })
-        .await?;
-    Ok(changed(
-        StatusCode::CREATED,
-        DeviceWithCode { device, code },
-        account.effect(&committed).await,
-    ))
+        .await?
+        .answer(StatusCode::CREATED)
 }
 
 /// One device; a user may look at those bound to them.
@@ -116,13 +114,11 @@ pub(super) async fn modify(
             .iter()
             .map(|(name, value)| (name, value.as_ref())),
     )?;
-    let what = name(&id);
-    let (device, committed) = account
-        .change(caller.author(), "device.modify", what, move |draft| {
-            device::modify(draft, &id, &patch)
-        })
-        .await?;
-    Ok(changed(StatusCode::OK, device, account.effect(&committed).await))
+    let order = caller.orders("device.modify", principal(&id));
+    account
+        .carry_out(order, move |draft| device::modify(draft, &id, &patch))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Deletes a device with its bindings. Its sessions end, what waits for it ends with 410; the id is not used again.
@@ -133,14 +129,14 @@ pub(super) async fn delete(
     Admin(caller): Admin,
     IdPath(id): IdPath,
 ) -> Answer<Gone> {
-    let gone = Gone { id: id.clone() };
-    let what = name(&id);
-    let ((), committed) = account
-        .change(caller.author(), "device.delete", what, move |draft| {
-            device::delete(draft, &id)
+    let order = caller.orders("device.delete", principal(&id));
+    account
+        .carry_out(order, move |draft| {
+            device::delete(draft, &id)?;
+            Ok(Gone { id: id.clone() })
         })
-        .await?;
-    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Makes a new verification code, shown this once; the old one and its sessions end. For administrators and the owner.
@@ -154,27 +150,26 @@ pub(super) async fn reset(
     MaybeBody(Reset { unbind }): MaybeBody<Reset>,
 ) -> Answer<DeviceWithCode> {
     let (code, hash) = account.secret()?;
-    let what = name(&id);
     let owner = if caller.is_admin() {
         None
     } else {
         Some(caller.person().ok_or(NOT_THEIRS)?.clone())
     };
-    let (device, committed) = account
-        .change(caller.author(), "device.reset", what, move |draft| {
+    let order = caller.orders("device.reset", principal(&id));
+    account
+        .carry_out(order, move |draft| {
             if let Some(owner) = &owner
                 && !binding::is_owner(draft.sql(), &id, owner)?
             {
                 return Err(NOT_THEIRS.into());
             }
-            device::reset(draft, &id, hash, unbind)
+            Ok(DeviceWithCode {
+                device: device::reset(draft, &id, hash, unbind)?,
+                code: code.clone(),
+            })
         })
-        .await?;
-    Ok(changed(
-        StatusCode::OK,
-        DeviceWithCode { device, code },
-        account.effect(&committed).await,
-    ))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 const NOT_THEIRS: Refusal = Refusal::NotGranted("the device is not the caller's");
@@ -202,6 +197,6 @@ fn check_attributes<'a>(
     Ok(())
 }
 
-fn name(id: &Id) -> String {
-    Principal::device(id.clone()).to_string()
+fn principal(id: &Id) -> Principal {
+    Principal::device(id.clone())
 }

@@ -1,5 +1,6 @@
 //! The HTTP API of the account server (clause 7.1). The OpenAPI description is made from the handlers.
 
+mod answer;
 mod applications;
 mod audit;
 mod bindings;

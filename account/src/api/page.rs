@@ -1,8 +1,7 @@
-//! Lists in pages, and the answers to changes.
+//! Lists in pages.
 
 use axum::Json;
-use axum::http::StatusCode;
-use irsp_protocol::api::account::{Changed, Effect, Page};
+use irsp_protocol::api::account::Page;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -43,14 +42,4 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Stri
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(cursor);
     Json(Page { items, next })
-}
-
-/// `success` when the change is in force, else 202.
-pub(super) fn changed<T>(success: StatusCode, of: T, effect: Effect) -> (StatusCode, Json<Changed<T>>) {
-    let status = if effect.in_effect {
-        success
-    } else {
-        StatusCode::ACCEPTED
-    };
-    (status, Json(Changed { of, effect }))
 }

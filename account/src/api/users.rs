@@ -9,17 +9,16 @@ use irsp_protocol::api::account::{Changed, Gone, NewPassword, NewUser, Page, Use
 use irsp_protocol::change::Role;
 use irsp_protocol::{Id, Principal, Secret};
 
+use super::answer::Answer;
 use super::body::{Asked, Body, IdPath};
 use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
-use super::page::{Paging, changed, page};
+use super::page::{Paging, page};
 use crate::account::Account;
 use crate::password::{self, StoredPassword};
 use crate::refusal::Refusal;
 use crate::settings::ADMIN;
 use crate::store::user;
-
-type Answer<T> = Result<(StatusCode, Json<Changed<T>>), Refusal>;
 
 /// The users, in order of their ids.
 #[utoipa::path(get, path = "/v1/users", tag = "users", params(Paging),
@@ -50,17 +49,13 @@ pub(super) async fn create(
     let NewUser { id, password, role } = new;
     let password = hashed(&account, password).await?;
     let role = role.unwrap_or(Role::User);
-    let what = name(&id);
-    let (user, committed) = account
-        .change(caller.author(), "user.register", what, move |draft| {
+    let order = caller.orders("user.register", principal(&id));
+    account
+        .carry_out(order, move |draft| {
             user::register(draft, &id, role, Some(&password), &[])
         })
-        .await?;
-    Ok(changed(
-        StatusCode::CREATED,
-        user,
-        account.effect(&committed).await,
-    ))
+        .await?
+        .answer(StatusCode::CREATED)
 }
 
 /// One user; a user may look at themselves.
@@ -99,13 +94,11 @@ pub(super) async fn modify(
     if lowers && id.as_str() == ADMIN {
         return Err(Refusal::AdminStays);
     }
-    let what = name(&id);
-    let (user, committed) = account
-        .change(caller.author(), "user.modify", what, move |draft| {
-            user::modify(draft, &id, &patch)
-        })
-        .await?;
-    Ok(changed(StatusCode::OK, user, account.effect(&committed).await))
+    let order = caller.orders("user.modify", principal(&id));
+    account
+        .carry_out(order, move |draft| user::modify(draft, &id, &patch))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Deletes a user with the user's bindings. The id is not used again.
@@ -119,14 +112,14 @@ pub(super) async fn delete(
     if id.as_str() == ADMIN {
         return Err(Refusal::AdminStays);
     }
-    let gone = Gone { id: id.clone() };
-    let what = name(&id);
-    let ((), committed) = account
-        .change(caller.author(), "user.delete", what, move |draft| {
-            user::delete(draft, &id)
+    let order = caller.orders("user.delete", principal(&id));
+    account
+        .carry_out(order, move |draft| {
+            user::delete(draft, &id)?;
+            Ok(Gone { id: id.clone() })
         })
-        .await?;
-    Ok(changed(StatusCode::OK, gone, account.effect(&committed).await))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// Sets a password: one's own by showing the old one, anybody's as an administrator. Older tokens end.
@@ -147,13 +140,13 @@ pub(super) async fn set_password(
         return Err(Refusal::NotGranted("only for administrators and the user"));
     };
     let password = hashed(&account, new.password).await?;
-    let what = name(&id);
-    let (user, committed) = account
-        .change(caller.author(), "user.password", what, move |draft| {
+    let order = caller.orders("user.password", principal(&id));
+    account
+        .carry_out(order, move |draft| {
             user::set_password(draft, &id, replaced.as_ref(), &password)
         })
-        .await?;
-    Ok(changed(StatusCode::OK, user, account.effect(&committed).await))
+        .await?
+        .answer(StatusCode::OK)
 }
 
 /// The stored password, if the caller has shown to know it. Guessing is slowed down as at the login.
@@ -189,6 +182,6 @@ async fn hashed(account: &Account, password: Secret) -> Result<StoredPassword, R
     Ok(account.passwords.hash(password).await?)
 }
 
-fn name(id: &Id) -> String {
-    Principal::user(id.clone()).to_string()
+fn principal(id: &Id) -> Principal {
+    Principal::user(id.clone())
 }
