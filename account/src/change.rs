@@ -6,24 +6,34 @@
 //! ```
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::api::account::Effect;
+use irsp_protocol::api::account::{
+    ApplicationView, ApplicationWithKey, BindingView, DeviceCodes, DeviceView, DeviceWithCode, Effect, Gone,
+    UserView,
+};
 use irsp_protocol::change::EntityKey;
-use irsp_protocol::{MessageId, Principal};
+use irsp_protocol::{MessageId, Principal, Timestamp};
+use ring::rand::SystemRandom;
+use rusqlite::Connection;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::account::Account;
 use crate::effect::is_in_force;
 use crate::refusal::Refusal;
-use crate::store::{Author, Committed, Draft};
+use crate::repeat::Repeat;
+use crate::store::binding::Bound;
+use crate::store::{Author, Committed, Draft, repeat, version};
 
-/// What is ordered: by whom, which action, on what.
+/// What is ordered: by whom, which action, on what, under which conditions.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) author: Author,
     /// As the audit log names it: `device.reset`.
     pub(crate) action: &'static str,
     pub(crate) target: Target,
+    pub(crate) conditions: Conditions,
 }
 
 /// What a change is made of, as the audit log names it.
@@ -34,56 +44,119 @@ pub(crate) enum Target {
     Many(String),
 }
 
+/// Under which conditions a request is carried out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Conditions {
+    pub(crate) if_match: Option<Tags>,
+    pub(crate) if_none_match: Option<Tags>,
+    pub(crate) repeat: Option<Repeat>,
+}
+
+/// The versions a caller names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// `*`: any version.
+    Any,
+    Listed(Vec<String>),
+}
+
+/// What a change makes and its answer shows; kept as JSON for a repeat under the same Idempotency-Key.
+pub(crate) trait Made: Serialize + DeserializeOwned + Send + 'static {
+    /// Whether it holds a secret.
+    const SECRET: bool = false;
+
+    /// The version of the record it shows, which is the ETag.
+    fn version(&self) -> Option<u64> {
+        None
+    }
+}
+
 /// A change that is on disk.
 #[derive(Debug)]
 pub(crate) struct Done<T> {
     /// What the edit made.
     pub(crate) of: T,
     pub(crate) effect: Effect,
+    /// An earlier request with the same Idempotency-Key made it.
+    pub(crate) repeated: bool,
+}
+
+/// What the transaction found.
+enum Written<T> {
+    New(T, Committed),
+    Before { of: T, operation: Option<u64> },
 }
 
 impl Account {
     /// Stores a change; when it is on disk, the own directory follows; then waits for the followers.
-    pub(crate) async fn carry_out<T: Send + 'static>(
+    pub(crate) async fn carry_out<T: Made>(
         &self,
         order: Order,
         edit: impl FnMut(&mut Draft<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Done<T>, Refusal> {
-        let (of, committed) = self.store(order, edit).await?;
-        let effect = self.effect(&committed).await;
-        Ok(Done { of, effect })
+        match self.store(order, edit).await? {
+            Written::New(of, committed) => Ok(Done {
+                of,
+                effect: self.effect(&committed).await,
+                repeated: false,
+            }),
+            Written::Before { of, operation } => Ok(Done {
+                of,
+                effect: self.effect_of(operation).await?,
+                repeated: true,
+            }),
+        }
     }
 
     /// The same without waiting for the followers.
-    pub(crate) async fn store<T: Send + 'static>(
+    pub(crate) async fn note<T: Made>(
+        &self,
+        order: Order,
+        edit: impl FnMut(&mut Draft<'_, '_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        self.store(order, edit).await?;
+        Ok(())
+    }
+
+    async fn store<T: Made>(
         &self,
         order: Order,
         mut edit: impl FnMut(&mut Draft<'_, '_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<(T, Committed), Refusal> {
-        let courier = self.courier.clone();
+    ) -> Result<Written<T>, Refusal> {
+        let (courier, random) = (self.courier.clone(), self.random.clone());
         let told = order.clone();
-        let (made, committed) = self
+        let written = self
             .courier
             .write(move |tx| {
+                if let Some(before) = order.before(tx.sql(), tx.now())? {
+                    return Ok(before);
+                }
+                let version = order.version(tx.sql())?;
                 let mut draft = Draft::begin(tx)?;
                 let made = edit(&mut draft)?;
+                // Only now: who may not do it, or does it to what is gone, hears that and no version.
+                order.expects(version)?;
                 let what = order.target.to_string();
                 let committed = draft.finish(&order.author, order.action, &what, || courier.new_id())?;
-                Ok((made, committed))
+                order.keep(tx.sql(), tx.now(), &random, &made, committed.operation())?;
+                Ok(Written::New(made, committed))
             })
             .await?;
-        self.metrics.changes.inc_by(committed.changes.len() as u64);
-        for change in &committed.changes {
-            // This server has no sessions and no queues: nothing further follows.
-            let _consequences = self.directory.apply(change);
-        }
         let Order {
             author,
             action,
             target,
+            ..
         } = told;
-        info!(who = %author.who, action, what = %target, operation = committed.operation(), "changed");
-        Ok((made, committed))
+        if let Written::New(_, committed) = &written {
+            self.metrics.changes.inc_by(committed.changes.len() as u64);
+            for change in &committed.changes {
+                // This server has no sessions and no queues: nothing further follows.
+                let _consequences = self.directory.apply(change);
+            }
+            info!(who = %author.who, action, what = %target, operation = committed.operation(), "changed");
+        }
+        Ok(written)
     }
 
     /// Waits for the followers, and tells how far they are.
@@ -134,6 +207,136 @@ impl Account {
             .outcome(envelope, within, irsp_courier::Until::End)
             .await;
         outcome.is_some_and(|(status, _)| is_in_force(status))
+    }
+}
+
+impl Order {
+    /// What the same request made before.
+    fn before<T: Made>(&self, sql: &Connection, now: Timestamp) -> Result<Option<Written<T>>, StoreError> {
+        let Some(repeat) = &self.conditions.repeat else {
+            return Ok(None);
+        };
+        let Some(kept) = repeat::find(sql, repeat, now)? else {
+            return Ok(None);
+        };
+        if kept.differs {
+            return Err(Refusal::KeyUsed.into());
+        }
+        let sealed = kept.answer.ok_or(Refusal::AnswerForgotten)?;
+        let answer = repeat
+            .open(&sealed)
+            .map_err(|_| StoreError::Corrupt("a kept answer cannot be opened".to_owned()))?;
+        Ok(Some(Written::Before {
+            of: serde_json::from_slice(&answer)?,
+            operation: kept.operation,
+        }))
+    }
+
+    /// Keeps the answer for a repeat.
+    fn keep<T: Made>(
+        &self,
+        sql: &Connection,
+        now: Timestamp,
+        random: &SystemRandom,
+        made: &T,
+        operation: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let Some(repeat) = &self.conditions.repeat else {
+            return Ok(());
+        };
+        let sealed = repeat
+            .seal(random, serde_json::to_vec(made)?)
+            .map_err(|_| Refusal::NoRandomness)?;
+        repeat::keep(sql, repeat, now, operation, T::SECRET, &sealed)
+    }
+
+    /// The version the target has, if the caller names one.
+    fn version(&self, sql: &Connection) -> Result<Option<u64>, StoreError> {
+        match (&self.conditions.if_match, &self.target) {
+            (Some(_), Target::One(key)) => version::of(sql, key),
+            (None, _) | (_, Target::Many(_)) => Ok(None),
+        }
+    }
+
+    /// Refuses a target whose version the caller does not name.
+    fn expects(&self, version: Option<u64>) -> Result<(), Refusal> {
+        match &self.conditions.if_match {
+            Some(tags) if !version.is_some_and(|version| tags.name(version)) => Err(Refusal::Stale),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Conditions {
+    /// Whether the caller has this version already.
+    pub(crate) fn knows(&self, version: u64) -> bool {
+        self.if_none_match.as_ref().is_some_and(|tags| match tags {
+            Tags::Any => true,
+            // Compared weakly (RFC 9110, 13.1.2).
+            Tags::Listed(list) => list
+                .iter()
+                .any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag(version)),
+        })
+    }
+}
+
+impl Tags {
+    /// Whether this version is named, compared strongly (RFC 9110, 13.1.1).
+    fn name(&self, version: u64) -> bool {
+        match self {
+            Tags::Any => true,
+            Tags::Listed(list) => list.contains(&etag(version)),
+        }
+    }
+}
+
+/// A version as an entity tag.
+pub(crate) fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+impl Made for () {}
+impl Made for Gone {}
+impl Made for UserView {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
+impl Made for DeviceView {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
+impl Made for DeviceWithCode {
+    const SECRET: bool = true;
+    fn version(&self) -> Option<u64> {
+        Some(self.device.version)
+    }
+}
+impl Made for DeviceCodes {
+    const SECRET: bool = true;
+}
+impl Made for ApplicationView {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
+impl Made for ApplicationWithKey {
+    const SECRET: bool = true;
+    fn version(&self) -> Option<u64> {
+        Some(self.application.version)
+    }
+}
+impl Made for BindingView {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
+impl Made for Bound {
+    fn version(&self) -> Option<u64> {
+        match self {
+            Bound::New(binding) | Bound::Already { binding, .. } => Some(binding.version),
+        }
     }
 }
 

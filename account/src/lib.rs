@@ -22,6 +22,8 @@ mod metrics;
 mod observed;
 mod password;
 mod refusal;
+mod repeat;
+mod retention;
 mod server;
 mod settings;
 mod store;

@@ -46,6 +46,14 @@ pub(crate) enum Refusal {
     Used(Principal),
     #[error("usr/admin belongs to the admin token: it stays an enabled administrator")]
     AdminStays,
+    #[error("it was changed meanwhile: its ETag is not among those of If-Match")]
+    Stale,
+    #[error("the Idempotency-Key was used for another request")]
+    KeyUsed,
+    #[error(
+        "the request was carried out before; its answer held a secret and is not given again: make a new secret"
+    )]
+    AnswerForgotten,
     #[error("there is no operation {0}")]
     NoOperation(u64),
     #[error("there is no such path")]
@@ -79,7 +87,10 @@ impl Refusal {
             | Refusal::Used(_)
             | Refusal::OwnedByAnother
             | Refusal::PasswordChanged
+            | Refusal::KeyUsed
+            | Refusal::AnswerForgotten
             | Refusal::AdminStays => Status::CONFLICT,
+            Refusal::Stale => Status::STALE,
             Refusal::TooManyAttempts(_) => Status::OVER_QUOTA,
             Refusal::Password(PasswordError::Busy) => Status::UNAVAILABLE,
             Refusal::Password(PasswordError::Broken(_)) | Refusal::NoRandomness | Refusal::NotSigned => {

@@ -19,13 +19,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::{Account, Door};
 use crate::api;
-use crate::change::{Order, Target};
+use crate::change::{Conditions, Order, Target};
 use crate::follow::Lead;
 use crate::keys;
 use crate::metrics::Metrics;
 use crate::observed::Observer;
 use crate::password::{PasswordError, Passwords};
 use crate::refusal::Refusal;
+use crate::retention;
 use crate::settings::{ADMIN, Settings};
 use crate::store::entity::Found;
 use crate::store::{Author, Draft, MIGRATIONS, entity, user};
@@ -109,12 +110,14 @@ impl AccountServer {
             stop,
             tasks,
         };
-        server.note_ends(ended);
+        let account = server.account.clone();
+        server.run(async move { account.note_ends(ended).await });
         if let Err(refusal) = register_keys(&server.account, admin_token).await {
             let reason = refusal.to_string();
             server.stop().await;
             return Err(StartError::Register(reason));
         }
+        server.run(retention::keep(server.account.clone()));
         Ok(server)
     }
 
@@ -150,12 +153,13 @@ impl AccountServer {
         self.tasks.wait().await;
     }
 
-    fn note_ends(&self, ended: tokio::sync::mpsc::UnboundedReceiver<crate::store::operation::End>) {
-        let (account, stop) = (self.account.clone(), self.stop.clone());
+    /// Runs a task of the server until it stops.
+    fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = account.note_ends(ended) => {}
+                () = task => {}
             }
         });
     }
@@ -195,8 +199,9 @@ async fn register_keys(account: &Account, admin_token: SecretHash) -> Result<(),
         author,
         action: "keys.register",
         target: Target::Many("usr/admin, token.key".to_owned()),
+        conditions: Conditions::default(),
     };
-    account.store(order, register).await?;
+    account.note(order, register).await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod bulk;
+mod conditions;
 mod devices;
 mod followers;
 mod house;

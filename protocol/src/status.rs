@@ -60,6 +60,7 @@ registry! {
     EXPIRED = 408, "expired", [End], "the server that held it", false, "Its expiry passed before an answer came.";
     CONFLICT = 409, "conflict", [Accept, End], "any server", false, "Contradicts what exists, or was superseded.";
     DELETED = 410, "deleted", [Accept, End], "message server", false, "The principal was deleted.";
+    STALE = 412, "changed-meanwhile", [Accept], "HTTP API", false, "Not in the version that was asked for (If-Match).";
     TOO_LARGE = 413, "too-large", [Accept, End], "any server", false, "Above a size limit.";
     WRONG_DOMAIN = 421, "wrong-domain", [Accept, End], "message server", false, "Belongs to another domain.";
     OVER_QUOTA = 429, "over-quota", [Accept, End], "any server", true, "Above a rate, or a quota of the sender or the receiver.";

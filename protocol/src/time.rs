@@ -45,6 +45,12 @@ impl Timestamp {
         Timestamp::from_millis(self.0.saturating_add(ms))
     }
 
+    /// This time less `duration`, at least the beginning of the year 0.
+    pub fn minus(self, duration: Duration) -> Timestamp {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.0.saturating_sub(ms))
+    }
+
     /// How long after `earlier` this is; zero if it is not after.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -11,7 +11,7 @@ use irsp_protocol::api::account::{
 use irsp_protocol::change::Scope;
 use irsp_protocol::{Id, Kind, Principal};
 
-use super::answer::Answer;
+use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
@@ -72,19 +72,18 @@ pub(super) async fn show(
     State(account): State<Arc<Account>>,
     caller: Caller,
     IdPath(id): IdPath,
-) -> Result<Json<ApplicationView>, Refusal> {
+) -> Result<Shown<ApplicationView>, Refusal> {
     if !caller.reads_everything() && caller.principal != Principal::application(id.clone()) {
         return Err(Refusal::NotGranted(
             "only for administrators, operators and the application",
         ));
     }
-    Ok(Json(
-        account
-            .courier
-            .store()
-            .read(move |sql| application::view(sql, &id))
-            .await?,
-    ))
+    let record = account
+        .courier
+        .store()
+        .read(move |sql| application::view(sql, &id))
+        .await?;
+    Ok(caller.shown(record))
 }
 
 /// Changes what an application is granted, disables or enables it.

@@ -85,15 +85,14 @@ pub(super) async fn create(
     if was_right {
         account.bindings.succeeded(&door);
     }
-    let Done { of: bound, effect } = result?;
-    match bound {
-        Bound::New(binding) => Done { of: binding, effect }.answer(StatusCode::CREATED),
-        Bound::Already { binding, operation } => Done {
-            of: binding,
-            effect: account.effect_of(operation).await?,
+    let Done { of, effect, repeated } = result?;
+    let (of, effect, success) = match of {
+        Bound::New(binding) => (binding, effect, StatusCode::CREATED),
+        Bound::Already { binding, operation } => {
+            (binding, account.effect_of(operation).await?, StatusCode::OK)
         }
-        .answer(StatusCode::OK),
-    }
+    };
+    Done { of, effect, repeated }.answer(success)
 }
 
 /// Ends a binding: one's own, or anybody's as an administrator.

@@ -111,7 +111,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn unread(rejection: BytesRejection) -> Refusal {
+/// Why a body could not be read.
+pub(super) fn unread(rejection: BytesRejection) -> Refusal {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Refusal::TooLong(BODY_LEN_MAX)
     } else {

@@ -11,8 +11,9 @@ use axum::http::request::Parts;
 use irsp_protocol::change::Role;
 use irsp_protocol::{Id, Kind, Principal, Status};
 
+use super::conditions;
 use crate::account::Account;
-use crate::change::{Order, Target};
+use crate::change::{Conditions, Order, Target};
 use crate::refusal::Refusal;
 use crate::store::Author;
 
@@ -22,6 +23,7 @@ pub(super) struct Caller {
     pub(super) principal: Principal,
     pub(super) role: Option<Role>,
     from: Option<IpAddr>,
+    pub(super) conditions: Conditions,
 }
 
 /// An administrator.
@@ -49,6 +51,7 @@ impl Caller {
             },
             action,
             target: target.into(),
+            conditions: self.conditions,
         }
     }
 
@@ -90,6 +93,7 @@ impl FromRequestParts<Arc<Account>> for Caller {
             principal: login.principal,
             role: login.role,
             from: address(parts),
+            conditions: conditions::read(parts),
         })
     }
 }

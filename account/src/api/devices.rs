@@ -10,7 +10,7 @@ use irsp_protocol::api::account::{
 };
 use irsp_protocol::{Id, Principal};
 
-use super::answer::Answer;
+use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Person};
 use super::doc::Problems;
@@ -82,7 +82,7 @@ pub(super) async fn show(
     State(account): State<Arc<Account>>,
     Person { id: user, caller }: Person,
     IdPath(id): IdPath,
-) -> Result<Json<DeviceView>, Refusal> {
+) -> Result<Shown<DeviceView>, Refusal> {
     let all = caller.reads_everything();
     let device = account
         .courier
@@ -95,7 +95,7 @@ pub(super) async fn show(
             device::view(sql, &id)
         })
         .await?;
-    Ok(Json(device))
+    Ok(caller.shown(device))
 }
 
 /// Changes how a device answers, disables or enables it, sets attributes.

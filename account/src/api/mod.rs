@@ -7,6 +7,7 @@ mod bindings;
 mod body;
 mod bulk;
 mod caller;
+mod conditions;
 mod devices;
 mod doc;
 mod login;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -37,6 +38,7 @@ pub(crate) fn router(account: Arc<Account>) -> Router {
     router
         .fallback(problem::no_path)
         .method_not_allowed_fallback(problem::no_method)
+        .layer(from_fn_with_state(account.clone(), conditions::recognise))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(map_response(not_cached))
         .with_state(account)

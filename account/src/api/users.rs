@@ -9,7 +9,7 @@ use irsp_protocol::api::account::{Changed, Gone, NewPassword, NewUser, Page, Use
 use irsp_protocol::change::Role;
 use irsp_protocol::{Id, Principal, Secret};
 
-use super::answer::Answer;
+use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, IdPath};
 use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
@@ -65,19 +65,18 @@ pub(super) async fn show(
     State(account): State<Arc<Account>>,
     caller: Caller,
     IdPath(id): IdPath,
-) -> Result<Json<UserView>, Refusal> {
+) -> Result<Shown<UserView>, Refusal> {
     if !caller.reads_everything() && caller.person() != Some(&id) {
         return Err(Refusal::NotGranted(
             "only for administrators, operators and the user",
         ));
     }
-    Ok(Json(
-        account
-            .courier
-            .store()
-            .read(move |sql| user::view(sql, &id))
-            .await?,
-    ))
+    let record = account
+        .courier
+        .store()
+        .read(move |sql| user::view(sql, &id))
+        .await?;
+    Ok(caller.shown(record))
 }
 
 /// Changes a user's role, disables or enables the user.

@@ -7,14 +7,14 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, Row};
 
-use super::{Draft, corrupt, entity, time};
+use super::{Draft, corrupt, entity, number, time};
 use crate::refusal::Refusal;
 
 /// Principals that one grant lists, so that an application fits into one envelope on the bus (1 MiB). Whoever is to
 /// hear more is granted everyone.
 pub(crate) const GRANTED_MAX: usize = 5_000;
 
-const SELECT: &str = "SELECT a.created, a.modified, e.state FROM account_application a JOIN entity e ON e.key = 'app/' || a.id";
+const SELECT: &str = "SELECT a.created, a.modified, e.state, a.version FROM account_application a JOIN entity e ON e.key = 'app/' || a.id";
 
 pub(crate) fn view(sql: &Connection, id: &Id) -> Result<ApplicationView, StoreError> {
     entity::application(sql, id)?;
@@ -138,6 +138,7 @@ fn read(row: &Row<'_>) -> Result<ApplicationView, rusqlite::Error> {
             generation: application.generation,
             created: time(row, 0)?,
             modified: time(row, 1)?,
+            version: number(row, 3)?,
         }),
         _ => Err(corrupt(
             2,

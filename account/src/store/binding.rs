@@ -6,14 +6,17 @@ use irsp_protocol::api::account::BindingView;
 use irsp_protocol::change::{Binding, Cause, Device, Entity, EntityKey};
 use irsp_protocol::secret::SecretHash;
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
 
 use super::entity::{Found, find, mixed};
-use super::{Draft, id, operation, time};
+use super::{Draft, id, number, operation, time};
 use crate::refusal::Refusal;
 
-const SELECT: &str = "SELECT device, user, owner, since FROM account_binding";
+const SELECT: &str = "SELECT device, user, owner, since, e.n FROM account_binding
+    JOIN entity e ON e.key = 'bind/' || device || '/' || user";
 
 /// What came of presenting a device's code.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum Bound {
     New(BindingView),
     /// The same user had bound it before, by this operation.
@@ -50,28 +53,23 @@ pub(crate) fn bind(
     if bound.iter().any(|binding| binding.owner) {
         return Err(Refusal::OwnedByAnother.into());
     }
-    let binding = BindingView {
-        device: device.clone(),
-        user: user.clone(),
-        owner: true,
-        since: draft.now(),
-    };
     draft
         .sql()
-        .prepare_cached("INSERT INTO account_binding (device, user, owner, since) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((
-            device.as_str(),
-            user.as_str(),
-            binding.owner,
-            binding.since.as_millis(),
-        ))?;
+        .prepare_cached("INSERT INTO account_binding (device, user, owner, since) VALUES (?1, ?2, TRUE, ?3)")?
+        .execute((device.as_str(), user.as_str(), draft.now().as_millis()))?;
     let state = Binding {
         device: device.clone(),
         user: user.clone(),
-        owner: binding.owner,
+        owner: true,
     };
     draft.put(Cause::Register, Entity::Binding(state))?;
-    Ok(Bound::New(binding))
+    Ok(Bound::New(view(draft.sql(), device, user)?))
+}
+
+fn view(sql: &Connection, device: &Id, user: &Id) -> Result<BindingView, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE device = ?1 AND user = ?2"))?
+        .query_row((device.as_str(), user.as_str()), read)?)
 }
 
 /// Ends a binding; 404 if there is none.
@@ -170,5 +168,6 @@ fn read(row: &Row<'_>) -> Result<BindingView, rusqlite::Error> {
         user: id(row, 1)?,
         owner: row.get(2)?,
         since: time(row, 3)?,
+        version: number(row, 4)?,
     })
 }

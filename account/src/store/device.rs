@@ -9,14 +9,14 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, Row};
 
-use super::{Draft, binding, corrupt, entity, time};
+use super::{Draft, binding, corrupt, entity, number, time};
 use crate::refusal::Refusal;
 
 /// Attributes of one device.
 pub(crate) const ATTRIBUTES_MAX: usize = 64;
 
 const SELECT: &str = "SELECT d.attributes, d.created, d.modified, e.state,
-    (SELECT b.user FROM account_binding b WHERE b.device = d.id AND b.owner LIMIT 1)
+    (SELECT b.user FROM account_binding b WHERE b.device = d.id AND b.owner LIMIT 1), d.version
     FROM account_device d JOIN entity e ON e.key = 'dev/' || d.id";
 
 pub(crate) fn view(sql: &Connection, id: &Id) -> Result<DeviceView, StoreError> {
@@ -168,5 +168,6 @@ fn read(row: &Row<'_>) -> Result<DeviceView, rusqlite::Error> {
         owner: owner.map_err(|error| corrupt(4, error))?,
         created: time(row, 1)?,
         modified: time(row, 2)?,
+        version: number(row, 5)?,
     })
 }

@@ -15,14 +15,22 @@ pub(crate) mod device;
 mod draft;
 pub(crate) mod entity;
 pub(crate) mod operation;
+pub(crate) mod repeat;
 pub(crate) mod user;
+pub(crate) mod version;
 
 pub(crate) use draft::{Author, Committed, Draft};
 
-pub(crate) static MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sql: include_str!("schema.sql"),
-}];
+pub(crate) static MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sql: include_str!("schema.sql"),
+    },
+    Migration {
+        version: 2,
+        sql: include_str!("versions.sql"),
+    },
+];
 
 /// Reads an id that stands in column `column`.
 fn id(row: &Row<'_>, column: usize) -> Result<Id, SqlError> {

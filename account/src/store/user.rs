@@ -7,11 +7,10 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Draft, binding, corrupt, entity, time};
+use super::{Draft, binding, corrupt, entity, number, time};
 use crate::password::StoredPassword;
 
-const SELECT: &str =
-    "SELECT u.created, u.modified, e.state FROM account_user u JOIN entity e ON e.key = 'usr/' || u.id";
+const SELECT: &str = "SELECT u.created, u.modified, e.state, u.version FROM account_user u JOIN entity e ON e.key = 'usr/' || u.id";
 
 pub(crate) fn view(sql: &Connection, id: &Id) -> Result<UserView, StoreError> {
     entity::user(sql, id)?;
@@ -140,6 +139,7 @@ fn read(row: &Row<'_>) -> Result<UserView, rusqlite::Error> {
             disabled: user.disabled,
             created: time(row, 0)?,
             modified: time(row, 1)?,
+            version: number(row, 3)?,
         }),
         _ => Err(corrupt(2, std::io::Error::other("not the state of a user"))),
     }

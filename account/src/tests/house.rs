@@ -117,7 +117,22 @@ impl House {
     }
 
     pub(super) async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.call_with(token, method, path, body, &[]).await
+    }
+
+    /// The same with further headers.
+    pub(super) async fn call_with(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if !token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

@@ -85,6 +85,9 @@ pub struct UserView {
     pub created: Timestamp,
     #[schema(value_type = String, format = "date-time")]
     pub modified: Timestamp,
+    /// Rises with every change; `"{version}"` is the ETag.
+    #[serde(default)]
+    pub version: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -164,6 +167,9 @@ pub struct DeviceView {
     pub created: Timestamp,
     #[schema(value_type = String, format = "date-time")]
     pub modified: Timestamp,
+    /// Rises with every change; `"{version}"` is the ETag.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// A device and its verification code, shown this once.
@@ -274,6 +280,9 @@ pub struct ApplicationView {
     pub created: Timestamp,
     #[schema(value_type = String, format = "date-time")]
     pub modified: Timestamp,
+    /// Rises with every change; `"{version}"` is the ETag.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// An application and its new key, shown this once.
@@ -312,6 +321,9 @@ pub struct BindingView {
     pub owner: bool,
     #[schema(value_type = String, format = "date-time")]
     pub since: Timestamp,
+    /// Rises with every change; `"{version}"` is the ETag.
+    #[serde(default)]
+    pub version: u64,
 }
 
 /// What has become of a change at each server that follows (clause 8.2).

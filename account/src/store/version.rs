@@ -1,0 +1,35 @@
+//! Versions of records: what If-Match is compared with.
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::Kind;
+use irsp_protocol::change::EntityKey;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{entity, number};
+
+/// The version of a record that exists. A binding's is the number of the change that last touched it, because the same
+/// pair may be bound again.
+pub(crate) fn of(sql: &Connection, key: &EntityKey) -> Result<Option<u64>, StoreError> {
+    let table = match key {
+        EntityKey::Principal(principal) => match principal.kind {
+            Kind::User => "account_user",
+            Kind::Device => "account_device",
+            Kind::Application => "account_application",
+            _ => return Ok(None),
+        },
+        EntityKey::Binding { .. } => {
+            return Ok(match entity::find(sql, key)? {
+                entity::Found::Live { n, .. } => Some(n),
+                entity::Found::Deleted | entity::Found::Never => None,
+            });
+        }
+        EntityKey::TokenKey(_) => return Ok(None),
+    };
+    let EntityKey::Principal(principal) = key else {
+        return Ok(None);
+    };
+    Ok(sql
+        .prepare_cached(&format!("SELECT version FROM {table} WHERE id = ?1"))?
+        .query_row([principal.id.as_str()], |row| number(row, 0))
+        .optional()?)
+}
