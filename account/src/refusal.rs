@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
         "the request was carried out before; its answer held a secret and is not given again: make a new secret"
     )]
     AnswerForgotten,
+    #[error("external applications are not served yet: an application is hosted or attached")]
+    NoExternal,
     #[error("there is no operation {0}")]
     NoOperation(u64),
     #[error("there is no such path")]
@@ -89,6 +91,7 @@ impl Refusal {
             | Refusal::PasswordChanged
             | Refusal::KeyUsed
             | Refusal::AnswerForgotten
+            | Refusal::NoExternal
             | Refusal::AdminStays => Status::CONFLICT,
             Refusal::Stale => Status::STALE,
             Refusal::TooManyAttempts(_) => Status::OVER_QUOTA,

@@ -13,6 +13,8 @@ type Word = [(&'static str, &'static str); 1];
 pub(crate) struct Metrics {
     uploads_stored: Counter,
     uploads_refused: Counter,
+    messages_stored: Counter,
+    messages_refused: Counter,
     presences: Counter,
     pub(crate) streams: Gauge,
     pub(crate) streams_max: Counter,
@@ -26,6 +28,8 @@ impl Metrics {
         let metrics = Metrics {
             uploads_stored: Counter::default(),
             uploads_refused: Counter::default(),
+            messages_stored: Counter::default(),
+            messages_refused: Counter::default(),
             presences: Counter::default(),
             streams: Gauge::default(),
             streams_max: limit("appserver.streams_max"),
@@ -41,6 +45,16 @@ impl Metrics {
                 "irsp_app_uploads_refused",
                 "Uploads this server refused after the message server had accepted them",
                 &metrics.uploads_refused,
+            ),
+            (
+                "irsp_app_messages_stored",
+                "Messages between applications stored, each once",
+                &metrics.messages_stored,
+            ),
+            (
+                "irsp_app_messages_refused",
+                "Messages between applications this server refused after the message server had accepted them",
+                &metrics.messages_refused,
             ),
             (
                 "irsp_app_presences",
@@ -69,10 +83,10 @@ impl Metrics {
             (MessageKind::Upload, false) => &self.uploads_stored,
             (MessageKind::Upload, true) => &self.uploads_refused,
             (MessageKind::Presence, false) => &self.presences,
+            (MessageKind::Message, false) => &self.messages_stored,
+            (MessageKind::Message, true) => &self.messages_refused,
             (MessageKind::Presence, true)
-            | (MessageKind::Push | MessageKind::Message | MessageKind::Status | MessageKind::Directory, _) => {
-                return;
-            }
+            | (MessageKind::Push | MessageKind::Status | MessageKind::Directory, _) => return,
         };
         counter.inc();
     }

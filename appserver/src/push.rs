@@ -1,4 +1,5 @@
-//! A push as it is asked for becomes an envelope, or is refused by a rule (clause 8.3.3). No clock and no IO.
+//! A push or a message as it is asked for becomes an envelope, or is refused by a rule (clauses 8.3.3, 8.4). No clock
+//! and no IO.
 
 use irsp_protocol::api::app::{BodyError, PushRequest};
 use irsp_protocol::expiry::ExpiryError;
@@ -20,14 +21,18 @@ pub(crate) enum PushError {
     Body(#[from] BodyError),
     #[error("the payload has {len} bytes and may have {max}")]
     TooLarge { len: usize, max: usize },
-    #[error("a push goes to dev/... or usr/..., not to {0}")]
+    #[error("a push goes to dev/... or usr/..., not to {0}; to an application POST /v1/message")]
     Destination(Address),
+    #[error("a message goes to app/..., not to {0}; to a device or user POST /v1/push")]
+    NoApplication(Address),
     #[error("{0} belongs to another domain")]
     WrongDomain(Address),
-    #[error("only an admin may push from somebody else's address")]
+    #[error("only an admin may send from somebody else's address")]
     From,
     #[error("a push comes from app/... or usr/..., not from {0}")]
     Source(Principal),
+    #[error("a message comes from app/..., not from {0}")]
+    NotFromApplication(Principal),
     #[error(transparent)]
     Expiry(#[from] ExpiryError),
     #[error(transparent)]
@@ -43,10 +48,11 @@ impl PushError {
         match self {
             PushError::TooLarge { .. } => Status::TOO_LARGE,
             PushError::WrongDomain(_) => Status::WRONG_DOMAIN,
-            PushError::From | PushError::Source(_) => Status::FORBIDDEN,
+            PushError::From | PushError::Source(_) | PushError::NotFromApplication(_) => Status::FORBIDDEN,
             PushError::Expiry(error) => error.status(),
             PushError::Body(_)
             | PushError::Destination(_)
+            | PushError::NoApplication(_)
             | PushError::Option(_)
             | PushError::ContentType
             | PushError::WaitTooLong(_) => Status::MALFORMED,
@@ -54,8 +60,18 @@ impl PushError {
     }
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// To a device or a user (clause 8.3.3).
+    Push,
+    /// To another application (clause 8.4).
+    Message,
+}
+
 /// Who asks, and what holds here and now.
 pub(crate) struct Asking<'a> {
+    pub(crate) what: What,
     pub(crate) caller: &'a Principal,
     pub(crate) admin: bool,
     pub(crate) domain: &'a Domain,
@@ -69,8 +85,10 @@ impl Asking<'_> {
     pub(crate) fn compose(&self, request: &PushRequest) -> Result<Envelope, PushError> {
         let source = self.source(request)?;
         let destination = self.own(&request.to)?;
-        if !matches!(destination.kind, Kind::Device | Kind::User) {
-            return Err(PushError::Destination(request.to.clone()));
+        match (self.what, destination.kind) {
+            (What::Push, Kind::Device | Kind::User) | (What::Message, Kind::Application) => {}
+            (What::Push, _) => return Err(PushError::Destination(request.to.clone())),
+            (What::Message, _) => return Err(PushError::NoApplication(request.to.clone())),
         }
         let data = request.body().bytes()?;
         let max = self.limits.data_bytes_max;
@@ -83,7 +101,10 @@ impl Asking<'_> {
         let json = || request.data.is_some().then(|| "application/json".to_owned());
         Ok(Envelope {
             id: self.id,
-            kind: MessageKind::Push,
+            kind: match self.what {
+                What::Push => MessageKind::Push,
+                What::Message => MessageKind::Message,
+            },
             source: source.into(),
             destination: destination.into(),
             channel: Some(request.channel.clone()),
@@ -112,9 +133,10 @@ impl Asking<'_> {
         if source != *self.caller && !self.admin {
             return Err(PushError::From);
         }
-        match source.kind {
-            Kind::Application | Kind::User => Ok(source),
-            Kind::Device | Kind::External | Kind::Peer | Kind::Server => Err(PushError::Source(source)),
+        match (self.what, source.kind) {
+            (_, Kind::Application) | (What::Push, Kind::User) => Ok(source),
+            (What::Push, _) => Err(PushError::Source(source)),
+            (What::Message, _) => Err(PushError::NotFromApplication(source)),
         }
     }
 
@@ -147,11 +169,16 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_795_392_000_000);
 
     fn compose(caller: &str, admin: bool, json: &str) -> Result<Envelope, PushError> {
+        ask(What::Push, caller, admin, json)
+    }
+
+    fn ask(what: What, caller: &str, admin: bool, json: &str) -> Result<Envelope, PushError> {
         let limits = PushLimits {
             data_bytes_max: 20,
             ..PushLimits::default()
         };
         let asking = Asking {
+            what,
             caller: &caller.parse().unwrap(),
             admin,
             domain: &Domain::new("home.example").unwrap(),
@@ -229,6 +256,25 @@ mod tests {
                 "{to}"
             );
         }
+    }
+
+    #[test]
+    fn a_message_goes_from_application_to_application() {
+        let to = |to: &str| format!(r#"{{"to":"{to}","channel":"invoice","data":7}}"#);
+        let envelope = ask(What::Message, "app/climate", false, &to("app/billing")).unwrap();
+        assert_eq!(envelope.kind, MessageKind::Message);
+        assert_eq!(envelope.destination.to_string(), "app/billing");
+        for (caller, destination, code) in [
+            ("app/climate", "dev/lamp-1", 400),
+            ("app/climate", "app/billing@away.example", 421),
+            ("usr/ann", "app/billing", 403),
+        ] {
+            let refused = ask(What::Message, caller, false, &to(destination)).unwrap_err();
+            assert_eq!(refused.status().code(), code, "{caller} to {destination}");
+        }
+        let from = r#"{"from":"app/climate","to":"app/billing","channel":"invoice","text":""}"#;
+        let spoken = ask(What::Message, "usr/root", true, from).unwrap();
+        assert_eq!(spoken.source.to_string(), "app/climate");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What comes over the bus: uploads, presence and account changes, each stored in the courier's transaction that
-//! also remembers it as seen (clauses 8.2, 8.3.1, 8.3.2).
+//! What comes over the bus: uploads, messages, presence and account changes, each stored in the courier's transaction that
+//! also remembers it as seen (clauses 8.2, 8.3.1, 8.3.2, 8.4).
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(crate) struct ApplicationServer {
 impl Role for ApplicationServer {
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
         match (envelope.kind, from) {
-            (MessageKind::Upload, Server::Message) => self.upload(tx, envelope),
+            (MessageKind::Upload | MessageKind::Message, Server::Message) => self.store(tx, envelope),
             (MessageKind::Presence, Server::Message) => presence_news(tx, envelope),
             (MessageKind::Directory, Server::Account) => self.account_changes(tx, envelope),
             (
@@ -61,13 +61,13 @@ impl Role for ApplicationServer {
             return;
         }
         match envelope.kind {
-            MessageKind::Upload => {
+            MessageKind::Upload | MessageKind::Message => {
                 self.uploads.wake();
                 self.uploads_stored.notify_one();
             }
             MessageKind::Presence => self.presence.wake(),
             MessageKind::Directory => self.apply(&envelope),
-            MessageKind::Push | MessageKind::Message | MessageKind::Status => {}
+            MessageKind::Push | MessageKind::Status => {}
         }
     }
 
@@ -87,7 +87,8 @@ impl Role for ApplicationServer {
 }
 
 impl ApplicationServer {
-    fn upload(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+    /// Stores an upload, or a message of another application, for a hosted one.
+    fn store(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
         let to = &envelope.destination;
         if to.domain.as_ref().is_some_and(|domain| *domain != self.domain) {
             return Ok(Received::Ended(Status::WRONG_DOMAIN));

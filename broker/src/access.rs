@@ -16,6 +16,8 @@ pub(crate) trait Facts {
     fn hears_everyone(&self, application: &Id) -> bool;
     /// Whether the first may push to the second, or the refusal.
     fn may_push(&self, from: &Principal, to: &Principal) -> Result<(), Status>;
+    /// Whether the first may send the second a message, or the refusal.
+    fn may_message(&self, from: &Principal, to: &Principal) -> Result<(), Status>;
     /// Whether there is such a principal, or the refusal.
     fn check(&self, principal: &Principal) -> Result<(), Status>;
 }
@@ -53,7 +55,13 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
             if !matches!(who.kind, Kind::Application | Kind::User) {
                 return Err(Status::FORBIDDEN);
             }
-            facts.may_push(who, local(destination)?)
+            let to = local(destination)?;
+            match to.kind {
+                Kind::Application => facts.may_message(who, to),
+                Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
+                    facts.may_push(who, to)
+                }
+            }
         }
         Branch::Live { .. } | Branch::Status | Branch::Down { .. } | Branch::Presence => {
             Err(Status::FORBIDDEN)
@@ -161,6 +169,9 @@ impl Facts for irsp_directory::Directory {
     fn may_push(&self, from: &Principal, to: &Principal) -> Result<(), Status> {
         irsp_directory::Directory::may_push(self, from, to)
     }
+    fn may_message(&self, from: &Principal, to: &Principal) -> Result<(), Status> {
+        irsp_directory::Directory::may_message(self, from, to)
+    }
     fn check(&self, principal: &Principal) -> Result<(), Status> {
         irsp_directory::Directory::check(self, principal)
     }
@@ -187,6 +198,14 @@ mod tests {
                 Err(Status::FORBIDDEN)
             } else {
                 Ok(())
+            }
+        }
+        fn may_message(&self, from: &Principal, _: &Principal) -> Result<(), Status> {
+            match from.kind {
+                Kind::Application => Ok(()),
+                Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
+                    Err(Status::FORBIDDEN)
+                }
             }
         }
         fn check(&self, principal: &Principal) -> Result<(), Status> {

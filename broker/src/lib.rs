@@ -20,6 +20,7 @@ mod observed;
 mod presence;
 mod restore;
 mod role;
+mod route;
 mod server;
 mod sessions;
 mod settings;

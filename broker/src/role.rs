@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use irsp_courier::store::{StoreError, Tx};
-use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
+use irsp_courier::{Ended, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::directory::{self, Enforcer};
 use crate::presence::{Table, Unstored};
+use crate::route;
 use crate::status_news::StatusNews;
 use crate::store;
 
@@ -36,7 +37,7 @@ impl Role for MessageRole {
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
         match (envelope.kind, from) {
             (MessageKind::Directory, Server::Account) => self.receive_changes(tx, envelope),
-            (MessageKind::Push, Server::App) => Ok(self.receive_push(envelope)),
+            (MessageKind::Push | MessageKind::Message, Server::App) => Ok(self.forward(envelope)),
             (
                 MessageKind::Upload
                 | MessageKind::Push
@@ -139,7 +140,8 @@ impl MessageRole {
         }
     }
 
-    fn receive_push(&self, envelope: &Envelope) -> Received {
+    /// A push or a message that the application server has accepted: rights are looked at again, and it is ours.
+    fn forward(&self, envelope: &Envelope) -> Received {
         let local = |address: &Address| {
             address
                 .domain
@@ -149,13 +151,16 @@ impl MessageRole {
         if !local(&envelope.source) || !local(&envelope.destination) {
             return Received::Ended(Status::WRONG_DOMAIN);
         }
-        let to = &envelope.destination.principal;
-        let pushable = matches!(to.kind, Kind::Device | Kind::User) && envelope.channel.is_some();
-        if !pushable {
-            return Received::Ended(Status::MALFORMED);
-        }
-        match self.enforcer.directory.may_push(&envelope.source.principal, to) {
-            Ok(()) => Received::Forward(Hop::Principal(to.clone())),
+        let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
+        let directory = &self.enforcer.directory;
+        let right = match (envelope.kind, to.kind) {
+            _ if envelope.channel.is_none() => Err(Status::MALFORMED),
+            (MessageKind::Push, Kind::Device | Kind::User) => directory.may_push(from, to),
+            (MessageKind::Message, Kind::Application) => directory.may_message(from, to),
+            _ => Err(Status::MALFORMED),
+        };
+        match right.and_then(|()| route::next_hop(to, directory)) {
+            Ok(hop) => Received::Forward(hop),
             Err(status) => Received::Ended(status),
         }
     }

@@ -11,6 +11,7 @@ mod directory;
 pub mod follow;
 mod key;
 mod login;
+mod message;
 mod push;
 pub mod store;
 pub mod token;

@@ -1,7 +1,7 @@
 //! A small household for the tests: lamp-1 and lamp-2, ann who owns lamp-1, bob, the admin, and the application climate.
 
 use irsp_protocol::change::{
-    Answers, Application, Binding, Cause, Change, Device, Entity, EntityKey, Role, Scope, User,
+    Answers, Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Role, Scope, User,
 };
 use irsp_protocol::{Id, Principal, Timestamp};
 
@@ -123,6 +123,9 @@ pub(crate) fn application_of(name: &str) -> Application {
         keys: vec![key().hash(format!("key of {name}").as_bytes())],
         hears: Scope::Everyone,
         pushes: Scope::Everyone,
+        messages: Scope::Everyone,
+        delivery: Delivery::Hosted,
+        answers: Answers::Ack,
         disabled: false,
         generation: 1,
     }

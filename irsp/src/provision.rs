@@ -11,6 +11,7 @@ use std::time::Duration;
 use irsp_config::Settings;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::account::{ApplicationWithKey, DeviceCode, DeviceCodes, NewApplication, NewDevices};
+use irsp_protocol::change::{Answers, Delivery};
 use irsp_protocol::{Id, Secret};
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
@@ -230,6 +231,9 @@ impl AccountServer {
             id: id.clone(),
             hears: None,
             pushes: None,
+            messages: None,
+            delivery: Delivery::default(),
+            answers: Answers::default(),
         };
         match self.post::<ApplicationWithKey>("/v1/apps", &new).await {
             Ok(made) => Ok(Some(made.key)),

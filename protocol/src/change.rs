@@ -99,7 +99,7 @@ pub struct Device {
     pub generation: u64,
 }
 
-/// How a device answers a push.
+/// How a device answers a push, and an attached application what it receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answers {
@@ -119,8 +119,33 @@ pub struct Application {
     pub hears: Scope,
     /// To whom it may push.
     pub pushes: Scope,
+    /// To which applications it may send messages (clause 8.4).
+    #[serde(default = "everyone")]
+    pub messages: Scope,
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// How it answers what it is given while it is attached.
+    #[serde(default)]
+    pub answers: Answers,
     pub disabled: bool,
     pub generation: u64,
+}
+
+/// How an application receives uploads and messages (clauses 7.3, 7.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    /// The application server stores and serves them.
+    #[default]
+    Hosted,
+    /// Its developer's own server receives them over MQTT and answers each.
+    Attached,
+    /// A third party's HTTP service receives them.
+    External,
+}
+
+fn everyone() -> Scope {
+    Scope::Everyone
 }
 
 /// A set of principals of this domain.

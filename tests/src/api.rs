@@ -166,7 +166,7 @@ fn is_of_the_application_server(path: &str) -> bool {
     let named = [
         "/v1/push",
         "/v1/presence",
-        "/v1/messages",
+        "/v1/message",
         "/v1/ledger",
         "/v1/dead-letters",
     ];

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use irsp_protocol::api::account::{
     ApplicationPatch, ApplicationView, ApplicationWithKey, Changed, Gone, NewApplication, Page, RotateKey,
 };
-use irsp_protocol::change::Scope;
+use irsp_protocol::change::{Delivery, Scope};
 use irsp_protocol::{Id, Kind, Principal};
 
 use super::answer::{Answer, Shown};
@@ -18,7 +18,7 @@ use super::doc::Problems;
 use super::page::{Paging, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
-use crate::store::application::{self, GRANTED_MAX};
+use crate::store::application::{self, GRANTED_MAX, MESSAGED_MAX};
 
 /// The applications, in order of their ids.
 #[utoipa::path(get, path = "/v1/apps", tag = "applications", params(Paging),
@@ -46,18 +46,15 @@ pub(super) async fn create(
     Admin(caller): Admin,
     Body(new): Body<NewApplication>,
 ) -> Answer<ApplicationWithKey> {
-    let NewApplication { id, hears, pushes } = new;
-    check_grants([hears.as_ref(), pushes.as_ref()])?;
-    let (hears, pushes) = (
-        hears.unwrap_or(Scope::Everyone),
-        pushes.unwrap_or(Scope::Everyone),
-    );
+    check_grants([new.hears.as_ref(), new.pushes.as_ref()])?;
+    check_messages(new.messages.as_ref())?;
+    check_delivery(Some(new.delivery))?;
     let (key, hash) = account.secret()?;
-    let order = caller.orders("app.register", principal(&id));
+    let order = caller.orders("app.register", principal(&new.id));
     account
         .carry_out(order, move |draft| {
             Ok(ApplicationWithKey {
-                application: application::register(draft, &id, hash, &hears, &pushes)?,
+                application: application::register(draft, &new, hash)?,
                 key: key.clone(),
             })
         })
@@ -97,6 +94,8 @@ pub(super) async fn modify(
     Body(patch): Body<ApplicationPatch>,
 ) -> Answer<ApplicationView> {
     check_grants([patch.hears.as_ref(), patch.pushes.as_ref()])?;
+    check_messages(patch.messages.as_ref())?;
+    check_delivery(patch.delivery)?;
     let order = caller.orders("app.modify", principal(&id));
     account
         .carry_out(order, move |draft| application::modify(draft, &id, &patch))
@@ -164,6 +163,31 @@ fn check_grants(scopes: [Option<&Scope>; 2]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Messages go to applications of this domain.
+fn check_messages(scope: Option<&Scope>) -> Result<(), Refusal> {
+    let Some(Scope::Only(list)) = scope else {
+        return Ok(());
+    };
+    if list.len() > MESSAGED_MAX {
+        return Err(Refusal::TooMany {
+            what: "applications in a grant",
+            max: MESSAGED_MAX,
+        });
+    }
+    match list.iter().find(|principal| principal.kind != Kind::Application) {
+        Some(other) => Err(Refusal::Malformed(format!("{other} is no application"))),
+        None => Ok(()),
+    }
+}
+
+/// No gateway to third parties' services yet: whoever asks for one is told, not left waiting.
+fn check_delivery(delivery: Option<Delivery>) -> Result<(), Refusal> {
+    match delivery {
+        Some(Delivery::External) => Err(Refusal::NoExternal),
+        Some(Delivery::Hosted | Delivery::Attached) | None => Ok(()),
+    }
 }
 
 fn principal(id: &Id) -> Principal {

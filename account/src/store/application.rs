@@ -1,7 +1,7 @@
 //! Applications: keys and grants.
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::api::account::{ApplicationPatch, ApplicationView};
+use irsp_protocol::api::account::{ApplicationPatch, ApplicationView, NewApplication};
 use irsp_protocol::change::{Application, Cause, Entity, EntityKey, Scope};
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
@@ -13,6 +13,8 @@ use crate::refusal::Refusal;
 /// Principals that one grant lists, so that an application fits into one envelope on the bus (1 MiB). Whoever is to
 /// hear more is granted everyone.
 pub(crate) const GRANTED_MAX: usize = 5_000;
+/// Applications that one application may message by name, for the same reason.
+pub(crate) const MESSAGED_MAX: usize = 1_000;
 
 const SELECT: &str = "SELECT a.created, a.modified, e.state, a.version FROM account_application a JOIN entity e ON e.key = 'app/' || a.id";
 
@@ -32,11 +34,11 @@ pub(crate) fn list(sql: &Connection, after: &str, limit: u32) -> Result<Vec<Appl
 
 pub(crate) fn register(
     draft: &mut Draft<'_, '_>,
-    id: &Id,
+    new: &NewApplication,
     key: SecretHash,
-    hears: &Scope,
-    pushes: &Scope,
 ) -> Result<ApplicationView, StoreError> {
+    let id = &new.id;
+    let granted = |scope: &Option<Scope>| scope.clone().unwrap_or(Scope::Everyone);
     entity::must_be_new(draft.sql(), Principal::application(id.clone()))?;
     draft
         .sql()
@@ -45,8 +47,11 @@ pub(crate) fn register(
     let application = Application {
         id: id.clone(),
         keys: vec![key],
-        hears: hears.clone(),
-        pushes: pushes.clone(),
+        hears: granted(&new.hears),
+        pushes: granted(&new.pushes),
+        messages: granted(&new.messages),
+        delivery: new.delivery,
+        answers: new.answers,
         disabled: false,
         generation: 1,
     };
@@ -63,6 +68,9 @@ pub(crate) fn modify(
     let mut application = before.clone();
     application.hears = patch.hears.clone().unwrap_or(application.hears);
     application.pushes = patch.pushes.clone().unwrap_or(application.pushes);
+    application.messages = patch.messages.clone().unwrap_or(application.messages);
+    application.delivery = patch.delivery.unwrap_or(application.delivery);
+    application.answers = patch.answers.unwrap_or(application.answers);
     application.disabled = patch.disabled.unwrap_or(application.disabled);
     if application != before {
         put(draft, Cause::Modify, application)?;
@@ -134,6 +142,9 @@ fn read(row: &Row<'_>) -> Result<ApplicationView, rusqlite::Error> {
             id: application.id,
             hears: application.hears,
             pushes: application.pushes,
+            messages: application.messages,
+            delivery: application.delivery,
+            answers: application.answers,
             disabled: application.disabled,
             generation: application.generation,
             created: time(row, 0)?,

@@ -1,5 +1,6 @@
 //! The HTTP API of the application server (`/v1`). Every refusal is a problem document; see [`refusal`].
 
+mod app_message;
 mod caller;
 mod dead_letters;
 mod input;
@@ -10,6 +11,7 @@ mod messages;
 mod presence;
 mod push;
 pub(crate) mod refusal;
+mod sending;
 pub(crate) mod state;
 mod stream;
 mod uploads;
@@ -34,7 +36,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "IRSP application server",
-    description = "Uploads, pushes, presence and receipts (clauses 7.3, 8.3); the operator's ledger and dead letters. Errors are problem documents whose \
+    description = "Uploads, messages, pushes, presence and receipts (clauses 7.3, 8.3, 8.4); the operator's ledger and dead letters. Errors are problem documents whose \
                    status is a code of the status registry."
 ))]
 struct Description;
@@ -55,6 +57,7 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(presence::stream_presence))
         .routes(routes!(presence::show_presence))
         .routes(routes!(push::push))
+        .routes(routes!(app_message::send_message))
         .routes(routes!(message_list::list_messages))
         .routes(routes!(message_tail::stream_messages))
         .routes(routes!(messages::show_message))

@@ -1,21 +1,16 @@
-//! `POST /v1/push`: a push is on disk here before it is answered, then the message server's word is waited for
-//! (clause 8.3.3). While that server is away the answer is 202 all the same: the push is kept and sent later.
+//! `POST /v1/push`: a push to a device or a user (clause 8.3.3). See [`super::sending`] for what its answer means.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use irsp_courier::{Accepted, Hop, Until};
 use irsp_protocol::api::Problem;
-use irsp_protocol::api::app::{AnswerView, PushReply, PushRequest};
-use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{MessageId, Server, Status};
+use irsp_protocol::api::app::{PushReply, PushRequest};
 
 use super::caller::Caller;
 use super::input;
-use super::refusal::{Refusal, location};
+use super::refusal::Refusal;
+use super::sending::{Wait, refused, send};
 use super::state::Api;
-use crate::push::Asking;
+use crate::push::{Asking, What};
 
 /// Pushes to a device or a user.
 #[utoipa::path(post, path = "/v1/push", tag = "push", request_body = PushRequest,
@@ -43,6 +38,7 @@ pub(super) async fn push(
     input::Json(request): input::Json<PushRequest>,
 ) -> Result<Response, Refusal> {
     let asking = Asking {
+        what: What::Push,
         caller: caller.principal(),
         admin: caller.is_admin(),
         domain: &api.domain,
@@ -50,64 +46,14 @@ pub(super) async fn push(
         id: api.courier.new_id(),
         now: api.courier.now(),
     };
-    let envelope = asking.compose(&request).map_err(|error| {
-        if error.status() == Status::TOO_LARGE {
-            api.metrics.push_size_max.inc();
-        }
-        Refusal::new(error.status(), error.to_string())
-    })?;
+    let envelope = asking.compose(&request).map_err(|error| refused(&api, &error))?;
     let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
     api.directory
         .may_push(from, to)
         .map_err(|status| Refusal::new(status, format!("{from} to {to}: {}", status.name())))?;
-    let Accepted { id, duplicate } = api
-        .courier
-        .write(move |tx| tx.accept(envelope.clone(), Hop::Server(Server::Message)))
-        .await?;
-    let (within, until) = match request.wait {
-        Some(wait) => (wait.0, Until::End),
-        None => (api.push.custody_wait, Until::Custody),
+    let wait = match request.wait {
+        Some(wait) => Wait::End(wait.0),
+        None => Wait::Custody(api.push.custody_wait),
     };
-    // A server that stops does not wait: the push is on disk, and 202 is the truth.
-    let outcome = api
-        .stop
-        .run_until_cancelled(api.courier.outcome(id, within, until))
-        .await
-        .flatten();
-    match outcome {
-        Some((status, _)) if status.is_error() => {
-            let cause = api.courier.cause(id).await?;
-            let why = cause.map_or_else(|| status.name().to_owned(), |cause| cause.to_string());
-            Err(Refusal::of_message(
-                status,
-                id,
-                format!("the push has ended: {why}"),
-            ))
-        }
-        // It had come by MQTT before: there is one push, and this is its id.
-        Some((Status::DUPLICATE, _)) => match api.courier.cause(id).await? {
-            Some(Cause::Duplicate { of }) => Ok(reply(of, Status::DUPLICATE, None)),
-            Some(Cause::Superseded { .. } | Cause::EpochChanged { .. }) | None => {
-                Ok(reply(id, Status::DUPLICATE, None))
-            }
-        },
-        Some((Status::DONE, answer)) if request.wait.is_some() => Ok(reply(id, Status::DONE, answer)),
-        Some(_) | None if duplicate => Ok(reply(id, Status::DUPLICATE, None)),
-        Some(_) | None => Ok(reply(id, Status::QUEUED, None)),
-    }
-}
-
-fn reply(id: MessageId, status: Status, answer: Option<Answer>) -> Response {
-    let body = PushReply {
-        id,
-        status,
-        name: status.name().to_owned(),
-        answer: answer.map(AnswerView::from),
-    };
-    let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::ACCEPTED);
-    let at: HeaderMap = location(id)
-        .map(|at| (header::LOCATION, at))
-        .into_iter()
-        .collect();
-    (code, at, Json(body)).into_response()
+    Ok(send(&api, envelope, wait).await?.into_response())
 }

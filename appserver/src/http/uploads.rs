@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::{Body, LatestPage, UploadPage, UploadView};
-use irsp_protocol::{Address, Channel, Id, Kind, Principal, Status, Timestamp};
+use irsp_protocol::{Address, Channel, Id, Kind, MessageKind, Principal, Status, Timestamp};
 use serde::Deserialize;
 
 use super::caller::{Caller, Warrant};
@@ -43,6 +43,28 @@ pub(super) struct PageQuery {
     /// `asc` (oldest first, the default) or `desc`.
     #[param(value_type = Option<String>)]
     order: Option<Direction>,
+    /// `upload` or `message` only.
+    #[param(value_type = Option<String>)]
+    kind: Option<StoredKind>,
+}
+
+/// What is stored for an application.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredKind {
+    /// Of a device or a user (clause 8.3.1).
+    Upload,
+    /// Of another application (clause 8.4).
+    Message,
+}
+
+impl From<StoredKind> for MessageKind {
+    fn from(kind: StoredKind) -> MessageKind {
+        match kind {
+            StoredKind::Upload => MessageKind::Upload,
+            StoredKind::Message => MessageKind::Message,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -60,6 +82,9 @@ pub(super) struct StreamQuery {
     device: Option<String>,
     #[param(value_type = Option<String>)]
     channel: Option<Channel>,
+    /// `upload` or `message` only.
+    #[param(value_type = Option<String>)]
+    kind: Option<StoredKind>,
     /// Begin after this number; `Last-Event-ID` goes first. If neither is given, the stream begins now.
     after: Option<u64>,
 }
@@ -102,6 +127,7 @@ pub(super) async fn list_uploads(
         app: Some(app),
         source: sender(&api, query.device)?,
         channel: query.channel,
+        kind: query.kind.map(MessageKind::from),
         from: query.from,
         to: query.to,
     };
@@ -157,7 +183,7 @@ pub(super) async fn list_latest(
     }))
 }
 
-/// The application's uploads as they are stored, as server-sent events: `event: upload`, `id:` its number.
+/// The application's uploads as they are stored, as server-sent events: `event: upload` or `event: message`, `id:` its number.
 #[utoipa::path(get, path = "/v1/apps/{app}/uploads/stream", tag = "uploads",
     params(("app" = String, Path, description = "The application's id"), StreamQuery,
         ("last-event-id" = Option<u64>, Header, description = "Resume after this number")),
@@ -182,6 +208,7 @@ pub(super) async fn stream_uploads(
         app: Some(app.clone()),
         source: sender(&api, query.device)?,
         channel: query.channel,
+        kind: query.kind.map(MessageKind::from),
         ..Filter::default()
     };
     let place = api.place()?;
@@ -213,7 +240,7 @@ pub(super) async fn stream_uploads(
 fn event(upload: &Upload) -> Result<Event, axum::Error> {
     Event::default()
         .id(upload.seq.to_string())
-        .event("upload")
+        .event(upload.kind.as_str())
         .json_data(view(upload))
 }
 
@@ -241,6 +268,8 @@ fn view(upload: &Upload) -> UploadView {
     UploadView {
         seq: upload.seq,
         id: upload.id,
+        kind: upload.kind.as_str().to_owned(),
+        from: (upload.kind == MessageKind::Message).then(|| source.clone()),
         source: source.clone(),
         device,
         channel: upload.channel.clone(),

@@ -24,4 +24,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 3,
         sql: include_str!("by_source.sql"),
     },
+    Migration {
+        version: 4,
+        sql: include_str!("messages.sql"),
+    },
 ];

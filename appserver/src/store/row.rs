@@ -26,6 +26,19 @@ pub(super) fn word<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite
     serde_json::from_value(Value::String(text)).map_err(|error| unreadable(row, column, error))
 }
 
+/// A text column that holds a word `parse` knows.
+pub(super) fn word_of<T>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).ok_or_else(|| {
+        let error = std::io::Error::other(format!("{text:?} is no {column}"));
+        unreadable(row, column, error)
+    })
+}
+
 /// A number that never is negative.
 pub(super) fn number(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<u64> {
     i64::column_result(row.get_ref(column)?)

@@ -1,7 +1,7 @@
 //! Uploads: stored once by message id, read in pages bounded by rows and by bytes.
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Address, Channel, Envelope, Id, MessageId, Timestamp};
+use irsp_protocol::{Address, Channel, Envelope, Id, MessageId, MessageKind, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
@@ -16,6 +16,8 @@ pub(crate) const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) struct Upload {
     pub(crate) seq: u64,
     pub(crate) id: MessageId,
+    /// An upload, or a message of another application.
+    pub(crate) kind: MessageKind,
     pub(crate) app: Id,
     pub(crate) source: Address,
     pub(crate) channel: Option<Channel>,
@@ -33,6 +35,7 @@ pub(crate) struct Filter {
     pub(crate) app: Option<Id>,
     pub(crate) source: Option<Address>,
     pub(crate) channel: Option<Channel>,
+    pub(crate) kind: Option<MessageKind>,
     /// By the sender's time, from and including.
     pub(crate) from: Option<Timestamp>,
     /// By the sender's time, before and excluding.
@@ -44,6 +47,7 @@ impl Filter {
     pub(crate) fn wants(&self, upload: &Upload) -> bool {
         self.app.as_ref().is_none_or(|app| *app == upload.app)
             && self.source.as_ref().is_none_or(|source| *source == upload.source)
+            && self.kind.is_none_or(|kind| kind == upload.kind)
             && (self.channel.is_none() || self.channel == upload.channel)
             && self.from.is_none_or(|from| upload.time >= from)
             && self.to.is_none_or(|to| upload.time < to)
@@ -87,8 +91,8 @@ pub(crate) fn insert(
         some => Some(serde_json::to_string(some).map_err(row::unwritable)?),
     };
     conn.prepare_cached(
-        "INSERT INTO uploads (id, app, source, channel, time, received, content_type, sender_id, attributes, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO uploads (id, app, source, channel, time, received, content_type, sender_id, attributes, data, kind)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
         envelope.id.as_bytes(),
@@ -101,6 +105,7 @@ pub(crate) fn insert(
         envelope.sender_id,
         attributes,
         envelope.data.as_ref(),
+        envelope.kind.as_str(),
     ])?;
     Ok(())
 }
@@ -139,13 +144,14 @@ pub(crate) fn page(
     );
     let channel = filter.channel.as_ref().map(|channel| channel.as_str().to_owned());
     wanted.and("channel =", channel.map(Value::from));
+    wanted.and("kind =", filter.kind.map(|kind| kind.as_str().to_owned().into()));
     wanted.and("time >=", filter.from.map(|time| time.as_millis().into()));
     wanted.and("time <", filter.to.map(|time| time.as_millis().into()));
     let select = |keys: &str, tables: &str, beyond: &str| {
         let conditions = wanted.of(keys);
         format!(
             "SELECT {keys}.seq, u.id, u.app, u.source, u.channel, u.time, u.received, u.content_type, u.sender_id,
-             u.attributes, u.data FROM {tables} WHERE {keys}.seq {beyond}{conditions}"
+             u.attributes, u.data, u.kind FROM {tables} WHERE {keys}.seq {beyond}{conditions}"
         )
     };
     let (beyond, unsorted, direction) = match order {
@@ -278,6 +284,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<Upload> {
     Ok(Upload {
         seq: row::number(found, "seq")?,
         id: MessageId::from_bytes(found.get("id")?),
+        kind: row::word_of(found, "kind", MessageKind::parse)?,
         app: row::parsed(found, "app")?,
         source: row::parsed(found, "source")?,
         channel,

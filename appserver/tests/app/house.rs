@@ -12,8 +12,8 @@ use irsp_appserver::{AppServer, Retention, Settings};
 use irsp_courier::bus::{Incoming, link};
 use irsp_directory::HashKey;
 use irsp_protocol::change::{
-    Answers, Application, Binding, Cause, Change, ChangeBatch, Device, DirectoryPage, Entity, Role, Scope,
-    User,
+    Answers, Application, Binding, Cause, Change, ChangeBatch, Delivery, Device, DirectoryPage, Entity, Role,
+    Scope, User,
 };
 use irsp_protocol::frame::{self, Item, Place, Question, Reply};
 use irsp_protocol::inquiry::{Finding, Inquiry, Known};
@@ -209,7 +209,10 @@ impl House {
                 id: id(name),
                 keys: vec![key.hash(format!("{name}-key").as_bytes())],
                 hears: scope.clone(),
-                pushes: scope,
+                pushes: scope.clone(),
+                messages: scope,
+                delivery: Delivery::Hosted,
+                answers: Answers::Ack,
                 disabled: false,
                 generation: 1,
             })

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use irsp_courier::Hop;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Channel, MessageId, MessageKind, Principal, Server, Status, Topic};
+use irsp_protocol::{Address, Channel, Kind, MessageId, MessageKind, Principal, Status, Topic};
 use irsp_session::{Action, CloseCause, Connection, DropCause, Publish, PublishToken, QoS};
 use serde_json::json;
 
@@ -23,6 +23,7 @@ use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::metrics::{Class, Limit};
+use crate::route;
 use crate::sessions::backlog::Backlog;
 use crate::sessions::mailbox::{Mailbox, Tag};
 use crate::store::queue;
@@ -276,41 +277,24 @@ impl<'e> Client<'e> {
             return Err(envelope::Malformed::Retained.into());
         }
         match topic.branch {
-            Branch::Up { app, channel } => self.accept(
-                connection,
-                token,
-                publish,
-                MessageKind::Upload,
-                app,
-                Hop::Server(Server::App),
-                channel,
-                now,
-            ),
+            Branch::Up { app, channel } => {
+                self.accept(connection, token, publish, MessageKind::Upload, app, channel, now)
+            }
             Branch::CloudEvent { app } => {
+                let hop = self.next_hop(&app)?;
                 let acceptance = self.acceptance(MessageKind::Upload, app);
                 let envelope = envelope::from_cloud_event(acceptance, publish, now)?;
-                self.hand_over(
-                    connection,
-                    token,
-                    publish,
-                    envelope,
-                    Hop::Server(Server::App),
-                    true,
-                );
+                self.hand_over(connection, token, publish, envelope, hop, true);
                 Ok(())
             }
             Branch::To { destination, channel } => {
-                let hop = Hop::Principal(destination.principal.clone());
-                self.accept(
-                    connection,
-                    token,
-                    publish,
-                    MessageKind::Push,
-                    destination,
-                    hop,
-                    channel,
-                    now,
-                )
+                let kind = match destination.principal.kind {
+                    Kind::Application => MessageKind::Message,
+                    Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
+                        MessageKind::Push
+                    }
+                };
+                self.accept(connection, token, publish, kind, destination, channel, now)
             }
             Branch::Ack { id } => {
                 let answer = envelope::answer(&publish.payload)?;
@@ -325,7 +309,7 @@ impl<'e> Client<'e> {
 
     #[expect(
         clippy::too_many_arguments,
-        reason = "what an upload and a push have in common"
+        reason = "what an upload, a push and a message have in common"
     )]
     fn accept(
         &mut self,
@@ -334,10 +318,10 @@ impl<'e> Client<'e> {
         publish: &Arc<Publish>,
         kind: MessageKind,
         destination: Address,
-        hop: Hop,
         channel: Channel,
         now: Instant,
     ) -> Result<(), Refused> {
+        let hop = self.next_hop(&destination)?;
         let acceptance = self.acceptance(kind, destination);
         let envelope = envelope::from_publish(acceptance, channel, publish, now)?;
         self.hand_over(
@@ -349,6 +333,13 @@ impl<'e> Client<'e> {
             kind == MessageKind::Upload,
         );
         Ok(())
+    }
+
+    fn next_hop(&self, destination: &Address) -> Result<Hop, Refused> {
+        Ok(route::next_hop(
+            &destination.principal,
+            &self.edge.enforcer.directory,
+        )?)
     }
 
     fn acceptance(&self, kind: MessageKind, destination: Address) -> Acceptance {
@@ -373,9 +364,10 @@ impl<'e> Client<'e> {
         hop: Hop,
         observed: bool,
     ) {
-        // An upload's repeat is settled by its acknowledgement; who repeats a push wants to know which one it was.
+        // An upload's repeat is settled by its acknowledgement; who repeats a push or a message wants to know which one
+        // it was.
         let sender_id = envelope.sender_id.clone();
-        let sender_id = sender_id.filter(|_| envelope.kind == MessageKind::Push);
+        let sender_id = sender_id.filter(|_| envelope.kind != MessageKind::Upload);
         let waiting = self.wait_for_courier(token, publish, observed, sender_id);
         let (courier, sink) = (&self.edge.courier, self.mailbox.clone());
         match self.taken(connection, token) {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use irsp_courier::{Courier, Hop};
+use irsp_courier::Courier;
+use irsp_directory::Directory;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Expiry, MessageKind, Principal, Server, Status, Timestamp, Topic};
+use irsp_protocol::{Address, Expiry, MessageKind, Principal, Status, Timestamp, Topic};
 use irsp_session::Will;
 
 use super::Edge;
 use super::envelope::{self, Acceptance};
 use crate::access;
+use crate::route;
 use crate::sessions::mailbox::Mailbox;
 use crate::store::will::{Left, WillId};
 use crate::topics::Topics;
@@ -22,6 +24,7 @@ const NOBODY: u64 = 0;
 struct WillOf {
     topics: Arc<Topics>,
     courier: Courier,
+    directory: Arc<Directory>,
     mailbox: Arc<Mailbox>,
     expiry: Expiry,
 }
@@ -31,6 +34,7 @@ impl WillOf {
         WillOf {
             topics: Arc::clone(&edge.enforcer.topics),
             courier: edge.courier.clone(),
+            directory: Arc::clone(&edge.enforcer.directory),
             mailbox: Arc::clone(mailbox),
             expiry: edge.message_expiry,
         }
@@ -53,13 +57,16 @@ impl WillOf {
                     now: self.courier.now(),
                     expiry: self.expiry,
                 };
-                match envelope::from_publish(acceptance, channel, &publish, now) {
-                    Ok(envelope) => {
-                        self.courier
-                            .accept(envelope, Hop::Server(Server::App), self.mailbox, NOBODY);
+                let hop = route::next_hop(&acceptance.destination.principal, &self.directory);
+                match (hop, envelope::from_publish(acceptance, channel, &publish, now)) {
+                    (Ok(hop), Ok(envelope)) => {
+                        self.courier.accept(envelope, hop, self.mailbox, NOBODY);
                         self.topics.observe_now(&publish);
                     }
-                    Err(error) => {
+                    (Err(status), _) => {
+                        tracing::info!(topic = %publish.topic, %status, "a will whose application takes nothing")
+                    }
+                    (_, Err(error)) => {
                         tracing::info!(topic = %publish.topic, %error, "a will that is not understood")
                     }
                 }

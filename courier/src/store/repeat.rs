@@ -1,5 +1,5 @@
-//! A sender's own id is an idempotency key: the same id again is the same message, by whichever way it came. A push that
-//! says something else under it is refused; of an upload the first counts, as CloudEvents has it.
+//! A sender's own id is an idempotency key: the same id again is the same message, by whichever way it came. A push
+//! or message that says something else under it is refused; of an upload the first counts, as CloudEvents has it.
 
 use irsp_protocol::{Envelope, MessageId, MessageKind, Status};
 use ring::digest::{SHA256, digest};
@@ -12,10 +12,11 @@ use crate::accept::Accepted;
 /// Bytes kept of the hash: a sender can only deceive itself.
 const FINGERPRINT_LEN: usize = 16;
 
-/// What a push with a sender's id says: receiver, channel, payload and options. When it was sent, how long it may
+/// What a push or a message with a sender's id says: receiver, channel, payload and options. When it was sent, how long it may
 /// take and how its payload is labelled may differ between two ways or two tries.
 pub(super) fn fingerprint(envelope: &Envelope) -> Result<Option<Vec<u8>>, StoreError> {
-    if envelope.kind != MessageKind::Push || envelope.sender_id.is_none() {
+    let compared = matches!(envelope.kind, MessageKind::Push | MessageKind::Message);
+    if !compared || envelope.sender_id.is_none() {
         return Ok(None);
     }
     let said = serde_json::to_vec(&(&envelope.destination, &envelope.channel, &envelope.options))?;
@@ -54,7 +55,7 @@ pub(super) fn original(
     match (said, fingerprint) {
         (Some(said), Some(fingerprint)) if said != fingerprint => Err(StoreError::refused(
             Status::CONFLICT,
-            format!("another push has this id: {id}"),
+            format!("another {} has this id: {id}", envelope.kind.as_str()),
         )),
         _ => Ok(Accepted { id, duplicate: true }),
     }

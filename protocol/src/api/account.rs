@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::address::{Domain, Id, Principal, Server};
-use crate::change::{Answers, Role, Scope};
+use crate::change::{Answers, Delivery, Role, Scope};
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -242,6 +242,18 @@ pub struct NewApplication {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Grant>)]
     pub pushes: Option<Scope>,
+    /// To which applications it may send messages; every one of this domain unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Grant>)]
+    pub messages: Option<Scope>,
+    /// How it receives uploads and messages.
+    #[serde(default)]
+    #[schema(value_type = String, pattern = "^(hosted|attached|external)$", example = "hosted")]
+    pub delivery: Delivery,
+    /// How it answers them while it is attached.
+    #[serde(default)]
+    #[schema(value_type = String, pattern = "^(ack|mqtt)$", example = "ack")]
+    pub answers: Answers,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -253,6 +265,16 @@ pub struct ApplicationPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Grant>)]
     pub pushes: Option<Scope>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Grant>)]
+    pub messages: Option<Scope>,
+    /// Holds for what is sent to it from now on; what waits is delivered the way it was meant for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(hosted|attached|external)$")]
+    pub delivery: Option<Delivery>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(ack|mqtt)$")]
+    pub answers: Option<Answers>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
 }
@@ -273,6 +295,12 @@ pub struct ApplicationView {
     pub hears: Scope,
     #[schema(value_type = Grant)]
     pub pushes: Scope,
+    #[schema(value_type = Grant)]
+    pub messages: Scope,
+    #[schema(value_type = String, example = "hosted")]
+    pub delivery: Delivery,
+    #[schema(value_type = String, example = "ack")]
+    pub answers: Answers,
     pub disabled: bool,
     /// Rises with every rotation that ended a key.
     pub generation: u64,

@@ -127,15 +127,23 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
-/// One stored upload (clause 8.3.1).
+/// One stored upload (clause 8.3.1), or message of another application (clause 8.4).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UploadView {
     /// Position in the store: rises, is never used again, and resumes a stream.
     pub seq: u64,
     #[schema(value_type = String, example = "0190163d-8694-739b-aea5-966c26f8ad91")]
     pub id: MessageId,
+    /// `upload`, or `message` from another application.
+    #[serde(default)]
+    #[schema(example = "upload")]
+    pub kind: String,
     #[schema(value_type = String, example = "dev/lamp-1")]
     pub source: Address,
+    /// The application that sent it, when it is a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "app/billing")]
+    pub from: Option<Address>,
     /// The device's id, when a device of this domain sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "lamp-1")]
@@ -283,6 +291,65 @@ pub struct PushRequest {
     pub wait: Option<Period>,
 }
 
+/// A message to another application (clause 8.4). Exactly one of `data`, `text` and `data_base64` is given.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRequest {
+    /// On whose behalf; only an admin may say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "app/climate")]
+    pub from: Option<Address>,
+    #[schema(value_type = String, example = "app/billing")]
+    pub to: Address,
+    #[schema(value_type = String, example = "invoice")]
+    pub channel: Channel,
+    /// JSON; it is delivered as it is spelled here.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub data: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// How long it may take, such as `"60s"` or a number of seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "60s")]
+    pub expiry: Option<Period>,
+    /// Until when it may take; instead of `expiry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Timestamp>,
+    /// Your own id, the idempotency key, as for a push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// How long to wait for the end: 200 when the receiver has stored or answered it, else 202.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "5s")]
+    pub wait: Option<Period>,
+}
+
+impl From<MessageRequest> for PushRequest {
+    fn from(request: MessageRequest) -> PushRequest {
+        PushRequest {
+            from: request.from,
+            to: request.to,
+            channel: request.channel,
+            data: request.data,
+            text: request.text,
+            data_base64: request.data_base64,
+            content_type: request.content_type,
+            expiry: request.expiry,
+            expires: request.expires,
+            id: request.id,
+            supersede_key: None,
+            only_if_epoch: None,
+            wait: request.wait,
+        }
+    }
+}
+
 impl PushRequest {
     pub fn body(&self) -> Body {
         Body {
@@ -293,7 +360,7 @@ impl PushRequest {
     }
 }
 
-/// What became of a push so far.
+/// What became of a push or a message so far.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PushReply {
     #[schema(value_type = String)]

@@ -15,6 +15,8 @@ mod everything;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod presence;
