@@ -18,10 +18,10 @@ pub mod store;
 
 pub use accept::{AcceptSink, Accepted};
 pub use clock::{Clock, Now};
-pub use hop::Hop;
+pub use hop::{Hop, Origin};
 pub use irsp_protocol::ledger::{KindLedger, Ledger};
 pub use metrics::{Couriers, Metrics};
 pub use observed::Observed;
 pub use role::{Ended, Received, ReplyFuture, Role};
-pub use service::{Courier, Manual, Settings, Until};
+pub use service::{Courier, Manual, PeerAnswer, PeerFrame, PeerPort, Settings, Until};
 pub use store::{Bounds, Held, InFlight, Quota};

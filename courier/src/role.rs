@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, Principal, Server, Status, Timestamp};
+use irsp_protocol::{Domain, Envelope, Principal, Server, Status, Timestamp};
 
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 use crate::store::{StoreError, Tx};
 
 /// What a server does with an envelope that came over the bus.
@@ -28,8 +28,8 @@ pub struct Ended {
     /// Its data may be gone already.
     pub envelope: Arc<Envelope>,
     pub hop: Hop,
-    /// The server that handed it to us; `None` if we accepted it from the sender itself.
-    pub origin: Option<Server>,
+    /// Who handed it to us; `None` if we accepted it from the sender itself.
+    pub origin: Option<Origin>,
     pub status: Status,
     pub answer: Option<Answer>,
     pub cause: Option<Cause>,
@@ -45,6 +45,16 @@ pub trait Role: Send + Sync + 'static {
     /// transaction that also remembers the envelope as seen, at most once per envelope that commits; it may run again
     /// when a transaction failed, so it changes nothing but the database.
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError>;
+
+    /// The same for an envelope of another domain. Only the message server is linked to any.
+    fn receive_from_peer(
+        &self,
+        _tx: &mut Tx<'_>,
+        _peer: &Domain,
+        _envelope: &Envelope,
+    ) -> Result<Received, StoreError> {
+        Ok(Received::Ended(Status::FORBIDDEN))
+    }
 
     /// The transaction of `receive` has committed.
     fn received(&self, envelope: Envelope, outcome: &Received);

@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use irsp_courier::{Hop, Until};
+use irsp_courier::{Hop, Origin, Until};
 use irsp_protocol::receipt::{Answer, Stage};
 use irsp_protocol::{MessageKind, Server, Status};
 use support::{Faults, House, MINUTE, Once, accept, id_of, join, next, quick};
@@ -155,7 +155,7 @@ async fn a_push_ends_at_its_origin_with_the_answer_of_the_device() {
     let ended = next(&mut app.ended).await;
     assert_eq!((ended.origin, ended.envelope.kind), (None, MessageKind::Push));
     let forwarded = next(&mut message.ended).await;
-    assert_eq!(forwarded.origin, Some(Server::App));
+    assert_eq!(forwarded.origin, Some(Origin::Server(Server::App)));
 
     let here = app.courier.receipt(ids[0]).await.unwrap().unwrap();
     let there = message.courier.receipt(ids[0]).await.unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! The courier's core: which message is handed to which hop, and when again. Values and `now` in, actions out; it
 //! knows no database, no clock and no runtime.
 //!
-//! Only hops that are present have a lane, and a lane holds no more than its window, so memory is bounded however
+//! Only hops that are present (servers always, other domains while linked) have a lane, and a lane holds no more than its window, so memory is bounded however
 //! much waits on disk. A lane is *caught up* when nothing waits on disk behind what it has sent; then what is stored
 //! goes out at once, from memory. Otherwise it is left on disk and loaded later, in order.
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_protocol::frame::Place;
-use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
+use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Timestamp};
 
 use crate::clock::Now;
 use crate::hop::Hop;
@@ -34,6 +34,7 @@ pub(crate) struct Window {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) server: Window,
+    pub(crate) peer: Window,
     pub(crate) principal: Window,
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
@@ -70,6 +71,8 @@ pub(crate) struct Load {
 pub(crate) struct Core {
     limits: Limits,
     servers: BTreeMap<Server, Lane>,
+    /// Other domains that are linked to us now.
+    peers: BTreeMap<Domain, Lane>,
     principals: HashMap<Principal, Lane>,
     actions: VecDeque<Action>,
     tickets: u64,
@@ -86,6 +89,7 @@ impl Core {
         let mut core = Core {
             limits,
             servers: BTreeMap::new(),
+            peers: BTreeMap::new(),
             principals: HashMap::new(),
             actions: VecDeque::new(),
             tickets: 0,
@@ -103,6 +107,33 @@ impl Core {
         core
     }
 
+    /// A link to another domain is up: what waits for it is sent in order, first of all what was left unanswered.
+    pub(crate) fn linked(&mut self, peer: Domain, seed: u64) {
+        let ticket = self.ticket();
+        let limits = self.limits;
+        let seed = seed.wrapping_add(ticket);
+        let mut lane = Lane::to_server(ticket, limits.peer, limits.retry_min, limits.retry_max, seed);
+        if let Some(before) = self.peers.get(&peer) {
+            lane.inherit_sent(before);
+        }
+        self.peers.insert(peer.clone(), lane);
+        self.refill(&Hop::Peer(peer));
+    }
+
+    /// The link is down: the lane goes, what waits stays on disk.
+    pub(crate) fn parted(&mut self, peer: &Domain) {
+        if let Some(lane) = self.peers.remove(peer) {
+            self.remember(&lane);
+        }
+    }
+
+    fn remember(&mut self, gone: &Lane) {
+        let sent = gone.sent();
+        if !sent.is_empty() {
+            self.actions.push_back(Action::Remember { sent });
+        }
+    }
+
     /// The principal has a session. If it had one before, whatever that one left unanswered is sent again, in order.
     pub(crate) fn present(&mut self, principal: Principal) {
         let ticket = self.ticket();
@@ -117,10 +148,7 @@ impl Core {
     /// The principal has no session any more: its lane goes, what waits stays on disk.
     pub(crate) fn absent(&mut self, principal: &Principal) {
         if let Some(lane) = self.principals.remove(principal) {
-            let sent = lane.sent();
-            if !sent.is_empty() {
-                self.actions.push_back(Action::Remember { sent });
-            }
+            self.remember(&lane);
         }
     }
 
@@ -182,17 +210,20 @@ impl Core {
 
     /// When [`handle_timeout`](Core::handle_timeout) has something to do; `None` while nothing is under way.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let retries = self.servers.values().filter_map(Lane::next_retry);
+        let lanes = self.servers.values().chain(self.peers.values());
+        let retries = lanes.filter_map(Lane::next_retry);
         retries.chain(self.reload_at).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Now) {
-        let servers: Vec<Server> = self.servers.keys().copied().collect();
-        for server in servers {
-            let again = self.servers.get_mut(&server).map(|lane| lane.retry(now));
+        let servers = self.servers.keys().copied().map(Hop::Server);
+        let peers = self.peers.keys().cloned().map(Hop::Peer);
+        let hops: Vec<Hop> = servers.chain(peers).collect();
+        for hop in hops {
+            let again = self.lane(&hop).map(|lane| lane.retry(now));
             let again = again.unwrap_or_default();
             self.sent_again += again.len() as u64;
-            self.send(&Hop::Server(server), again);
+            self.send(&hop, again);
         }
         if self.reload_at.is_some_and(|at| at <= now.instant) {
             self.reload_at = None;
@@ -215,6 +246,7 @@ impl Core {
     pub(crate) fn sent_at(&self, hop: &Hop, id: MessageId) -> Option<Timestamp> {
         match hop {
             Hop::Server(server) => self.servers.get(server),
+            Hop::Peer(peer) => self.peers.get(peer),
             Hop::Principal(principal) => self.principals.get(principal),
         }?
         .sent_at(id)
@@ -223,6 +255,7 @@ impl Core {
     fn lane(&mut self, hop: &Hop) -> Option<&mut Lane> {
         match hop {
             Hop::Server(server) => self.servers.get_mut(server),
+            Hop::Peer(peer) => self.peers.get_mut(peer),
             Hop::Principal(principal) => self.principals.get_mut(principal),
         }
     }

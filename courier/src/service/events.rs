@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use irsp_protocol::frame::Question;
 use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Envelope, MessageId, Principal, Server, Timestamp};
-use tokio::sync::oneshot;
+use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::jobs::PrincipalAnswer;
+use super::peer::{Outlet, PeerFrame};
 use crate::accept::AcceptSink;
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 use crate::store::{Effects, StoreError, Swept, Verdict};
 
 /// What the writer has done.
 pub(super) enum Event {
     Committed(Effects),
     Received {
-        delivered: Vec<((Server, Envelope), Verdict)>,
+        delivered: Vec<((Origin, Envelope), Verdict)>,
         settled: Vec<(Hop, MessageId)>,
+        /// Of a frame that came from another domain.
+        permit: Option<OwnedSemaphorePermit>,
     },
     /// Principals' answers are stored, or refused; those that are neither are to be tried again.
     Settled {
@@ -43,6 +46,22 @@ pub(super) enum Command {
         answer: Answer,
         /// Who hears of it, and its token; `None`: nobody, so that it is kept until it is stored.
         teller: Option<(Arc<dyn AcceptSink>, u64)>,
+    },
+    /// A link to another domain is up. The ticket tells it from the one before and after it.
+    PeerLinked {
+        peer: Domain,
+        ticket: u64,
+        outlet: Outlet,
+    },
+    PeerParted {
+        peer: Domain,
+        ticket: u64,
+    },
+    /// What a linked domain has sent.
+    PeerSaid {
+        peer: Domain,
+        said: PeerFrame,
+        permit: OwnedSemaphorePermit,
     },
     Ask {
         server: Server,

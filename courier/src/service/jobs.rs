@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, MessageId, Principal, Server, State, Status, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use irsp_protocol::{Envelope, MessageId, Principal, State, Status, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::events::Event;
 use crate::accept::{AcceptSink, Accepted};
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 use crate::role::Role;
 use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Verdict, sweep};
 
@@ -109,9 +109,9 @@ where
     }
 }
 
-/// One answer of the next server.
+/// One answer of the next server, or of the next domain.
 pub(super) struct ServerAnswer {
-    pub(super) from: Server,
+    pub(super) hop: Hop,
     pub(super) id: MessageId,
     pub(super) status: Status,
     pub(super) answer: Option<Answer>,
@@ -119,9 +119,9 @@ pub(super) struct ServerAnswer {
     pub(super) sent_at: Option<Timestamp>,
 }
 
-/// One envelope of another server.
+/// One envelope of another server, or of another domain.
 pub(super) struct Delivered {
-    pub(super) from: Server,
+    pub(super) from: Origin,
     pub(super) place: Place,
     pub(super) envelope: Envelope,
 }
@@ -136,6 +136,8 @@ pub(super) struct Frame {
     pub(super) settled: Vec<(Hop, MessageId)>,
     /// How often the next server may fail at a message.
     pub(super) failures_max: u32,
+    /// Of a frame that came from another domain: its place among those under way.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
     pub(super) events: mpsc::Sender<Event>,
 }
 
@@ -145,15 +147,14 @@ impl Job for Frame {
         self.settled.clear();
         let mut order = Order::default();
         for given in &self.delivered {
-            let (role, from) = (self.role.as_ref(), given.from);
+            let (role, from) = (self.role.as_ref(), &given.from);
             self.verdicts
                 .push(tx.receive(role, from, given.place, &given.envelope, &mut order)?);
         }
         order.store(tx)?;
         for told in &self.answers {
-            let hop = Hop::Server(told.from);
-            if store_answer(tx, &hop, told, self.failures_max)? {
-                self.settled.push((hop, told.id));
+            if store_answer(tx, &told.hop, told, self.failures_max)? {
+                self.settled.push((told.hop.clone(), told.id));
             }
         }
         Ok(())
@@ -169,6 +170,7 @@ impl Job for Frame {
                     .zip(self.verdicts)
                     .collect(),
                 settled: self.settled,
+                permit: self.permit,
             },
             // The sender hears nothing and repeats it.
             Err(error) => {
@@ -176,6 +178,7 @@ impl Job for Frame {
                 Event::Received {
                     delivered: Vec::new(),
                     settled: Vec::new(),
+                    permit: self.permit,
                 }
             }
         };

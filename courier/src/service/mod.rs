@@ -8,6 +8,7 @@ mod loader;
 mod manual;
 mod observe;
 mod outgoing;
+mod peer;
 mod pump;
 mod run;
 mod settings;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::inquiry::{Finding, Inquiry};
 use irsp_protocol::ledger::Ledger;
@@ -40,7 +42,7 @@ use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::store::{
     Admission, Context, InFlight, Progress, Store, StoreError, Tx, Usage, count_dead_letters, progress,
-    read_cause, read_ledger,
+    queue, read_cause, read_ledger,
 };
 use events::{Command, Event};
 use outgoing::Outgoing;
@@ -51,6 +53,7 @@ use tail::Recorder;
 use waiters::Waiters;
 
 pub use manual::Manual;
+pub use peer::{PeerAnswer, PeerFrame, PeerPort};
 pub use settings::Settings;
 pub use waiters::Until;
 
@@ -234,6 +237,17 @@ impl Courier {
     /// A principal's last session has ended.
     pub fn absent(&self, hop: &Hop) {
         self.shared.command(Command::Absent(hop.clone()));
+    }
+
+    /// A link to another domain is up: what waits for it is sent in order. The receiver has the frames, to be written to
+    /// the link; what came over it is given to the port, whose drop says that the link is down.
+    pub fn link_peer(&self, peer: Domain) -> (PeerPort, mpsc::Receiver<Bytes>) {
+        PeerPort::open(&self.shared, peer)
+    }
+
+    /// How many messages wait for a hop, and when the oldest of them was accepted.
+    pub async fn queue(&self, hop: Hop) -> Result<(u64, Option<Timestamp>), StoreError> {
+        self.shared.store.read(move |sql| queue(sql, &hop)).await
     }
 
     /// Asks another server; `None` if no reply comes within the time.

@@ -1,27 +1,28 @@
 //! The pump: owns the core and moves what it says. Frames, events and commands in with `now`, [`Work`] and frames out;
 //! it waits for nothing, so the same pump runs under the runtime and in a simulation.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::{Envelope, MessageId, Principal, Server, Status};
-use tokio::sync::mpsc;
+use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Status};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::events::{Command, Event};
 use super::handing::{Handing, Step};
 use super::jobs::{self, Delivered, Frame, Hand, PrincipalAnswer, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
+use super::peer::{Outlet, PeerFrame};
 use super::settings::Settings;
 use super::unstored::Unstored;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
 use crate::core::{Action, Core, Load, Sending};
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 use crate::metrics::Metrics;
 use crate::role::{Ended, Received, Role};
 use crate::store::{Effects, EndedRow, Job, Left, Retention, StoreError, Stored, Swept, Verdict};
@@ -52,6 +53,9 @@ pub(super) struct Pump {
     role: Arc<dyn Role>,
     core: Core,
     outgoing: Outgoing,
+    /// The links to other domains that are up.
+    peers: BTreeMap<Domain, Outlet>,
+    seed: u64,
     metrics: Arc<Metrics>,
     handing: Handing,
     upkeep: Upkeep,
@@ -78,11 +82,14 @@ impl Pump {
         report: mpsc::Sender<Event>,
         clock: &dyn Clock,
     ) -> Pump {
+        let seed = random(clock.new_id());
         let mut pump = Pump {
             server,
             role,
-            core: Core::new(server, settings.limits(), random(clock.new_id())),
+            core: Core::new(server, settings.limits(), seed),
             outgoing,
+            peers: BTreeMap::new(),
+            seed,
             metrics,
             handing: Handing::default(),
             upkeep: Upkeep::new(settings.retention()),
@@ -109,6 +116,9 @@ impl Pump {
 
     /// Gives the bus what it takes now. Says whether something is left that it does not take.
     pub(super) fn flush(&mut self) -> bool {
+        for outlet in self.peers.values_mut() {
+            outlet.flush(&self.metrics);
+        }
         self.outgoing.flush()
     }
 
@@ -158,8 +168,14 @@ impl Pump {
     pub(super) fn on_event(&mut self, event: Event, now: Now) {
         match event {
             Event::Committed(effects) => self.on_committed(effects, now),
-            Event::Received { delivered, settled } => {
-                self.frames_under_way -= 1;
+            Event::Received {
+                delivered,
+                settled,
+                permit,
+            } => {
+                if permit.is_none() {
+                    self.frames_under_way -= 1;
+                }
                 self.on_received(delivered, now);
                 self.on_settled(settled);
             }
@@ -261,21 +277,26 @@ impl Pump {
         }
     }
 
-    fn on_received(&mut self, delivered: Vec<((Server, Envelope), Verdict)>, now: Now) {
+    fn on_received(&mut self, delivered: Vec<((Origin, Envelope), Verdict)>, now: Now) {
         let from = self.server;
-        for ((sender, envelope), verdict) in delivered {
+        for ((origin, envelope), verdict) in delivered {
             if let Some(status) = verdict.answer {
                 self.upkeep.wrote(now);
-                self.outgoing.push(
-                    sender,
-                    &Item::Answer {
-                        from,
-                        id: envelope.id,
-                        status,
-                        answer: None,
-                        cause: verdict.cause,
-                    },
-                );
+                let answer = Item::Answer {
+                    from,
+                    id: envelope.id,
+                    status,
+                    answer: None,
+                    cause: verdict.cause,
+                };
+                match &origin {
+                    Origin::Server(server) => self.outgoing.push(*server, &answer),
+                    Origin::Peer(peer) => {
+                        if let Some(outlet) = self.peers.get_mut(peer) {
+                            outlet.push(&answer, &self.metrics);
+                        }
+                    }
+                }
             }
             match verdict.decided {
                 Some(outcome @ (Received::Ended(_) | Received::Forward(_))) => {
@@ -305,8 +326,25 @@ impl Pump {
                     self.handing.forget(&principal);
                     self.core.absent(&principal);
                 }
-                // Servers are always present.
-                Command::Present(Hop::Server(_)) | Command::Absent(Hop::Server(_)) => {}
+                // Servers are always present, other domains while they are linked.
+                Command::Present(Hop::Server(_) | Hop::Peer(_))
+                | Command::Absent(Hop::Server(_) | Hop::Peer(_)) => {}
+                Command::PeerLinked { peer, ticket, outlet } => {
+                    self.peers.insert(peer.clone(), outlet);
+                    self.core.linked(peer, self.seed.wrapping_add(ticket));
+                }
+                Command::PeerParted { peer, ticket } => {
+                    // A newer link may have taken its place.
+                    if self
+                        .peers
+                        .get(&peer)
+                        .is_some_and(|outlet| outlet.ticket == ticket)
+                    {
+                        self.peers.remove(&peer);
+                        self.core.parted(&peer);
+                    }
+                }
+                Command::PeerSaid { peer, said, permit } => self.on_peer_frame(&peer, said, permit),
                 Command::Answered {
                     hop,
                     id,
@@ -381,7 +419,7 @@ impl Pump {
                     place,
                     envelope,
                 })) => delivered.push(Delivered {
-                    from,
+                    from: Origin::Server(from),
                     place,
                     envelope,
                 }),
@@ -391,14 +429,17 @@ impl Pump {
                     status,
                     answer,
                     cause,
-                })) => answers.push(ServerAnswer {
-                    from,
-                    id,
-                    status,
-                    answer,
-                    cause,
-                    sent_at: self.core.sent_at(&Hop::Server(from), id),
-                }),
+                })) => {
+                    let hop = Hop::Server(from);
+                    answers.push(ServerAnswer {
+                        sent_at: self.core.sent_at(&hop, id),
+                        hop,
+                        id,
+                        status,
+                        answer,
+                        cause,
+                    });
+                }
                 Ok(Some(Item::Ask {
                     from,
                     token,
@@ -416,6 +457,35 @@ impl Pump {
             return;
         }
         self.frames_under_way += 1;
+        self.store_frame(delivered, answers, None);
+    }
+
+    fn on_peer_frame(&mut self, peer: &Domain, said: PeerFrame, permit: OwnedSemaphorePermit) {
+        self.metrics.frames_received.inc();
+        let hop = Hop::Peer(peer.clone());
+        let answers = said.answers.into_iter().map(|told| ServerAnswer {
+            sent_at: self.core.sent_at(&hop, told.id),
+            hop: hop.clone(),
+            id: told.id,
+            status: told.status,
+            answer: told.answer,
+            cause: told.cause,
+        });
+        let answers = answers.collect();
+        let delivered = said.delivered.into_iter().map(|(place, envelope)| Delivered {
+            from: Origin::Peer(peer.clone()),
+            place,
+            envelope,
+        });
+        self.store_frame(delivered.collect(), answers, Some(permit));
+    }
+
+    fn store_frame(
+        &mut self,
+        delivered: Vec<Delivered>,
+        answers: Vec<ServerAnswer>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         let job = Frame {
             role: Arc::clone(&self.role),
             delivered,
@@ -423,6 +493,7 @@ impl Pump {
             answers,
             settled: Vec::new(),
             failures_max: self.failures_max,
+            permit,
             events: self.report.clone(),
         };
         self.write(job);
@@ -482,6 +553,16 @@ impl Pump {
                     let from = self.server;
                     for Sending { place, envelope } in sendings {
                         self.outgoing.deliver(server, from, place, &envelope);
+                    }
+                }
+                Action::Send {
+                    hop: Hop::Peer(peer),
+                    sendings,
+                } => {
+                    if let Some(outlet) = self.peers.get_mut(&peer) {
+                        for Sending { place, envelope } in sendings {
+                            outlet.deliver(place, &envelope, &self.metrics);
+                        }
                     }
                 }
                 Action::Send {

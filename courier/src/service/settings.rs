@@ -15,6 +15,11 @@ pub struct Settings {
     pub server_window: usize,
     /// Data of those envelopes, in bytes; they are kept in memory for sending again.
     pub server_window_bytes: usize,
+    /// Envelopes under way to another domain without an answer: what a link with a second of round trip carries in
+    /// a second, and what a domain that never answers costs in memory.
+    pub peer_window: usize,
+    /// Data of those envelopes, in bytes.
+    pub peer_window_bytes: usize,
     /// Envelopes under way to a principal without an answer.
     pub principal_window: usize,
     /// Data of those envelopes, in bytes.
@@ -44,6 +49,8 @@ impl Default for Settings {
         Settings {
             server_window: 1024,
             server_window_bytes: 16 << 20,
+            peer_window: 1024,
+            peer_window_bytes: 4 << 20,
             principal_window: 64,
             principal_window_bytes: 256 << 10,
             retry_min: Duration::from_secs(1),
@@ -68,6 +75,10 @@ impl Settings {
             server: Window {
                 count: self.server_window.max(1),
                 bytes: self.server_window_bytes,
+            },
+            peer: Window {
+                count: self.peer_window.max(1),
+                bytes: self.peer_window_bytes,
             },
             principal: Window {
                 count: self.principal_window.max(1),

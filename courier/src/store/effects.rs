@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, MessageId, MessageKind, Server, Status, Timestamp};
+use irsp_protocol::{Envelope, MessageId, MessageKind, Status, Timestamp};
 
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 
 /// What a transaction has changed that somebody acts on after its commit.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub(crate) struct Left {
 pub(crate) struct EndedRow {
     pub(crate) kind: MessageKind,
     pub(crate) head: String,
-    pub(crate) origin: Option<Server>,
+    pub(crate) origin: Option<Origin>,
     pub(crate) expires: Timestamp,
     pub(crate) status: Status,
     pub(crate) answer: Option<Answer>,

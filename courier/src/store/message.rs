@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use irsp_protocol::options::SupersedeKey;
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, MessageId, Server, Status, Timestamp};
+use irsp_protocol::{Envelope, MessageId, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::effects::{EndedRow, Left};
 use super::error::StoreError;
 use super::text;
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 
 /// How a message ends.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub(super) struct New<'a> {
     pub(super) hop: &'a Hop,
     /// The envelope without its data, as JSON.
     pub(super) head: &'a str,
-    /// The server that handed it to us.
-    pub(super) origin: Option<Server>,
+    /// Who handed it to us.
+    pub(super) origin: Option<&'a Origin>,
     /// When it ends with 408 if nothing is heard.
     pub(super) due: Timestamp,
     /// See `repeat`.
@@ -74,7 +74,7 @@ pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<
             envelope.sender_id,
             new.head,
             &envelope.data[..],
-            new.origin.map(Server::as_str),
+            new.origin.map(Origin::to_string),
             now.as_millis(),
             envelope.expires.as_millis(),
             new.due.as_millis(),
@@ -122,7 +122,7 @@ pub(super) fn end(
             end: Some(EndedRow {
                 kind: text::read_kind(text_of(2)?)?,
                 head: text_of(3)?.to_owned(),
-                origin: origin.map(text::read_server).transpose()?,
+                origin: origin.map(text::read_origin).transpose()?,
                 expires: Timestamp::from_millis(row.get(8)?),
                 status: end.status,
                 answer: end.answer.clone(),
@@ -233,6 +233,25 @@ pub(super) fn is_for(sql: &Connection, id: MessageId, hop: &Hop) -> Result<bool,
     Ok(found)
 }
 
+/// Whether a message, ended or not, was handed to us by `from`.
+pub(super) fn is_from(sql: &Connection, id: MessageId, from: &Origin) -> Result<bool, StoreError> {
+    let found = sql
+        .prepare_cached("SELECT 1 FROM message WHERE id = ?1 AND origin = ?2")?
+        .exists(params![id.as_bytes(), from.to_string()])?;
+    Ok(found)
+}
+
+/// How many messages wait for a hop, and when the oldest of them was accepted.
+pub(crate) fn queue(sql: &Connection, hop: &Hop) -> Result<(u64, Option<Timestamp>), StoreError> {
+    let (count, oldest): (i64, Option<i64>) = sql
+        .prepare_cached(
+            "SELECT count(*), min(accepted_at) FROM message
+             WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL",
+        )?
+        .query_row([text::hop(hop)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((count.cast_unsigned(), oldest.map(Timestamp::from_millis)))
+}
+
 /// The ids of all messages that wait for a hop, in order.
 pub(super) fn waiting(sql: &Connection, hop: &Hop) -> Result<Vec<MessageId>, StoreError> {
     let mut rows = sql.prepare_cached(
@@ -275,7 +294,7 @@ pub(crate) fn load(
     )?;
     let expired = match hop {
         Hop::Principal(_) => now.as_millis(),
-        Hop::Server(_) => i64::MIN,
+        Hop::Server(_) | Hop::Peer(_) => i64::MIN,
     };
     let mut found = select.query(params![text::hop(hop), after, expired])?;
     let (mut rows, mut size) = (Vec::new(), 0);

@@ -10,17 +10,17 @@
 
 use std::collections::BTreeMap;
 
-use irsp_protocol::Server;
 use irsp_protocol::frame::Place;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::error::StoreError;
 use super::tx::Tx;
+use crate::hop::Origin;
 
 /// What one transaction knows of the senders it hears.
 #[derive(Default)]
 pub(crate) struct Order {
-    senders: BTreeMap<Server, Reached>,
+    senders: BTreeMap<Origin, Reached>,
 }
 
 struct Reached {
@@ -30,22 +30,22 @@ struct Reached {
 
 impl Order {
     /// Whether everything before this place has been taken.
-    pub(super) fn is_next(&mut self, tx: &Tx<'_>, from: Server, place: Place) -> Result<bool, StoreError> {
-        if let Some(reached) = self.senders.get(&from) {
+    pub(super) fn is_next(&mut self, tx: &Tx<'_>, from: &Origin, place: Place) -> Result<bool, StoreError> {
+        if let Some(reached) = self.senders.get(from) {
             return Ok(place.after <= reached.seq);
         }
         let stored: Option<i64> = tx
             .sql()
             .prepare_cached("SELECT seq FROM reached WHERE origin = ?1")?
-            .query_row([from.as_str()], |row| row.get(0))
+            .query_row([from.to_string()], |row| row.get(0))
             .optional()?;
         let seq = stored.unwrap_or(0);
-        self.senders.insert(from, Reached { seq, stored: seq });
+        self.senders.insert(from.clone(), Reached { seq, stored: seq });
         Ok(place.after <= seq)
     }
 
-    pub(super) fn took(&mut self, from: Server, place: Place) {
-        if let Some(reached) = self.senders.get_mut(&from) {
+    pub(super) fn took(&mut self, from: &Origin, place: Place) {
+        if let Some(reached) = self.senders.get_mut(from) {
             reached.seq = reached.seq.max(place.seq);
         }
     }
@@ -59,7 +59,7 @@ impl Order {
                         "INSERT INTO reached (origin, seq) VALUES (?1, ?2)
                          ON CONFLICT (origin) DO UPDATE SET seq = excluded.seq",
                     )?
-                    .execute(params![from.as_str(), reached.seq])?;
+                    .execute(params![from.to_string(), reached.seq])?;
             }
         }
         Ok(())

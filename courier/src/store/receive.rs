@@ -1,11 +1,11 @@
-//! An envelope that came over the bus: its effect and the memory of it in one transaction, so that repeats are
+//! An envelope that came over the bus or from another domain: its effect and the memory of it in one transaction, so that repeats are
 //! answered and not done again (design 3.1).
 
 use std::sync::Arc;
 
 use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::{Cause, Ending};
-use irsp_protocol::{Envelope, MessageKind, Server, State, Status};
+use irsp_protocol::{Envelope, MessageKind, State, Status};
 
 use super::error::StoreError;
 use super::message::{self, End, Progress};
@@ -13,7 +13,7 @@ use super::order::Order;
 use super::repeat;
 use super::seen;
 use super::tx::Tx;
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 use crate::role::{Received, Role};
 
 /// What is answered to an envelope, and what the role decided if it saw it for the first time and for good.
@@ -33,7 +33,7 @@ impl Tx<'_> {
     pub(crate) fn receive(
         &mut self,
         role: &dyn Role,
-        from: Server,
+        from: &Origin,
         place: Place,
         envelope: &Envelope,
         order: &mut Order,
@@ -90,11 +90,14 @@ impl Tx<'_> {
 fn decide(
     tx: &mut Tx<'_>,
     role: &dyn Role,
-    from: Server,
+    from: &Origin,
     envelope: &Envelope,
     later: &mut bool,
 ) -> Result<Verdict, StoreError> {
-    let decided = role.receive(tx, from, envelope)?;
+    let decided = match from {
+        Origin::Server(server) => role.receive(tx, *server, envelope)?,
+        Origin::Peer(peer) => role.receive_from_peer(tx, peer, envelope)?,
+    };
     let answer = match &decided {
         Received::Ended(status) if is_failure(*status) => {
             return Err(StoreError::refused(*status, "the server cannot take it"));
@@ -119,7 +122,7 @@ fn is_failure(status: Status) -> bool {
 
 fn take_custody(
     tx: &mut Tx<'_>,
-    from: Server,
+    from: &Origin,
     envelope: &Envelope,
     hop: &Hop,
 ) -> Result<Verdict, StoreError> {
@@ -132,6 +135,13 @@ fn take_custody(
             decided: Some(Received::Ended(Status::DUPLICATE)),
             ..answered(Status::DUPLICATE)
         });
+    }
+    if accepted.duplicate && !message::is_from(tx.sql(), envelope.id, from)? {
+        // Ids are made by who accepts a message first: nobody may take another one's, nor learn how it stands.
+        return Err(StoreError::refused(
+            Status::CONFLICT,
+            "another message has this id",
+        ));
     }
     let status = if accepted.duplicate {
         // A repeat so late that `seen` has forgotten it: its row knows more.
@@ -149,7 +159,7 @@ fn take_custody(
 }
 
 /// The server that took custody of one of our messages tells its end. An end we know already changes nothing.
-fn ended_elsewhere(tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Verdict, StoreError> {
+fn ended_elsewhere(tx: &mut Tx<'_>, from: &Origin, envelope: &Envelope) -> Result<Verdict, StoreError> {
     let Ok(ending) = serde_json::from_slice::<Ending>(&envelope.data) else {
         tracing::warn!(id = %envelope.id, server = %from, "a status envelope is not understood");
         return Ok(answered(Status::MALFORMED));
@@ -161,7 +171,7 @@ fn ended_elsewhere(tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result
         sent_at: None,
         cause: ending.cause,
     };
-    tx.end_with(ending.message, Some(&Hop::Server(from)), &end)?;
+    tx.end_with(ending.message, Some(&from.hop()), &end)?;
     Ok(answered(Status::DONE))
 }
 

@@ -1,17 +1,20 @@
 //! How our words stand in columns.
 
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{MessageId, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Domain, Kind, MessageId, MessageKind, Principal, Server, Status};
 
 use super::error::StoreError;
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 
-/// A hop is written as the principal it is: `srv/app`, `dev/lamp-1`.
+/// A hop is written as the principal it is: `srv/app`, `as/other.example`, `dev/lamp-1`.
 pub(super) fn hop(hop: &Hop) -> String {
     hop.to_string()
 }
 
 pub(super) fn read_hop(text: &str) -> Result<Hop, StoreError> {
+    if let Some(peer) = read_peer(text) {
+        return peer.map(Hop::Peer);
+    }
     let principal: Principal = text.parse().map_err(|_| corrupt("hop", text))?;
     Ok(match principal.as_server() {
         Some(server) => Hop::Server(server),
@@ -27,8 +30,20 @@ pub(super) fn read_kind(word: &str) -> Result<MessageKind, StoreError> {
     MessageKind::parse(word).ok_or_else(|| corrupt("kind", word))
 }
 
-pub(super) fn read_server(word: &str) -> Result<Server, StoreError> {
-    Server::parse(word).ok_or_else(|| corrupt("server", word))
+/// An origin is written as the server's word alone, or as the peer it is: `app`, `as/other.example`.
+pub(super) fn read_origin(text: &str) -> Result<Origin, StoreError> {
+    match read_peer(text) {
+        Some(peer) => peer.map(Origin::Peer),
+        None => Server::parse(text)
+            .map(Origin::Server)
+            .ok_or_else(|| corrupt("origin", text)),
+    }
+}
+
+/// A domain's name may be longer than an id, so a peer is not read as a principal.
+fn read_peer(text: &str) -> Option<Result<Domain, StoreError>> {
+    let domain = text.strip_prefix(Kind::Peer.as_str())?.strip_prefix('/')?;
+    Some(Domain::new(domain).map_err(|_| corrupt("peer", text)))
 }
 
 pub(super) fn read_status(code: u16) -> Result<Status, StoreError> {

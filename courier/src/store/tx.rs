@@ -19,7 +19,7 @@ use super::repeat;
 use super::usage::{Parties, Usage};
 use crate::accept::Accepted;
 use crate::clock::Clock;
-use crate::hop::Hop;
+use crate::hop::{Hop, Origin};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 
@@ -120,7 +120,7 @@ impl<'a> Tx<'a> {
         envelope: &Arc<Envelope>,
         head: &str,
         hop: &Hop,
-        origin: Option<Server>,
+        origin: Option<&Origin>,
     ) -> Result<Accepted, StoreError> {
         if *hop == Hop::Server(self.context.server) {
             return Err(StoreError::refused(
@@ -131,7 +131,7 @@ impl<'a> Tx<'a> {
         // A server may have taken it and not been heard: only its word, or its silence, says that it has expired.
         let due = match hop {
             Hop::Principal(_) => envelope.expires,
-            Hop::Server(_) => envelope.expires.plus(self.context.answer_grace),
+            Hop::Server(_) | Hop::Peer(_) => envelope.expires.plus(self.context.answer_grace),
         };
         let source = envelope.source.to_string();
         let fingerprint = repeat::fingerprint(envelope)?;
@@ -210,11 +210,11 @@ impl<'a> Tx<'a> {
             .left
             .end
             .as_ref()
-            .and_then(|end| Some((end.origin?, end.expires)));
+            .and_then(|end| Some((end.origin.clone()?, end.expires)));
         self.effects.left.push(freed.left);
         if let Some((origin, expires)) = origin {
             self.tell(
-                origin,
+                &origin,
                 expires,
                 &Ending {
                     message: id,
@@ -323,12 +323,19 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    fn tell(&mut self, origin: Server, expires: Timestamp, ending: &Ending) -> Result<(), StoreError> {
+    fn tell(&mut self, origin: &Origin, expires: Timestamp, ending: &Ending) -> Result<(), StoreError> {
+        let destination = match origin {
+            Origin::Server(server) => Address::local(Principal::server(*server)),
+            Origin::Peer(domain) => Address {
+                principal: Principal::server(Server::Message),
+                domain: Some(domain.clone()),
+            },
+        };
         let status = Envelope {
             id: self.context.clock.new_id(),
             kind: MessageKind::Status,
             source: Address::local(Principal::server(self.context.server)),
-            destination: Address::local(Principal::server(origin)),
+            destination,
             channel: None,
             time: self.now,
             // The origin waits that long, and ends it with another status if it does not hear of this one.
@@ -340,7 +347,7 @@ impl<'a> Tx<'a> {
             attributes: Vec::new(),
             data: Bytes::from(serde_json::to_vec(ending)?),
         };
-        self.accept(status, Hop::Server(origin))?;
+        self.accept(status, origin.hop())?;
         Ok(())
     }
 }

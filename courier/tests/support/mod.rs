@@ -56,6 +56,14 @@ impl Role for Shop {
         }
         Ok(Received::Ended(Status::DONE))
     }
+    fn receive_from_peer(
+        &self,
+        tx: &mut Tx<'_>,
+        _peer: &Domain,
+        envelope: &Envelope,
+    ) -> Result<Received, StoreError> {
+        self.receive(tx, Server::Message, envelope)
+    }
     fn received(&self, _envelope: Envelope, _outcome: &Received) {}
     fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
         for envelope in envelopes {
@@ -93,6 +101,10 @@ pub struct House {
 
 impl House {
     pub fn open(server: Server, folder: &Path, settings: Settings) -> (House, Attachment) {
+        House::of("home.example", server, folder, settings)
+    }
+
+    pub fn of(domain: &str, server: Server, folder: &Path, settings: Settings) -> (House, Attachment) {
         let path = folder.join(format!("{server}.db"));
         let store = Store::open(&path, TABLES).unwrap();
         let (link, attachment) = bus::link();
@@ -107,7 +119,7 @@ impl House {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let courier = Courier::start(
             server,
-            Domain::new("home.example").unwrap(),
+            Domain::new(domain).unwrap(),
             store,
             link,
             Arc::clone(&shop) as Arc<dyn Role>,

@@ -1,0 +1,175 @@
+//! Two domains whose message servers are linked (clause 8.5): a link that is cut loses nothing and repeats nothing, and
+//! a peer has a say in its own messages only.
+
+mod support;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use irsp_courier::{Courier, Hop, PeerAnswer, PeerFrame, PeerPort, Until};
+use irsp_protocol::frame::{self, Item, Place};
+use irsp_protocol::receipt::{Answer, Ending};
+use irsp_protocol::{Domain, MessageKind, Server, Status};
+use support::{House, MINUTE, Once, id_of, next, quick};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+fn a() -> Domain {
+    Domain::new("a.example").unwrap()
+}
+
+fn b() -> Domain {
+    Domain::new("b.example").unwrap()
+}
+
+/// The two message servers, not yet linked.
+fn houses(folder: &Path) -> (House, House) {
+    let (at, bt) = (folder.join("a"), folder.join("b"));
+    std::fs::create_dir_all(&at).unwrap();
+    std::fs::create_dir_all(&bt).unwrap();
+    let (house_a, _) = House::of("a.example", Server::Message, &at, quick());
+    let (house_b, _) = House::of("b.example", Server::Message, &bt, quick());
+    (house_a, house_b)
+}
+
+/// A link that carries so many frames in each direction and is then cut.
+async fn link(courier_a: &Courier, courier_b: &Courier, frames: usize) {
+    let (port_a, from_a) = courier_a.link_peer(b());
+    let (port_b, from_b) = courier_b.link_peer(a());
+    let mut ways = JoinSet::new();
+    ways.spawn(carry(from_a, port_b, frames));
+    ways.spawn(carry(from_b, port_a, frames));
+    // Either way's end is the end of the link.
+    ways.join_next().await.unwrap().unwrap();
+}
+
+async fn carry(mut from: mpsc::Receiver<Bytes>, to: PeerPort, frames: usize) {
+    for _ in 0..frames {
+        let Some(frame) = from.recv().await else { return };
+        to.take(read(frame)).await;
+    }
+}
+
+fn read(mut frame: Bytes) -> PeerFrame {
+    let mut said = PeerFrame::default();
+    while let Some(item) = frame::read(&mut frame).unwrap() {
+        match item {
+            Item::Deliver { place, envelope, .. } => said.delivered.push((place, envelope)),
+            Item::Answer {
+                id,
+                status,
+                answer,
+                cause,
+                ..
+            } => said.answers.push(PeerAnswer {
+                id,
+                status,
+                answer,
+                cause,
+            }),
+            other => panic!("not for a peer: {other:?}"),
+        }
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_over_a_link_that_is_cut_again_and_again_take_effect_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house_a, house_b) = houses(folder.path());
+    let mut last = None;
+    for n in 0..300u32 {
+        let upload = house_a.envelope(MessageKind::Upload, "app/climate@b.example", &n.to_be_bytes());
+        last = Some(id_of(house_a.accept(upload, Hop::Peer(b())).await));
+    }
+    let (waiting, oldest) = house_a.courier.queue(Hop::Peer(b())).await.unwrap();
+    assert_eq!((waiting, oldest.is_some()), (300, true));
+    let end = house_a.courier.outcome(last.unwrap(), MINUTE, Until::End);
+    let linking = async {
+        for frames in 0.. {
+            link(&house_a.courier, &house_b.courier, frames).await;
+        }
+    };
+    let end = tokio::select! {
+        end = end => end,
+        () = linking => None,
+    };
+    assert_eq!(end, Some((Status::DONE, None)));
+    let expected: Vec<_> = (0u32..300).map(|n| n.to_be_bytes().to_vec()).collect();
+    assert_eq!(house_b.effects().await, expected);
+    for house in [&house_a, &house_b] {
+        let ledger = house.ledger().await;
+        assert_eq!((ledger.residue(), ledger.in_flight()), (0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_ends_in_the_other_domain_and_its_origin_hears_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house_a, mut house_b) = houses(folder.path());
+    let push = house_a.envelope(MessageKind::Push, "dev/lamp-2@b.example", b"on");
+    let id = id_of(house_a.accept(push, Hop::Peer(b())).await);
+    let lamp = Hop::Principal("dev/lamp-2".parse().unwrap());
+    let courier_b = house_b.courier.clone();
+    courier_b.present(lamp.clone());
+    let story = async {
+        let (_, envelope) = next(&mut house_b.delivered).await;
+        assert_eq!(envelope.source.to_string(), "dev/lamp-1@a.example");
+        let answer = Answer {
+            code: 204,
+            body: Bytes::from_static(b"on"),
+        };
+        let (sink, told) = Once::new();
+        courier_b.answered(lamp, envelope.id, answer, sink, 0);
+        told.await.unwrap().unwrap();
+        house_a.courier.outcome(id, MINUTE, Until::End).await
+    };
+    let end = tokio::select! {
+        end = story => end,
+        () = link(&house_a.courier, &courier_b, usize::MAX) => None,
+    };
+    let (status, answer) = end.unwrap();
+    assert_eq!((status, answer.unwrap().code), (Status::DONE, 204));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_has_no_say_in_messages_that_are_not_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house_a, house_b) = houses(folder.path());
+    let lamp = Hop::Principal("dev/lamp-1".parse().unwrap());
+    let own = house_a.envelope(MessageKind::Push, "dev/lamp-1", b"on");
+    let own_id = id_of(house_a.accept(own.clone(), lamp).await);
+    let (port, mut answers) = house_a.courier.link_peer(b());
+
+    // It answers, ends and sends what is not its own.
+    let mut taken = own.clone();
+    taken.data = Bytes::from_static(b"mine now");
+    let mut status = house_b.envelope(MessageKind::Status, "srv/message@a.example", b"");
+    let ending = Ending {
+        message: own_id,
+        status: Status::DONE,
+        at: house_b.courier.now(),
+        answer: None,
+        cause: None,
+    };
+    status.data = serde_json::to_vec(&ending).unwrap().into();
+    let status_id = status.id;
+    port.take(PeerFrame {
+        delivered: vec![
+            (Place { seq: 1, after: 0 }, taken),
+            (Place { seq: 2, after: 1 }, status),
+        ],
+        answers: vec![PeerAnswer {
+            id: own_id,
+            status: Status::DONE,
+            answer: None,
+            cause: None,
+        }],
+    })
+    .await;
+    let said = read(answers.recv().await.unwrap()).answers;
+    let said: Vec<_> = said.iter().map(|answer| (answer.id, answer.status)).collect();
+    assert_eq!(said, [(own_id, Status::CONFLICT), (status_id, Status::DONE)]);
+    let receipt = house_a.courier.receipt(own_id).await.unwrap().unwrap();
+    assert_eq!(receipt.status, Status::QUEUED, "it still waits for its device");
+}
