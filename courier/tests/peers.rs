@@ -1,5 +1,6 @@
 //! Two domains whose message servers are linked (clause 8.5): a link that is cut loses nothing and repeats nothing, and
 //! a peer has a say in its own messages only.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

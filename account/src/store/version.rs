@@ -15,7 +15,7 @@ pub(crate) fn of(sql: &Connection, key: &EntityKey) -> Result<Option<u64>, Store
             Kind::User => "account_user",
             Kind::Device => "account_device",
             Kind::Application => "account_application",
-            _ => return Ok(None),
+            Kind::External | Kind::Peer | Kind::Server => return Ok(None),
         },
         EntityKey::Binding { .. } => {
             return Ok(match entity::find(sql, key)? {

@@ -13,6 +13,10 @@ const LIMITS: Limits = Limits {
         count: 4,
         bytes: 1000,
     },
+    peer: Window {
+        count: 4,
+        bytes: 1000,
+    },
     principal: Window {
         count: 4,
         bytes: 1000,
