@@ -68,7 +68,9 @@ fn read(mut frame: Bytes) -> PeerFrame {
                 answer,
                 cause,
             }),
-            other => panic!("not for a peer: {other:?}"),
+            other @ (Item::Hello { .. } | Item::Ask { .. } | Item::Reply { .. }) => {
+                panic!("not for a peer: {other:?}")
+            }
         }
     }
     said
