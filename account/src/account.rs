@@ -16,11 +16,12 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::code;
+use crate::flood::Flood;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::refusal::Refusal;
+use crate::store::audit::{self, Line};
 use crate::store::operation::{self, End, Operation};
-use crate::store::{Author, audit};
 use crate::throttle::Throttle;
 
 pub(crate) struct Account {
@@ -36,6 +37,8 @@ pub(crate) struct Account {
     pub(crate) logins: Door<(String, Option<IpAddr>)>,
     /// Verification codes: by device and user.
     pub(crate) bindings: Door<(String, Id)>,
+    /// What is written down of refused logins and bindings.
+    pub(crate) flood: Mutex<Flood>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -97,16 +100,33 @@ impl Account {
     }
 
     /// Writes an audit line of what is no change, such as a login.
-    pub(crate) async fn audit(
-        &self,
-        author: Author,
-        action: &'static str,
-        what: String,
-    ) -> Result<(), Refusal> {
+    pub(crate) async fn audit(&self, line: Line) -> Result<(), Refusal> {
         self.courier
-            .write(move |tx| audit::append(tx.sql(), tx.now(), &author, action, &what))
+            .write(move |tx| audit::append(tx.sql(), tx.now(), &line))
             .await?;
         Ok(())
+    }
+
+    /// Writes down that somebody was refused at a door, unless too many are: then the next line says how many.
+    pub(crate) async fn refused(&self, mut line: Line) -> Result<(), Refusal> {
+        let admitted = self
+            .flood
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(self.courier.now());
+        match admitted {
+            Some(unwritten) => {
+                if unwritten > 0 {
+                    line.what
+                        .push_str(&format!(", and {unwritten} more refused before"));
+                }
+                self.audit(line).await
+            }
+            None => {
+                self.metrics.refusals_unwritten.inc();
+                Ok(())
+            }
+        }
     }
 
     /// Notes with its operation how each envelope has ended, until the server stops.

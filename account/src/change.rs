@@ -23,6 +23,7 @@ use crate::account::Account;
 use crate::effect::is_in_force;
 use crate::refusal::Refusal;
 use crate::repeat::Repeat;
+use crate::store::audit::Line;
 use crate::store::binding::Bound;
 use crate::store::{Author, Committed, Draft, repeat, version};
 
@@ -136,8 +137,7 @@ impl Account {
                 let made = edit(&mut draft)?;
                 // Only now: who may not do it, or does it to what is gone, hears that and no version.
                 order.expects(version)?;
-                let what = order.target.to_string();
-                let committed = draft.finish(&order.author, order.action, &what, || courier.new_id())?;
+                let committed = draft.finish(order.line(), || courier.new_id())?;
                 order.keep(tx.sql(), tx.now(), &random, &made, committed.operation())?;
                 Ok(Written::New(made, committed))
             })
@@ -211,6 +211,13 @@ impl Account {
 }
 
 impl Order {
+    /// The line of the audit log that tells of it.
+    fn line(&self) -> Line {
+        let mut line = Line::done(&self.author, self.action, self.target.to_string());
+        line.targets.extend(self.target.principals());
+        line
+    }
+
     /// What the same request made before.
     fn before<T: Made>(&self, sql: &Connection, now: Timestamp) -> Result<Option<Written<T>>, StoreError> {
         let Some(repeat) = &self.conditions.repeat else {
@@ -349,6 +356,19 @@ impl From<Principal> for Target {
 impl From<EntityKey> for Target {
     fn from(key: EntityKey) -> Target {
         Target::One(key)
+    }
+}
+
+impl Target {
+    /// Whom it is about.
+    pub(crate) fn principals(&self) -> Vec<Principal> {
+        match self {
+            Target::One(EntityKey::Principal(principal)) => vec![principal.clone()],
+            Target::One(EntityKey::Binding { device, user }) => {
+                vec![Principal::device(device.clone()), Principal::user(user.clone())]
+            }
+            Target::One(EntityKey::TokenKey(_)) | Target::Many(_) => Vec::new(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod api;
 mod change;
 mod code;
 mod effect;
+mod flood;
 mod follow;
 mod keys;
 mod metrics;

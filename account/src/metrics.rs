@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) logins_disabled: Counter,
     pub(crate) logins_throttled: Counter,
     pub(crate) bindings_throttled: Counter,
+    pub(crate) refusals_unwritten: Counter,
     effect: [Histogram; FOLLOWERS.len()],
     not_taken: [Counter; FOLLOWERS.len()],
 }
@@ -38,6 +39,14 @@ impl Metrics {
         let logins = Counter::default();
         let help = "Logins answered with a token.";
         registry.register("irsp_account_logins", help, logins.clone());
+
+        let refusals_unwritten = Counter::default();
+        let help = "Refused logins and bindings that the audit log counts without a line of their own.";
+        registry.register(
+            "irsp_account_refusals_unwritten",
+            help,
+            refusals_unwritten.clone(),
+        );
 
         let refused: Family<Word, Counter> = Family::default();
         let reason = |word| refused.get_or_create_owned(&[("reason", word)]);
@@ -54,6 +63,7 @@ impl Metrics {
             logins_disabled: disabled,
             logins_throttled: login,
             bindings_throttled: binding,
+            refusals_unwritten,
             effect: FOLLOWERS.map(|server| effect.get_or_create_owned(&[("follower", server.as_str())])),
             not_taken: FOLLOWERS
                 .map(|server| not_taken.get_or_create_owned(&[("follower", server.as_str())])),

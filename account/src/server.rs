@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use irsp_courier::store::{Store, StoreError};
 use irsp_courier::{Courier, Ledger, Observed, bus};
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::account::{Account, Door};
 use crate::api;
 use crate::change::{Conditions, Order, Target};
+use crate::flood::Flood;
 use crate::follow::Lead;
 use crate::keys;
 use crate::metrics::Metrics;
@@ -60,6 +61,7 @@ impl AccountServer {
             domain,
             token_lifetime,
             effect_wait,
+            audit_retention,
             courier,
         } = settings;
         in_file(&data_dir, |path| std::fs::create_dir_all(path))?;
@@ -91,6 +93,7 @@ impl AccountServer {
             stop.clone(),
             &tasks,
         )?;
+        let flood = Mutex::new(Flood::new(courier.now()));
         let account = Arc::new(Account {
             courier,
             directory,
@@ -102,6 +105,7 @@ impl AccountServer {
             random,
             logins: Door::new(metrics.logins_throttled.clone()),
             bindings: Door::new(metrics.bindings_throttled.clone()),
+            flood,
             metrics,
         });
         let server = AccountServer {
@@ -117,7 +121,7 @@ impl AccountServer {
             server.stop().await;
             return Err(StartError::Register(reason));
         }
-        server.run(retention::keep(server.account.clone()));
+        server.run(retention::keep(server.account.clone(), audit_retention));
         Ok(server)
     }
 

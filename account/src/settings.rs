@@ -17,6 +17,8 @@ pub struct Settings {
     pub token_lifetime: Duration,
     /// How long the answer to a change waits for the followers before it is 202.
     pub effect_wait: Duration,
+    /// How long lines of the audit log are kept; zero keeps them for ever.
+    pub audit_retention: Duration,
     pub courier: irsp_courier::Settings,
 }
 
@@ -28,6 +30,7 @@ impl Settings {
             domain,
             token_lifetime: Duration::from_secs(3600),
             effect_wait: Duration::from_secs(5),
+            audit_retention: Duration::from_secs(365 * 86_400),
             courier: irsp_courier::Settings::default(),
         }
     }

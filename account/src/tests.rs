@@ -1,11 +1,13 @@
 //! Stories about the account server as its callers and its followers see it: HTTP in, frames out.
 
+mod audit;
 mod bindings;
 mod bulk;
 mod conditions;
 mod devices;
 mod followers;
 mod house;
+mod lists;
 mod login;
 mod secrets;
 mod wrong_input;

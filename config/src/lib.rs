@@ -13,6 +13,7 @@ pub mod duration;
 mod error;
 mod files;
 mod load;
+mod networks;
 mod path;
 mod section;
 pub mod settings;
@@ -23,6 +24,7 @@ mod validate;
 pub use error::{BadValue, ConfigError, Origin};
 pub use files::{CertificateFiles, Files};
 pub use load::Sources;
+pub use networks::{Networks, NotANetwork};
 pub use settings::{
     Account, AppServer, Broker, Bus, Courier, Http, Log, LogFormat, Metrics, Mqtt, Settings, Stop, Tls,
 };

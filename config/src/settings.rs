@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::networks::Networks;
 use crate::section::section;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -159,6 +160,9 @@ section! {
         /// Loopback, because the admin token travels in clear here: put a TLS proxy in front before opening it.
         #[serde(with = "crate::address")]
         pub listen: SocketAddr = loopback(8080),
+        /// The proxies in front of any role's HTTP, such as "10.0.0.7, 192.168.0.0/16". Only their X-Forwarded-For is
+        /// believed, for the audit log and the limits on logins: anybody can write that header.
+        pub proxies: Networks = Networks::default(),
     }
 }
 
@@ -184,6 +188,9 @@ section! {
         /// After it the answer says "not yet in effect" and the change still arrives.
         #[serde(with = "crate::duration")]
         pub effect_wait: Duration = SECOND.saturating_mul(5),
+        /// How long lines of the audit log are kept; "0s" keeps them for ever. A year, as most rules ask for.
+        #[serde(with = "crate::duration")]
+        pub audit_retention: Duration = DAY.saturating_mul(365),
     }
 }
 

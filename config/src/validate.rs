@@ -239,6 +239,12 @@ impl Settings {
                 second * 60,
             ),
             (
+                "account.audit_retention",
+                self.account.audit_retention,
+                Duration::ZERO,
+                day * 3_650,
+            ),
+            (
                 "courier.message_expiry",
                 self.courier.message_expiry,
                 second,

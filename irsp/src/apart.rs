@@ -21,7 +21,7 @@ use crate::{console, datadir, firststart, ports, wiring};
 /// `irsp broker`: the message server.
 pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let doors = Doors::take("broker.listen", settings.broker.listen, &settings.metrics)?;
+    let doors = Doors::take("broker.listen", settings.broker.listen, &settings)?;
     let mqtt_ports = ports::take_all(settings.mqtt_listeners())?;
     let _claim = datadir::claim(&settings.files(), &[Server::Message])?;
     firststart::prepare(&settings, SystemTime::now())?;
@@ -51,7 +51,7 @@ pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
 /// `irsp account`: the account server.
 pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let doors = Doors::take("account.listen", settings.account.listen, &settings.metrics)?;
+    let doors = Doors::take("account.listen", settings.account.listen, &settings)?;
     let _claim = datadir::claim(&settings.files(), &[Server::Account])?;
     firststart::prepare(&settings, SystemTime::now())?;
     let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -86,7 +86,7 @@ pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
 /// `irsp appserver`: the application server.
 pub(crate) async fn appserver(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let doors = Doors::take("appserver.listen", settings.appserver.listen, &settings.metrics)?;
+    let doors = Doors::take("appserver.listen", settings.appserver.listen, &settings)?;
     let _claim = datadir::claim(&settings.files(), &[Server::App])?;
     firststart::prepare(&settings, SystemTime::now())?;
     let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());

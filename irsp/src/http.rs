@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::routing::get;
 use axum::{Json, Router, middleware};
+use irsp_config::{Networks, Settings};
 use irsp_courier::Observed;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use crate::attach::Attached;
 use crate::failure::Failure;
 use crate::health::{self, Health};
 use crate::metrics::{self, Metrics};
+use crate::origin;
 use crate::ports::{self, Port, PortError};
 use crate::welcome::Listening;
 
@@ -28,6 +30,7 @@ pub(crate) struct Part {
 pub(crate) struct Doors {
     api: Port,
     metrics: Option<Port>,
+    proxies: Networks,
 }
 
 impl Doors {
@@ -35,15 +38,17 @@ impl Doors {
     pub(crate) fn take(
         key: &'static str,
         address: SocketAddr,
-        metrics: &irsp_config::Metrics,
+        settings: &Settings,
     ) -> Result<Doors, PortError> {
         let api = ports::take(key, address)?;
-        let metrics = metrics
+        let metrics = settings
+            .metrics
             .listen
             .map(|address| ports::take("metrics.listen", address));
         Ok(Doors {
             api,
             metrics: metrics.transpose()?,
+            proxies: settings.http.proxies.clone(),
         })
     }
 
@@ -105,7 +110,10 @@ impl Http {
         let metrics = Arc::new(Metrics::new(roles.clone(), bus.clone()));
         let health = Arc::new(Health::new(roles, bus));
         let counted = middleware::from_fn_with_state(metrics.requests(), metrics::count);
-        let api = join(parts).merge(health::routes(Arc::clone(&health)));
+        let origin = middleware::from_fn_with_state(Arc::new(doors.proxies), origin::resolve);
+        let api = join(parts)
+            .layer(origin)
+            .merge(health::routes(Arc::clone(&health)));
         let mut http = Http {
             stop: CancellationToken::new(),
             serving: JoinSet::new(),

@@ -18,6 +18,7 @@ mod http;
 mod ledger;
 mod logs;
 mod metrics;
+mod origin;
 mod pki;
 mod ports;
 mod provision;

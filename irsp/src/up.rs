@@ -21,7 +21,7 @@ use crate::{console, datadir, firststart, ports, wiring};
 /// Runs until a signal asks for the end.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let doors = Doors::take("http.listen", settings.http.listen, &settings.metrics)?;
+    let doors = Doors::take("http.listen", settings.http.listen, &settings)?;
     let mqtt_ports = ports::take_all(settings.mqtt_listeners())?;
     let _claim = datadir::claim(&settings.files(), &Server::ALL)?;
     let start = firststart::prepare(&settings, SystemTime::now())?;

@@ -20,6 +20,7 @@ pub(crate) fn account(settings: &Settings) -> Result<irsp_account::Settings, Fai
         domain: domain(settings)?,
         token_lifetime: settings.account.token_lifetime,
         effect_wait: settings.account.effect_wait,
+        audit_retention: settings.account.audit_retention,
         courier: courier(settings),
     })
 }

@@ -11,29 +11,52 @@ use irsp_protocol::api::account::{
 use irsp_protocol::change::{Delivery, Scope};
 use irsp_protocol::{Id, Kind, Principal};
 
+use serde::Deserialize;
+
 use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
-use super::page::{Paging, page};
+use super::page::{Standing, limit, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
 use crate::store::application::{self, GRANTED_MAX, MESSAGED_MAX};
 
+/// Which applications are asked for; all that is given must be so.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ApplicationQuery {
+    /// Only ids that begin like this.
+    #[param(max_length = 64)]
+    prefix: Option<String>,
+    #[param(inline)]
+    state: Option<Standing>,
+    /// Only what comes after this; `next` of the page before.
+    after: Option<String>,
+    /// Items on a page, 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
 /// The applications, in order of their ids.
-#[utoipa::path(get, path = "/v1/apps", tag = "applications", params(Paging),
+#[utoipa::path(get, path = "/v1/apps", tag = "applications", params(ApplicationQuery),
     responses((status = 200, body = Page<ApplicationView>), Problems))]
 pub(super) async fn list(
     State(account): State<Arc<Account>>,
     _: Reader,
-    Asked(paging): Asked<Paging>,
+    Asked(asked): Asked<ApplicationQuery>,
 ) -> Result<Json<Page<ApplicationView>>, Refusal> {
-    let limit = paging.limit()?;
-    let after = paging.after();
+    let limit = limit(asked.limit)?;
+    let after = asked.after.unwrap_or_default();
+    let filter = application::Filter {
+        prefix: asked.prefix,
+        disabled: asked.state.map(Standing::is_disabled),
+    };
     let apps = account
         .courier
         .store()
-        .read(move |sql| application::list(sql, &after, limit + 1))
+        .read(move |sql| application::list(sql, filter, after, limit + 1))
         .await?;
     Ok(page(apps, limit, |app| app.id.to_string()))
 }

@@ -1,5 +1,6 @@
 //! Bindings: a user becomes a device's owner by presenting its verification code.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,16 +9,18 @@ use axum::http::StatusCode;
 use irsp_protocol::Id;
 use irsp_protocol::api::account::{BindingView, Changed, Gone, NewBinding, Page};
 use irsp_protocol::change::EntityKey;
+
 use serde::Deserialize;
 
 use super::answer::Answer;
 use super::body::{Asked, Body, IdPath};
 use super::caller::Person;
 use super::doc::Problems;
-use super::page::{Paging, page};
+use super::page::{limit, page};
 use crate::account::Account;
 use crate::change::Done;
 use crate::refusal::Refusal;
+use crate::store::audit::Line;
 use crate::store::binding::{self, Bound};
 
 /// Whose binding is meant.
@@ -30,23 +33,45 @@ pub(super) struct Whose {
     user: Option<Id>,
 }
 
+/// Which bindings are asked for; all that is given must be so.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BindingQuery {
+    /// Only of this device.
+    #[param(value_type = Option<String>)]
+    device: Option<Id>,
+    /// Only of this user; users see their own only.
+    #[param(value_type = Option<String>)]
+    user: Option<Id>,
+    /// Only what comes after this; `next` of the page before.
+    after: Option<String>,
+    /// Items on a page, 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
 /// The caller's bindings; every binding for administrators and operators.
-#[utoipa::path(get, path = "/v1/bindings", tag = "bindings", params(Paging),
+#[utoipa::path(get, path = "/v1/bindings", tag = "bindings", params(BindingQuery),
     responses((status = 200, body = Page<BindingView>), Problems))]
 pub(super) async fn list(
     State(account): State<Arc<Account>>,
     Person { id, caller }: Person,
-    Asked(paging): Asked<Paging>,
+    Asked(asked): Asked<BindingQuery>,
 ) -> Result<Json<Page<BindingView>>, Refusal> {
-    let limit = paging.limit()?;
-    let after = paging.after();
-    let user = (!caller.reads_everything()).then_some(id);
+    let limit = limit(asked.limit)?;
+    let after = asked.after.unwrap_or_default();
+    let filter = binding::Filter {
+        of: (!caller.reads_everything()).then_some(id),
+        device: asked.device,
+        user: asked.user,
+    };
     let bindings = account
         .courier
         .store()
         .read(move |sql| {
             let after = after.split_once('/').unwrap_or((&after, ""));
-            binding::list(sql, user.as_ref(), after, limit + 1)
+            binding::list(sql, filter, after, limit + 1)
         })
         .await?;
     Ok(page(bindings, limit, |binding| {
@@ -71,19 +96,40 @@ pub(super) async fn create(
         device.as_ref().map(Id::to_string).unwrap_or_default(),
         user.clone(),
     );
-    account.bindings.admit(&door, account.courier.now())?;
-    let device = device.ok_or(Refusal::WrongCode)?;
+    let guess = Line {
+        status: Refusal::WrongCode.status(),
+        targets: BTreeSet::from([caller.principal.clone()]),
+        ..Line::done(
+            &caller.author(),
+            "binding.register",
+            // What no device is called may be a code that was typed into the wrong field.
+            match device.as_ref().and_then(|id| account.directory.device(id)) {
+                Some(known) => format!("dev/{} usr/{user}", known.id),
+                None => format!("an unknown device usr/{user}"),
+            },
+        )
+    };
+    if let Err(refusal) = account.bindings.admit(&door, account.courier.now()) {
+        let status = refusal.status();
+        account.refused(Line { status, ..guess }).await?;
+        return Err(refusal);
+    }
+    let Some(device) = device else {
+        account.refused(guess).await?;
+        return Err(Refusal::WrongCode);
+    };
     let code = account.directory.hash_key().hash(code.expose().as_bytes());
     let order = caller.orders("binding.register", key(&device, &user));
     let result = account
         .carry_out(order, move |draft| binding::bind(draft, &device, &user, code))
         .await;
-    let was_right = match &result {
-        Ok(_) => true,
-        Err(refusal) => refusal.status() == Refusal::OwnedByAnother.status(),
-    };
-    if was_right {
-        account.bindings.succeeded(&door);
+    match &result {
+        Err(refusal) if refusal.status() == guess.status => account.refused(guess).await?,
+        Ok(_) => account.bindings.succeeded(&door),
+        Err(refusal) if refusal.status() == Refusal::OwnedByAnother.status() => {
+            account.bindings.succeeded(&door);
+        }
+        Err(_) => {}
     }
     let Done { of, effect, repeated } = result?;
     let (of, effect, success) = match of {

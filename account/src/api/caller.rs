@@ -42,13 +42,17 @@ pub(super) struct Person {
 pub(super) struct From(pub(super) Option<IpAddr>);
 
 impl Caller {
+    pub(super) fn author(&self) -> Author {
+        Author {
+            who: self.principal.clone(),
+            from: self.from,
+        }
+    }
+
     /// What the caller orders, in the words of the audit log.
     pub(super) fn orders(self, action: &'static str, target: impl Into<Target>) -> Order {
         Order {
-            author: Author {
-                who: self.principal,
-                from: self.from,
-            },
+            author: self.author(),
             action,
             target: target.into(),
             conditions: self.conditions,

@@ -10,11 +10,13 @@ use irsp_protocol::api::account::{
 };
 use irsp_protocol::{Id, Principal};
 
+use serde::Deserialize;
+
 use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Person};
 use super::doc::Problems;
-use super::page::{Paging, page};
+use super::page::{Standing, limit, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
 use crate::store::device::ATTRIBUTES_MAX;
@@ -25,24 +27,53 @@ const NAME_LEN_MAX: usize = 64;
 /// Longest value of an attribute, in bytes.
 const VALUE_LEN_MAX: usize = 1024;
 
+/// Which devices are asked for; all that is given must be so.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeviceQuery {
+    /// Only ids that begin like this.
+    #[param(max_length = 64)]
+    prefix: Option<String>,
+    /// Only what this user owns.
+    #[param(value_type = Option<String>)]
+    owner: Option<Id>,
+    /// Only devices with this attribute: `room`, or `room=hall` for one value.
+    #[param(example = "room=hall")]
+    attribute: Option<String>,
+    #[param(inline)]
+    state: Option<Standing>,
+    /// Only what comes after this; `next` of the page before.
+    after: Option<String>,
+    /// Items on a page, 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
 /// The devices in order of their ids: all of them for administrators and operators, one's own for users.
-#[utoipa::path(get, path = "/v1/devices", tag = "devices", params(Paging),
+#[utoipa::path(get, path = "/v1/devices", tag = "devices", params(DeviceQuery),
     responses((status = 200, body = Page<DeviceView>), Problems))]
 pub(super) async fn list(
     State(account): State<Arc<Account>>,
     Person { id, caller }: Person,
-    Asked(paging): Asked<Paging>,
+    Asked(asked): Asked<DeviceQuery>,
 ) -> Result<Json<Page<DeviceView>>, Refusal> {
-    let limit = paging.limit()?;
-    let after = paging.after();
-    let all = caller.reads_everything();
+    let limit = limit(asked.limit)?;
+    let after = asked.after.unwrap_or_default();
+    let filter = device::Filter {
+        bound_to: (!caller.reads_everything()).then_some(id),
+        prefix: asked.prefix,
+        owner: asked.owner,
+        attribute: asked.attribute.map(|text| match text.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (text, None),
+        }),
+        disabled: asked.state.map(Standing::is_disabled),
+    };
     let devices = account
         .courier
         .store()
-        .read(move |sql| match all {
-            true => device::list(sql, &after, limit + 1),
-            false => device::list_of_user(sql, &id, &after, limit + 1),
-        })
+        .read(move |sql| device::list(sql, filter, after, limit + 1))
         .await?;
     Ok(page(devices, limit, |device| device.id.to_string()))
 }

@@ -3,35 +3,32 @@
 use axum::Json;
 use irsp_protocol::api::account::Page;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::ToSchema;
 
 use crate::refusal::Refusal;
 
 const LIMIT: u32 = 100;
 const LIMIT_MAX: u32 = 1_000;
 
-/// Which part of a list is asked for.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Paging {
-    /// Only what comes after this; `next` of the page before.
-    pub(super) after: Option<String>,
-    /// Items on a page, 100 unless given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+/// Only those that are not disabled, or only those that are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Standing {
+    Enabled,
+    Disabled,
 }
 
-impl Paging {
-    pub(super) fn limit(&self) -> Result<u32, Refusal> {
-        match self.limit.unwrap_or(LIMIT) {
-            limit @ 1..=LIMIT_MAX => Ok(limit),
-            _ => Err(Refusal::Malformed(format!("limit is from 1 to {LIMIT_MAX}"))),
-        }
+impl Standing {
+    pub(super) fn is_disabled(self) -> bool {
+        self == Standing::Disabled
     }
+}
 
-    pub(super) fn after(self) -> String {
-        self.after.unwrap_or_default()
+/// How many items a page holds.
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, Refusal> {
+    match asked.unwrap_or(LIMIT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        _ => Err(Refusal::Malformed(format!("limit is from 1 to {LIMIT_MAX}"))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Users.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,31 +10,58 @@ use irsp_protocol::api::account::{Changed, Gone, NewPassword, NewUser, Page, Use
 use irsp_protocol::change::Role;
 use irsp_protocol::{Id, Principal, Secret};
 
+use serde::Deserialize;
+
 use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, IdPath};
 use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
-use super::page::{Paging, page};
+use super::page::{Standing, limit, page};
 use crate::account::Account;
 use crate::password::{self, StoredPassword};
 use crate::refusal::Refusal;
 use crate::settings::ADMIN;
+use crate::store::audit::Line;
 use crate::store::user;
 
+/// Which users are asked for; all that is given must be so.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UserQuery {
+    /// Only ids that begin like this.
+    #[param(max_length = 64)]
+    prefix: Option<String>,
+    #[param(value_type = Option<String>, pattern = "^(user|operator|admin)$")]
+    role: Option<Role>,
+    #[param(inline)]
+    state: Option<Standing>,
+    /// Only what comes after this; `next` of the page before.
+    after: Option<String>,
+    /// Items on a page, 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
 /// The users, in order of their ids.
-#[utoipa::path(get, path = "/v1/users", tag = "users", params(Paging),
+#[utoipa::path(get, path = "/v1/users", tag = "users", params(UserQuery),
     responses((status = 200, body = Page<UserView>), Problems))]
 pub(super) async fn list(
     State(account): State<Arc<Account>>,
     _: Reader,
-    Asked(paging): Asked<Paging>,
+    Asked(asked): Asked<UserQuery>,
 ) -> Result<Json<Page<UserView>>, Refusal> {
-    let limit = paging.limit()?;
-    let after = paging.after();
+    let limit = limit(asked.limit)?;
+    let after = asked.after.unwrap_or_default();
+    let filter = user::Filter {
+        prefix: asked.prefix,
+        role: asked.role,
+        disabled: asked.state.map(Standing::is_disabled),
+    };
     let users = account
         .courier
         .store()
-        .read(move |sql| user::list(sql, &after, limit + 1))
+        .read(move |sql| user::list(sql, filter, after, limit + 1))
         .await?;
     Ok(page(users, limit, |user| user.id.to_string()))
 }
@@ -134,7 +162,13 @@ pub(super) async fn set_password(
     let replaced = if caller.is_admin() {
         None
     } else if caller.person() == Some(&id) {
-        Some(shown(&account, &caller, &id, new.old).await?)
+        match shown(&account, &caller, &id, new.old).await {
+            Ok(shown) => Some(shown),
+            Err(refusal) => {
+                note(&account, &caller, &refusal).await?;
+                return Err(refusal);
+            }
+        }
     } else {
         return Err(Refusal::NotGranted("only for administrators and the user"));
     };
@@ -171,6 +205,20 @@ async fn shown(
     }
     account.logins.succeeded(&door);
     stored.ok_or(Refusal::WrongOldPassword)
+}
+
+/// Writes down that somebody with a token does not know the password.
+async fn note(account: &Account, caller: &Caller, refusal: &Refusal) -> Result<(), Refusal> {
+    if !matches!(refusal, Refusal::WrongOldPassword | Refusal::TooManyAttempts(_)) {
+        return Ok(());
+    }
+    let what = caller.principal.to_string();
+    let line = Line {
+        status: refusal.status(),
+        targets: BTreeSet::from([caller.principal.clone()]),
+        ..Line::done(&caller.author(), "user.password", what)
+    };
+    account.refused(line).await
 }
 
 async fn hashed(account: &Account, password: Secret) -> Result<StoredPassword, Refusal> {

@@ -7,6 +7,7 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, Row};
 
+use super::list::Query;
 use super::{Draft, corrupt, entity, number, time};
 use crate::refusal::Refusal;
 
@@ -25,11 +26,23 @@ pub(crate) fn view(sql: &Connection, id: &Id) -> Result<ApplicationView, StoreEr
         .query_row([id.as_str()], read)?)
 }
 
-pub(crate) fn list(sql: &Connection, after: &str, limit: u32) -> Result<Vec<ApplicationView>, StoreError> {
-    Ok(sql
-        .prepare_cached(&format!("{SELECT} WHERE a.id > ?1 ORDER BY a.id LIMIT ?2"))?
-        .query_map((after, limit), read)?
-        .collect::<Result<_, _>>()?)
+/// Which applications are asked for; all that is given must be so.
+pub(crate) struct Filter {
+    pub(crate) prefix: Option<String>,
+    pub(crate) disabled: Option<bool>,
+}
+
+pub(crate) fn list(
+    sql: &Connection,
+    filter: Filter,
+    after: String,
+    limit: u32,
+) -> Result<Vec<ApplicationView>, StoreError> {
+    let mut query = Query::new(SELECT);
+    query.and("a.id > ?", [after]);
+    query.and_prefix("a.id >= ?", "a.id < ?", filter.prefix);
+    query.and_some("e.state ->> '$.application.disabled' = ?", filter.disabled);
+    query.rows(sql, "a.id", limit, read)
 }
 
 pub(crate) fn register(

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::entity::{Found, find, mixed};
+use super::list::Query;
 use super::{Draft, id, number, operation, time};
 use crate::refusal::Refusal;
 
@@ -113,19 +114,31 @@ pub(super) fn of_user(sql: &Connection, user: &Id) -> Result<Vec<BindingView>, S
         .collect::<Result<_, _>>()?)
 }
 
-/// Bindings after (device, user), of one user or of all.
+/// Which bindings are asked for; all that is given must be so.
+pub(crate) struct Filter {
+    /// Whose bindings the caller sees; all unless given.
+    pub(crate) of: Option<Id>,
+    pub(crate) device: Option<Id>,
+    pub(crate) user: Option<Id>,
+}
+
+/// Bindings after (device, user).
 pub(crate) fn list(
     sql: &Connection,
-    user: Option<&Id>,
+    filter: Filter,
     after: (&str, &str),
     limit: u32,
 ) -> Result<Vec<BindingView>, StoreError> {
-    Ok(sql
-        .prepare_cached(&format!(
-            "{SELECT} WHERE (?1 IS NULL OR user = ?1) AND (device, user) > (?2, ?3) ORDER BY device, user LIMIT ?4"
-        ))?
-        .query_map((user.map(Id::as_str), after.0, after.1, limit), read)?
-        .collect::<Result<_, _>>()?)
+    let mut query = Query::new(SELECT);
+    query.and(
+        "(device, user) > (?, ?)",
+        [after.0.to_owned(), after.1.to_owned()],
+    );
+    for user in [filter.of, filter.user].into_iter().flatten() {
+        query.and("user = ?", [user.to_string()]);
+    }
+    query.and_some("device = ?", filter.device.map(|id| id.to_string()));
+    query.rows(sql, "device, user", limit, read)
 }
 
 pub(crate) fn is_owner(sql: &Connection, device: &Id, user: &Id) -> Result<bool, StoreError> {

@@ -9,6 +9,7 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, Row};
 
+use super::list::Query;
 use super::{Draft, binding, corrupt, entity, number, time};
 use crate::refusal::Refusal;
 
@@ -26,27 +27,48 @@ pub(crate) fn view(sql: &Connection, id: &Id) -> Result<DeviceView, StoreError> 
         .query_row([id.as_str()], read)?)
 }
 
-pub(crate) fn list(sql: &Connection, after: &str, limit: u32) -> Result<Vec<DeviceView>, StoreError> {
-    Ok(sql
-        .prepare_cached(&format!("{SELECT} WHERE d.id > ?1 ORDER BY d.id LIMIT ?2"))?
-        .query_map((after, limit), read)?
-        .collect::<Result<_, _>>()?)
+/// Which devices are asked for; all that is given must be so.
+pub(crate) struct Filter {
+    /// Owned by, or shared with.
+    pub(crate) bound_to: Option<Id>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) owner: Option<Id>,
+    /// A name, and the value if one is asked for.
+    pub(crate) attribute: Option<(String, Option<String>)>,
+    pub(crate) disabled: Option<bool>,
 }
 
-/// The devices bound to a user.
-pub(crate) fn list_of_user(
+pub(crate) fn list(
     sql: &Connection,
-    user: &Id,
-    after: &str,
+    filter: Filter,
+    after: String,
     limit: u32,
 ) -> Result<Vec<DeviceView>, StoreError> {
-    Ok(sql
-        .prepare_cached(&format!(
-            "{SELECT} JOIN account_binding mine ON mine.device = d.id AND mine.user = ?1
-             WHERE d.id > ?2 ORDER BY d.id LIMIT ?3"
-        ))?
-        .query_map((user.as_str(), after, limit), read)?
-        .collect::<Result<_, _>>()?)
+    let text = |id: Id| id.to_string();
+    let mut query = Query::new(SELECT);
+    query.and("d.id > ?", [after]);
+    query.and_prefix("d.id >= ?", "d.id < ?", filter.prefix);
+    query.and_some(
+        "d.id IN (SELECT device FROM account_binding WHERE user = ?)",
+        filter.bound_to.map(text),
+    );
+    query.and_some(
+        "d.id IN (SELECT device FROM account_binding WHERE user = ? AND owner)",
+        filter.owner.map(text),
+    );
+    query.and_some("e.state ->> '$.device.disabled' = ?", filter.disabled);
+    match filter.attribute {
+        Some((name, Some(value))) => query.and(
+            "EXISTS (SELECT 1 FROM json_each(d.attributes) WHERE key = ? AND value = ?)",
+            [name, value],
+        ),
+        Some((name, None)) => query.and(
+            "EXISTS (SELECT 1 FROM json_each(d.attributes) WHERE key = ?)",
+            [name],
+        ),
+        None => {}
+    }
+    query.rows(sql, "d.id", limit, read)
 }
 
 /// Clause 8.2.1.

@@ -90,14 +90,24 @@ impl<'a, 't> Draft<'a, 't> {
     /// Writes the audit line and puts the envelopes into the outbox.
     pub(crate) fn finish(
         self,
-        author: &Author,
-        action: &str,
-        what: &str,
+        mut line: audit::Line,
         new_id: impl Fn() -> MessageId,
     ) -> Result<Committed, StoreError> {
         let Draft { tx, changes, .. } = self;
         let now = tx.now();
-        audit::append(tx.sql(), now, author, action, what)?;
+        for change in &changes {
+            match &change.key {
+                EntityKey::Principal(principal) => {
+                    line.targets.insert(principal.clone());
+                }
+                EntityKey::Binding { device, user } => {
+                    let both = [Principal::device(device.clone()), Principal::user(user.clone())];
+                    line.targets.extend(both);
+                }
+                EntityKey::TokenKey(_) => {}
+            }
+        }
+        audit::append(tx.sql(), now, &line)?;
         let mut committed = Committed {
             changes,
             envelopes: Vec::new(),

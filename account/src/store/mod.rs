@@ -14,6 +14,7 @@ pub(crate) mod binding;
 pub(crate) mod device;
 mod draft;
 pub(crate) mod entity;
+mod list;
 pub(crate) mod operation;
 pub(crate) mod repeat;
 pub(crate) mod user;
@@ -29,6 +30,10 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     Migration {
         version: 2,
         sql: include_str!("versions.sql"),
+    },
+    Migration {
+        version: 3,
+        sql: include_str!("audit.sql"),
     },
 ];
 

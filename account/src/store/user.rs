@@ -7,6 +7,7 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::list::Query;
 use super::{Draft, binding, corrupt, entity, number, time};
 use crate::password::StoredPassword;
 
@@ -19,11 +20,30 @@ pub(crate) fn view(sql: &Connection, id: &Id) -> Result<UserView, StoreError> {
         .query_row([id.as_str()], read)?)
 }
 
-pub(crate) fn list(sql: &Connection, after: &str, limit: u32) -> Result<Vec<UserView>, StoreError> {
-    Ok(sql
-        .prepare_cached(&format!("{SELECT} WHERE u.id > ?1 ORDER BY u.id LIMIT ?2"))?
-        .query_map((after, limit), read)?
-        .collect::<Result<_, _>>()?)
+/// Which users are asked for; all that is given must be so.
+pub(crate) struct Filter {
+    pub(crate) prefix: Option<String>,
+    pub(crate) role: Option<Role>,
+    pub(crate) disabled: Option<bool>,
+}
+
+pub(crate) fn list(
+    sql: &Connection,
+    filter: Filter,
+    after: String,
+    limit: u32,
+) -> Result<Vec<UserView>, StoreError> {
+    let role = filter.role.map(|role| match role {
+        Role::User => "user",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    });
+    let mut query = Query::new(SELECT);
+    query.and("u.id > ?", [after]);
+    query.and_prefix("u.id >= ?", "u.id < ?", filter.prefix);
+    query.and_some("e.state ->> '$.user.role' = ?", role.map(str::to_owned));
+    query.and_some("e.state ->> '$.user.disabled' = ?", filter.disabled);
+    query.rows(sql, "u.id", limit, read)
 }
 
 /// The stored password; `None` for an unknown user and for one without a password.

@@ -10,13 +10,8 @@ use super::{entity, number};
 /// The version of a record that exists. A binding's is the number of the change that last touched it, because the same
 /// pair may be bound again.
 pub(crate) fn of(sql: &Connection, key: &EntityKey) -> Result<Option<u64>, StoreError> {
-    let table = match key {
-        EntityKey::Principal(principal) => match principal.kind {
-            Kind::User => "account_user",
-            Kind::Device => "account_device",
-            Kind::Application => "account_application",
-            Kind::External | Kind::Peer | Kind::Server => return Ok(None),
-        },
+    let principal = match key {
+        EntityKey::Principal(principal) => principal,
         EntityKey::Binding { .. } => {
             return Ok(match entity::find(sql, key)? {
                 entity::Found::Live { n, .. } => Some(n),
@@ -25,8 +20,11 @@ pub(crate) fn of(sql: &Connection, key: &EntityKey) -> Result<Option<u64>, Store
         }
         EntityKey::TokenKey(_) => return Ok(None),
     };
-    let EntityKey::Principal(principal) = key else {
-        return Ok(None);
+    let table = match principal.kind {
+        Kind::User => "account_user",
+        Kind::Device => "account_device",
+        Kind::Application => "account_application",
+        Kind::External | Kind::Peer | Kind::Server => return Ok(None),
     };
     Ok(sql
         .prepare_cached(&format!("SELECT version FROM {table} WHERE id = ?1"))?

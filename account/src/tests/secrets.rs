@@ -62,65 +62,6 @@ async fn no_secret_stands_in_the_database_or_in_a_later_answer() {
     search(folder.path(), &secrets);
 }
 
-#[tokio::test]
-async fn the_audit_log_says_who_did_what_from_where() {
-    let folder = tempfile::tempdir().unwrap();
-    let house = House::start(folder.path()).await;
-    house.user("ann").await;
-    house.device("lamp-1").await;
-    house
-        .post(&house.admin, "/v1/devices", json!({"id": "lamp-1"}))
-        .await
-        .problem(409);
-    house.delete(&house.admin, "/v1/devices/lamp-1").await.is(200);
-    let page = house.get(&house.admin, "/v1/audit").await.is(200);
-    let lines: Vec<String> = page["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| {
-            let text = |field: &str| entry[field].as_str().unwrap().to_owned();
-            format!(
-                "{} {} {} {}",
-                text("who"),
-                text("action"),
-                text("what"),
-                text("from")
-            )
-        })
-        .collect();
-    assert_eq!(
-        lines,
-        [
-            "srv/account keys.register usr/admin, token.key local",
-            "usr/admin user.register usr/ann 127.0.0.1",
-            "usr/ann login usr/ann 127.0.0.1",
-            "usr/admin device.register dev/lamp-1 127.0.0.1",
-            "usr/admin device.delete dev/lamp-1 127.0.0.1",
-        ]
-    );
-    assert_eq!(
-        house.get(&house.admin, "/v1/audit?after=4").await.is(200)["items"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
-    house.get(&house.admin, "/v1/audit?after=x").await.problem(400);
-    house.stop().await;
-
-    // Append-only holds for whoever opens the file, too.
-    let sql = rusqlite::Connection::open(folder.path().join("account.db")).unwrap();
-    for statement in ["DELETE FROM audit", "UPDATE audit SET who = 'usr/nobody'"] {
-        assert!(
-            sql.execute(statement, [])
-                .unwrap_err()
-                .to_string()
-                .contains("append-only")
-        );
-    }
-}
-
 fn search(folder: &std::path::Path, secrets: &[String]) {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();

@@ -417,4 +417,7 @@ pub struct AuditEntry {
     /// The caller's network address; `local` for the server itself.
     #[schema(example = "127.0.0.1")]
     pub from: String,
+    /// 200 done; else why it was refused.
+    #[schema(value_type = u16, example = 200)]
+    pub status: Status,
 }
