@@ -9,6 +9,7 @@ use crate::filter;
 use crate::frame::{self, Reader};
 use crate::packet::Version;
 use crate::properties::{self, Carrier, Found};
+use crate::reason;
 
 /// What the codec cannot express or would refuse though it is allowed. Offsets are into the packet's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,8 +49,14 @@ pub(crate) fn first_byte(version: Version, first: u8) -> Result<(), ProtocolErro
         frame::CONNACK | frame::SUBACK | frame::UNSUBACK | frame::PINGRESP => {
             return Err(ProtocolError::Violation("a packet only a server sends"));
         }
-        // 4.12: no AUTH unless CONNECT named a method, and such a CONNECT was refused
-        frame::AUTH if version.is_v5() => return Err(ProtocolError::Violation("AUTH without a method")),
+        // [MQTT-4.12.0-7]: no AUTH unless CONNECT named a method, and such a CONNECT was refused
+        frame::AUTH if version.is_v5() && flags == 0 => {
+            return Err(ProtocolError::Violation("AUTH without a method"));
+        }
+        // [MQTT-3.15.1-1]
+        frame::AUTH if version.is_v5() => {
+            return Err(ProtocolError::Malformed("reserved flags of the fixed header"));
+        }
         _ => return Err(ProtocolError::Malformed("an unknown packet type")),
     };
     match flags == expected {
@@ -268,7 +275,9 @@ fn unsubscribe(version: Version, reader: &mut Reader<'_>) -> Result<(), Protocol
 
 fn disconnect(reader: &mut Reader<'_>) -> Result<(), ProtocolError> {
     if !reader.is_empty() {
-        reader.u8()?;
+        if !reason::is_of_disconnect(reader.u8()?) {
+            return Err(ProtocolError::Malformed("a reason code that does not exist here"));
+        }
         if !reader.is_empty() {
             properties::check(reader, Carrier::Disconnect)?;
         }

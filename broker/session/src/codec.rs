@@ -438,8 +438,12 @@ pub(crate) fn unsubscribe_reason(reason: u8) -> u8 {
         .into()
 }
 
-/// DISCONNECT from the server (3.14).
+/// DISCONNECT from the server (3.14); a code it may not carry becomes Unspecified error.
 pub(crate) fn disconnect(reason: u8, text: Option<&str>) -> Bytes {
+    let reason = match reason::is_of_disconnect(reason) {
+        true => reason,
+        false => reason::UNSPECIFIED_ERROR,
+    };
     encode_v5(v5::Packet::Disconnect(v5::Disconnect {
         reason_string: text.map(ByteString::from),
         ..v5::Disconnect::new(

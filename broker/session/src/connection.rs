@@ -154,6 +154,7 @@ impl Connection {
         let text = reason_string
             .filter(|_| self.request_problem_information)
             .map(Box::from);
+        let reason = codec::publish_reason(reason);
         self.inbound.settle(token, Outcome { reason, text });
         while let Some(ack) = self.inbound.next_settled() {
             let accepted = !reason::is_error(ack.outcome.reason);
@@ -297,7 +298,7 @@ impl Connection {
             });
             return;
         }
-        let reason = codec::publish_reason(outcome.reason);
+        let reason = outcome.reason;
         if let Some(text) = outcome.text {
             let bytes = codec::acknowledgement(qos, packet_id, reason, &text);
             // [MQTT-3.4.2-2, 3.5.2-2]: left out when it makes the packet too large

@@ -76,7 +76,7 @@ impl Inbound {
         if pending { Arrival::Pending } else { Arrival::New }
     }
 
-    /// Whether one more QoS 1 or 2 publish is more than an MQTT 5 client was allowed [MQTT-3.3.4-9].
+    /// Whether one more QoS 1 or 2 publish is more than an MQTT 5 client was allowed [MQTT-3.3.4-7].
     pub(crate) fn exceeds(&self, receive_max: u16) -> bool {
         self.open >= u32::from(receive_max)
     }

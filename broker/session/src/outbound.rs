@@ -46,7 +46,7 @@ impl Outbound {
         self.packet_size_max
     }
 
-    /// Room for one more QoS 1 or 2 delivery [MQTT-3.3.4-7], and nothing waits before it.
+    /// Room for one more QoS 1 or 2 delivery [MQTT-3.3.4-9], and nothing waits before it.
     pub(crate) fn is_open(&self, session: &Session) -> bool {
         session.in_flight.len() < usize::from(self.window) && session.queue.is_empty()
     }
@@ -194,14 +194,24 @@ impl Outbound {
             dup,
             topic: form,
         };
-        // [MQTT-3.1.2-25]: not sent, and treated as if it had been
-        outgoing
+        if outgoing
             .encode(self.version, self.packet_size_max, now, out)
-            .map_err(|_| DropCause::TooLarge)?;
-        if let Some(aliases) = &mut self.aliases {
-            aliases.sent(topic, form);
+            .is_ok()
+        {
+            if let Some(aliases) = &mut self.aliases {
+                aliases.sent(topic, form);
+            }
+            return Ok(());
         }
-        Ok(())
+        // an alias that is only learnt makes the packet longer; what fits without it is sent without it
+        let plain = Outgoing {
+            topic: TopicForm::Name,
+            ..outgoing
+        };
+        // [MQTT-3.1.2-25]: not sent, and treated as if it had been
+        plain
+            .encode(self.version, self.packet_size_max, now, out)
+            .map_err(|_| DropCause::TooLarge)
     }
 
     /// PUBACK ends a QoS 1 delivery. One without a delivery is left from a session that is gone.

@@ -36,3 +36,11 @@ pub const CONNECTION_RATE_EXCEEDED: u8 = 0x9F;
 pub fn is_error(reason: u8) -> bool {
     reason >= 0x80
 }
+
+/// Whether DISCONNECT may carry the code (3.14.2.1) [MQTT-3.14.2-1].
+pub(crate) fn is_of_disconnect(reason: u8) -> bool {
+    matches!(
+        reason,
+        0x00 | 0x04 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B | 0x8D..=0x90 | 0x93..=0xA2
+    )
+}

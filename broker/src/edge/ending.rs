@@ -11,7 +11,7 @@ use crate::sessions::mailbox::End;
 pub(super) struct Ending {
     pub(super) reason: Reason,
     pub(super) publishes_will: bool,
-    /// As DISCONNECT changed it [MQTT-3.14.2-2].
+    /// As DISCONNECT changed it (3.14.2.2.2).
     pub(super) session_expiry: Option<Duration>,
 }
 

@@ -227,7 +227,7 @@ impl Connection {
     }
 
     fn client_disconnects(&mut self, reason: u8, asked: Option<Duration>) -> Result<(), ProtocolError> {
-        // [MQTT-3.14.2-2]
+        // 3.14.2.2.2
         if !self.session_expires && asked.is_some_and(|asked| !asked.is_zero()) {
             return Err(ProtocolError::Violation(
                 "a session expiry where CONNECT had none",

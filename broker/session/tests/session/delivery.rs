@@ -143,7 +143,7 @@ fn acknowledgements_nobody_waits_for() {
     }
 }
 
-/// [MQTT-3.3.4-7], order kept [MQTT-4.6.0-1]
+/// [MQTT-3.3.4-9], order kept [MQTT-4.6.0-1]
 #[test]
 fn the_window_and_the_queue_behind_it() {
     let mut client = Client::with(&connect(V5, 2, &[0x21, 0, 2]));

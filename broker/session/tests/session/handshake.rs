@@ -325,7 +325,7 @@ fn disconnect_and_the_will() {
     }
 }
 
-/// [MQTT-3.14.2-2]
+/// 3.14.2.2.2
 #[test]
 fn disconnect_changes_the_session_expiry_only_where_there_is_one() {
     let expiry = [0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9];

@@ -141,7 +141,7 @@ fn pubrel_without_publish() {
     assert_eq!(Client::new(V311).send(&[0x62, 2, 0, 9]).output(), [0x70, 2, 0, 9]);
 }
 
-/// [MQTT-3.3.4-9]
+/// [MQTT-3.3.4-7]
 #[test]
 fn mqtt_5_keeps_to_the_receive_maximum() {
     let mut client = Client::new(V5);

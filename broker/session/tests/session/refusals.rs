@@ -17,7 +17,13 @@ fn mqtt_5() {
         ("SUBACK", vec![0x90, 0], 0x82),
         ("UNSUBACK", vec![0xB0, 0], 0x82),
         ("PINGRESP", vec![0xD0, 0], 0x82),
-        ("AUTH", vec![0xF0, 0], 0x82),
+        ("AUTH [MQTT-4.12.0-7]", vec![0xF0, 0], 0x82),
+        (
+            "AUTH with a method",
+            vec![0xF0, 6, 0x18, 4, 0x15, 0, 1, b'x'],
+            0x82,
+        ),
+        ("flags of AUTH [MQTT-3.15.1-1]", vec![0xF1, 0], 0x81),
         ("packet type 0", vec![0x00, 0], 0x81),
         ("flags of PUBACK", vec![0x41, 2, 0, 1], 0x81),
         ("flags of PUBREL", vec![0x60, 2, 0, 1], 0x81),
@@ -142,6 +148,7 @@ fn mqtt_5() {
         ),
         ("DISCONNECT with flags", vec![0xE1, 0], 0x81),
         ("DISCONNECT with an unknown reason", vec![0xE0, 1, 1], 0x81),
+        ("DISCONNECT with a code of CONNACK", vec![0xE0, 1, 0x8C], 0x81),
         ("DISCONNECT with bytes behind it", vec![0xE0, 3, 0, 0, 0], 0x81),
         (
             "DISCONNECT with a server reference",
