@@ -21,7 +21,7 @@ pub use api::{Answer, Api};
 pub use client::{Client, Connecting, Message, Version};
 pub use platform::{Doors, Platform, Setup};
 pub use processes::Layout;
-pub use raw::{Packet, Raw};
+pub use raw::{Heard, Hello, LastWill, Packet, Raw};
 
 /// How long anything may take before a story gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

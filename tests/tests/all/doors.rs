@@ -102,3 +102,24 @@ async fn a_plain_http_request_at_the_websocket_door_is_answered() -> Result<()> 
     assert_eq!(posted.status(), 400);
     platform.stop().await
 }
+
+/// [MQTT-6.0.0-1]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_sends_text_is_closed() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let (mut socket, _) = connect_async(websocket(&platform, "/mqtt", Some("mqtt"))?).await?;
+    socket
+        .send(Message::binary(connect_packet("dev/lamp-1", &code)))
+        .await?;
+    let Some(Ok(Message::Binary(connack))) = socket.next().await else {
+        bail!("no CONNACK")
+    };
+    assert_eq!(&*connack, [0x20, 2, 0, 0]);
+    socket.send(Message::text("\u{0}")).await?;
+    // whatever it says first, it ends
+    while let Some(Ok(message)) = socket.next().await {
+        assert!(message.is_close() || message.is_empty(), "{message:?}");
+    }
+    platform.stop().await
+}

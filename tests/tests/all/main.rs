@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod clauses;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod doors;
@@ -16,6 +18,8 @@ mod everything;
 mod live;
 #[cfg(test)]
 mod messages;
+#[cfg(test)]
+mod mqtt;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
