@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../drive/mod.rs"]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| drive::run("conversation_v5", input));
