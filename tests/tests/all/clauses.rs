@@ -111,7 +111,7 @@ fn exists(test: &str, files: &mut Files) -> bool {
     }
 }
 
-fn text<'a>(path: PathBuf, files: &'a mut Files) -> Option<&'a str> {
+fn text(path: PathBuf, files: &mut Files) -> Option<&str> {
     let text = files
         .entry(path)
         .or_insert_with_key(|path| std::fs::read_to_string(path).ok());

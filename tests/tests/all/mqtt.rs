@@ -132,7 +132,7 @@ async fn the_retain_flag_is_passed_on_only_if_asked_for() -> Result<()> {
         listener
             .subscribe_with(
                 &live("now"),
-                option | NOT_AT_ALL * u8::from(version == Version::V5),
+                option | (NOT_AT_ALL * u8::from(version == Version::V5)),
                 &[],
             )
             .await?;
