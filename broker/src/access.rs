@@ -3,7 +3,7 @@
 //! A filter is granted only if every topic it could match is granted, so a wildcard never reaches further than the
 //! rights of whoever subscribes. What is not named here is refused.
 
-use irsp_protocol::topic::Branch;
+use irsp_protocol::topic::{Branch, Incoming};
 use irsp_protocol::{Address, Domain, Id, Kind, Principal, Status, Topic};
 
 /// What the rules need to know; the directory knows it.
@@ -39,9 +39,9 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
                 Err(Status::FORBIDDEN)
             }
         }
-        Branch::Ack { .. } => {
+        Branch::Ack { .. } | Branch::Answers => {
             own(who, owner)?;
-            if matches!(who.kind, Kind::Device | Kind::User) {
+            if matches!(who.kind, Kind::Device | Kind::User | Kind::Application) {
                 Ok(())
             } else {
                 Err(Status::FORBIDDEN)
@@ -63,7 +63,7 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
                 }
             }
         }
-        Branch::Live { .. } | Branch::Status | Branch::Down { .. } | Branch::Presence => {
+        Branch::Live { .. } | Branch::Status | Branch::Down { .. } | Branch::In(_) | Branch::Presence => {
             Err(Status::FORBIDDEN)
         }
     }
@@ -84,6 +84,7 @@ pub(crate) fn subscribe(who: &Principal, filter: &str, facts: &impl Facts) -> Re
     };
     let granted = match (&owner, branch) {
         (Some(owner), "status" | "down" | "presence" | "live") if owner == who => true,
+        (Some(owner), "in") if owner == who => kind == Kind::Application,
         (Some(owner), "up" | "ce" | "ack" | "presence" | "live") if who.kind == Kind::User => {
             kind == Kind::Device && facts.is_bound(&owner.id, &who.id)
         }
@@ -103,15 +104,21 @@ pub(crate) fn subscribe(who: &Principal, filter: &str, facts: &impl Facts) -> Re
     if granted { Ok(()) } else { Err(Status::FORBIDDEN) }
 }
 
-/// Whether a filter (with or without its `$share/{group}/`) is one for pushes to `who`.
+/// Whether a filter (with or without its `$share/{group}/`) is one for what the courier has for `who`: pushes, or of an
+/// application what it receives while it is attached.
 pub(crate) fn hears_pushes(who: &Principal, filter: &str) -> bool {
     let plain = filter.strip_prefix("$share/").map_or(Some(filter), |shared| {
         shared.split_once('/').map(|(_, plain)| plain)
     });
     let mut levels = plain.unwrap_or_default().split('/').skip(1);
-    levels.next() == Some(who.kind.as_str())
-        && levels.next() == Some(who.id.as_str())
-        && levels.next() == Some("down")
+    let own = levels.next() == Some(who.kind.as_str()) && levels.next() == Some(who.id.as_str());
+    match who.kind {
+        // Presence is announced, not handed over.
+        Kind::Application => own && levels.next() == Some("in") && levels.next() != Some("presence"),
+        Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
+            own && levels.next() == Some("down")
+        }
+    }
 }
 
 /// A live topic is shared with the users bound to its device and the applications that hear its owner.
@@ -150,7 +157,9 @@ pub(crate) fn localise(topic: &mut Topic, domain: &Domain) {
         Branch::Up { app, .. } | Branch::CloudEvent { app } => strip(app),
         Branch::To { destination, .. } => strip(destination),
         Branch::Down { from, .. } => strip(from),
-        Branch::Status | Branch::Ack { .. } | Branch::Presence | Branch::Live { .. } => {}
+        Branch::In(Incoming::Envelope { source, .. }) => strip(source),
+        Branch::In(Incoming::Presence { of }) => strip(of),
+        Branch::Status | Branch::Ack { .. } | Branch::Answers | Branch::Presence | Branch::Live { .. } => {}
     }
 }
 

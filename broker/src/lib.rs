@@ -12,6 +12,7 @@
 //! - `bus`: the embedded rumqttd router that joins the servers of the domain
 
 mod access;
+mod attached;
 mod bus;
 mod directory;
 mod edge;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use irsp_courier::store::{StoreError, Tx};
-use irsp_courier::{Ended, Received, ReplyFuture, Role};
+use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Timestamp};
 use tokio::sync::{Mutex, Notify};
 
+use crate::attached::Attached;
 use crate::directory::{self, Enforcer};
 use crate::presence::{Table, Unstored};
 use crate::route;
@@ -27,6 +28,7 @@ const EXPIRY_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 pub(crate) struct MessageRole {
     pub(crate) domain: Domain,
     pub(crate) enforcer: Enforcer,
+    pub(crate) attached: Arc<Attached>,
     pub(crate) presence: Arc<Mutex<Table>>,
     pub(crate) unstored: Arc<Unstored>,
     /// Tells the follower that changes are missing.
@@ -68,9 +70,17 @@ impl Role for MessageRole {
 
     fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>) {
         let now = (Instant::now(), Timestamp::from(SystemTime::now()));
+        let expires = |envelope: &Envelope| now.0 + envelope.expires.since(now.1).min(EXPIRY_MAX);
+        if to.kind == Kind::Application {
+            let work = envelopes.into_iter().map(|envelope| {
+                let expires = expires(&envelope);
+                (envelope, expires)
+            });
+            return self.attached.given(to, work);
+        }
         let sessions = self.enforcer.sessions.mailboxes(to);
         for envelope in envelopes {
-            let expires = now.0 + envelope.expires.since(now.1).min(EXPIRY_MAX);
+            let expires = expires(&envelope);
             self.enforcer.topics.push(&sessions, to, &envelope, expires);
         }
     }
@@ -86,6 +96,15 @@ impl Role for MessageRole {
     }
 
     fn ended(&self, ended: Ended) {
+        if let Hop::Principal(
+            application @ Principal {
+                kind: Kind::Application,
+                ..
+            },
+        ) = &ended.hop
+        {
+            self.attached.ended(application, ended.envelope.id);
+        }
         let envelope = &ended.envelope;
         let tells = matches!(
             envelope.kind,

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attached::Attached;
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
 use crate::edge::{self, Admission, Edge, ListenError};
@@ -25,6 +26,7 @@ use crate::observed::Observer;
 use crate::presence::{Announcer, Table, Unstored};
 use crate::restore::restore;
 use crate::role::MessageRole;
+use crate::sessions::Sessions;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::End;
 use crate::settings::{Limits, Settings};
@@ -97,9 +99,11 @@ impl MessageServer {
             Arc::clone(&keeper),
             Arc::clone(&metrics),
         ));
+        let sessions = Arc::new(Sessions::default());
+        let attached = Arc::new(Attached::new(Arc::clone(&topics), Arc::clone(&sessions)));
         let enforcer = Enforcer {
             directory,
-            sessions: Arc::default(),
+            sessions: Arc::clone(&sessions),
             topics: Arc::clone(&topics),
             keeper,
             metrics: Arc::clone(&metrics),
@@ -112,6 +116,7 @@ impl MessageServer {
         let role = MessageRole {
             domain: settings.domain.clone(),
             enforcer: enforcer.clone(),
+            attached: Arc::clone(&attached),
             presence: Arc::clone(&table),
             unstored: Arc::clone(&unstored),
             behind: Arc::clone(&behind),
@@ -143,8 +148,8 @@ impl MessageServer {
         let (announcer, presences) = Announcer::new(
             table,
             courier.clone(),
-            topics,
-            Arc::clone(&metrics),
+            enforcer.clone(),
+            Arc::clone(&attached),
             unstored,
             settings.presence_grace,
         );
@@ -162,6 +167,7 @@ impl MessageServer {
             enforcer,
             metrics,
             courier,
+            attached,
             presences,
             bus,
             admission: Admission::new(&settings.limits),

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use irsp_protocol::change::{Application, Binding, Cause, Change, Device, Entity, EntityKey, TokenKey, User};
+use irsp_protocol::change::{
+    Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, TokenKey, User,
+};
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Kind, Principal, Status};
 
@@ -31,6 +33,8 @@ pub(crate) struct State {
     /// Both ways of `bindings`, live ones only.
     devices_of_user: HashMap<Id, BTreeSet<Id>>,
     users_of_device: HashMap<Id, BTreeSet<Id>>,
+    /// The applications that are attached.
+    attached: BTreeSet<Id>,
     /// Who holds an application key or a machine token. Device codes are not here: they open MQTT only.
     holders: HashMap<SecretHash, Principal>,
 }
@@ -212,6 +216,10 @@ impl State {
         self.users.find(id)
     }
 
+    pub(crate) fn attached(&self) -> impl Iterator<Item = Arc<Application>> {
+        self.attached.iter().filter_map(|id| self.applications.live(id))
+    }
+
     pub(crate) fn find_application(&self, id: &Id) -> Result<Arc<Application>, Status> {
         self.applications.find(id)
     }
@@ -314,6 +322,11 @@ impl State {
         };
         let principal = Principal::application(id.clone());
         let (before, after) = (before.as_deref(), after.as_deref());
+        if after.is_some_and(|app| app.delivery == Delivery::Attached) {
+            self.attached.insert(id.clone());
+        } else {
+            self.attached.remove(id);
+        }
         self.hold(
             &principal,
             before.map_or(&[], |app| &app.keys),

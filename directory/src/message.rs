@@ -26,6 +26,16 @@ impl Directory {
         state.check(to)
     }
 
+    /// The attached applications that hear a principal.
+    pub fn attached_hearing(&self, principal: &Principal) -> Vec<Id> {
+        let state = self.read();
+        state
+            .attached()
+            .filter(|app| app.hears.includes(principal))
+            .map(|app| app.id.clone())
+            .collect()
+    }
+
     /// How an application receives uploads and messages; else 404, or 410 if it was deleted.
     pub fn delivery(&self, application: &Id) -> Result<Delivery, Status> {
         Ok(self.read().find_application(application)?.delivery)

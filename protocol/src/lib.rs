@@ -7,6 +7,7 @@
 pub mod address;
 pub mod api;
 pub mod change;
+pub mod cloud_event;
 pub mod envelope;
 pub mod expiry;
 pub mod frame;

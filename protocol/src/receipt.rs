@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::envelope::MessageKind;
 use crate::message_id::MessageId;
-use crate::status::Status;
+use crate::status::{self, Status};
 use crate::time::Timestamp;
 use crate::topic::Channel;
 
@@ -47,6 +47,20 @@ pub struct Answer {
     /// The receiver's body, JSON or any bytes.
     #[serde(with = "base64_bytes", default, skip_serializing_if = "Bytes::is_empty")]
     pub body: Bytes,
+}
+
+impl Answer {
+    /// The status that an application's answer ends an upload or a message with: 2xx is done, a code of the registry
+    /// that a message may end with is itself, any other 4xx is 400, the rest 500.
+    pub fn status(&self) -> Status {
+        let ends = |status: &Status| status.entry().stages.contains(&status::Stage::End);
+        match (self.code, Status::from_code(self.code).filter(ends)) {
+            (200..=299, _) => Status::DONE,
+            (_, Some(status)) => status,
+            (400..=499, None) => Status::MALFORMED,
+            (_, None) => Status::FAILED,
+        }
+    }
 }
 
 /// Why a message ended as it did, where its code does not say it all.
@@ -134,6 +148,34 @@ pub struct Ending {
     pub answer: Option<Answer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_applications_answer_is_the_status() {
+        for (code, status) in [
+            (200, 200),
+            (204, 200),
+            (404, 404),
+            (409, 409),
+            (422, 400),
+            (401, 400),
+            (500, 500),
+            (503, 503),
+            (599, 500),
+            (0, 500),
+            (302, 500),
+        ] {
+            let answer = Answer {
+                code,
+                body: Bytes::new(),
+            };
+            assert_eq!(answer.status().code(), status, "{code}");
+        }
+    }
 }
 
 pub(crate) mod base64_bytes {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::{Address, AddressError, Domain, Id, Kind, Principal};
+use crate::envelope::MessageKind;
 use crate::message_id::MessageId;
 
 /// Longest channel, in bytes.
@@ -113,14 +114,32 @@ pub enum Branch {
         id: MessageId,
         channel: Channel,
     },
-    /// The owner answers a push (clause 8.3.4).
+    /// The owner answers a push, or an attached application what it was given (clause 8.3.4).
     Ack { id: MessageId },
+    /// The same; the body names the message.
+    Answers,
+    /// An attached application receives (clauses 8.3.1, 8.3.2, 8.4).
+    In(Incoming),
     /// Others learn whether the owner is online (clause 8.3.2).
     Presence,
     /// Plain publish/subscribe in the owner's tree.
     Live { name: Channel },
     /// The owner pushes to a device or user, or sends a message to an application (clauses 8.3.3, 8.4).
     To { destination: Address, channel: Channel },
+}
+
+/// What an attached application receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// An upload or a message, which it answers.
+    Envelope {
+        kind: MessageKind,
+        source: Address,
+        id: MessageId,
+        channel: Option<Channel>,
+    },
+    /// Presence of somebody it hears, which it does not answer.
+    Presence { of: Address },
 }
 
 impl Topic {
@@ -159,6 +178,8 @@ impl Topic {
                 }
             }
             ("ack", Some(id)) => Branch::Ack { id: message_id(id)? },
+            ("ack", None) => Branch::Answers,
+            ("in", Some(rest)) => Branch::In(incoming(rest)?),
             ("presence", None) => Branch::Presence,
             ("live", Some(name)) => Branch::Live {
                 name: Channel::new(name)?,
@@ -186,6 +207,20 @@ impl fmt::Display for Topic {
             Branch::Status => f.write_str("/status"),
             Branch::Down { from, id, channel } => write!(f, "/down/{}/{id}/{channel}", DownSource(from)),
             Branch::Ack { id } => write!(f, "/ack/{id}"),
+            Branch::Answers => f.write_str("/ack"),
+            Branch::In(Incoming::Presence { of }) => write!(f, "/in/presence/{of}"),
+            Branch::In(Incoming::Envelope {
+                kind,
+                source,
+                id,
+                channel,
+            }) => {
+                write!(f, "/in/{}/{source}/{id}", kind.as_str())?;
+                match channel {
+                    Some(channel) => write!(f, "/{channel}"),
+                    None => Ok(()),
+                }
+            }
             Branch::Presence => f.write_str("/presence"),
             Branch::Live { name } => write!(f, "/live/{name}"),
             Branch::To { destination, channel } => write!(f, "/to/{destination}/{channel}"),
@@ -241,6 +276,32 @@ fn address(kind: &str, id: &str) -> Result<Address, TopicError> {
     })
 }
 
+/// `{kind}/{source}/{mid}/{channel...}`, or `presence/{principal}`.
+fn incoming(rest: &str) -> Result<Incoming, TopicError> {
+    let (kind, rest) = split(rest)?;
+    let (of, rest) = split(rest)?;
+    if kind == "presence" {
+        return Ok(Incoming::Presence {
+            of: address(of, rest)?,
+        });
+    }
+    let kind = match MessageKind::parse(kind) {
+        Some(kind @ (MessageKind::Upload | MessageKind::Message)) => kind,
+        Some(_) | None => return Err(TopicError::Unknown),
+    };
+    let (id, rest) = split(rest)?;
+    let (mid, channel) = match rest.split_once('/') {
+        Some((mid, channel)) => (mid, Some(Channel::new(channel)?)),
+        None => (rest, None),
+    };
+    Ok(Incoming::Envelope {
+        kind,
+        source: address(of, id)?,
+        id: message_id(mid)?,
+        channel,
+    })
+}
+
 fn message_id(text: &str) -> Result<MessageId, TopicError> {
     text.parse().map_err(|_| TopicError::MessageId)
 }
@@ -269,6 +330,10 @@ mod tests {
             "v1/app/climate/to/dev/lamp-1/set",
             "v1/usr/ann/to/dev/lamp-1@other.example/set",
             "v1/app/climate/to/app/billing/invoice",
+            "v1/app/climate/ack",
+            &format!("v1/app/climate/in/upload/dev/lamp-1/{MID}/room/temp"),
+            &format!("v1/app/climate/in/message/app/billing@other.example/{MID}"),
+            "v1/app/climate/in/presence/dev/lamp-1",
         ] {
             assert_eq!(Topic::parse(text).unwrap().to_string(), text);
         }
@@ -295,6 +360,11 @@ mod tests {
             "v1/dev/+/up/climate/x",
             "v1/dev/a/ce/climate/x",
             "v1/dev/a/ack/17",
+            "v1/app/a/in",
+            "v1/app/a/in/presence/dev",
+            "v1/app/a/in/presence/dev/b/c",
+            "v1/app/a/in/upload/dev/b/17/temp",
+            "v1/app/a/in/push/dev/b/0190163d-8694-739b-aea5-966c26f8ad91/temp",
             "v1/dev/a/live",
             "v1/dev/a/to/dev/b",
             "$SYS/broker",
@@ -306,7 +376,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reading_never_panics_and_round_trips(text in "v1/(dev|usr|app)/[a-z+#/]{0,6}/(up|down|ack|live|to|ce)/[a-z@:/.+-]{0,40}") {
+        fn reading_never_panics_and_round_trips(text in "v1/(dev|usr|app)/[a-z+#/]{0,6}/(up|down|ack|live|to|ce|in)/[a-z@:/.+-]{0,40}") {
             if let Ok(topic) = Topic::parse(&text) {
                 prop_assert_eq!(topic.to_string(), text);
             }

@@ -302,8 +302,16 @@ impl<'e> Client<'e> {
                 self.answered(id, answer, pending);
                 Ok(())
             }
+            Branch::Answers => {
+                let (id, answer) = envelope::named_answer(&publish.payload)?;
+                let pending = self.wait_for_courier(token, publish, false, None);
+                self.answered(id, answer, pending);
+                Ok(())
+            }
             Branch::Live { .. } => self.publish_live(connection, token, publish, now),
-            Branch::Status | Branch::Down { .. } | Branch::Presence => Err(Status::FORBIDDEN.into()),
+            Branch::Status | Branch::Down { .. } | Branch::In(_) | Branch::Presence => {
+                Err(Status::FORBIDDEN.into())
+            }
         }
     }
 

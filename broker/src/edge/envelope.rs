@@ -26,6 +26,8 @@ pub(super) enum Malformed {
     Retained,
     #[error("an answer is a number such as 200, or {{\"status\":200,\"body\":...}}")]
     Answer,
+    #[error("an answer here is {{\"id\":\"...\",\"status\":200,\"body\":...}}, with the message's id")]
+    NamedAnswer,
     #[error("not a CloudEvent 1.0 in JSON: {0}")]
     CloudEvent(String),
     #[error(transparent)]
@@ -42,6 +44,7 @@ impl Malformed {
             Malformed::Expiry(error) => error.status(),
             Malformed::Retained
             | Malformed::Answer
+            | Malformed::NamedAnswer
             | Malformed::CloudEvent(_)
             | Malformed::Property(_)
             | Malformed::Option(_) => Status::MALFORMED,
@@ -178,10 +181,27 @@ pub(super) fn answer(payload: &[u8]) -> Result<Answer, Malformed> {
             code,
             body: Bytes::new(),
         }),
-        Form::Full { status, body } => Ok(Answer {
-            code: status,
-            body: body.map(|body| Bytes::from(body.to_string())).unwrap_or_default(),
-        }),
+        Form::Full { status, body } => Ok(full(status, body)),
+    }
+}
+
+/// An answer that names its message: `{"id":"...","status":200,"body":...}`.
+pub(super) fn named_answer(payload: &[u8]) -> Result<(MessageId, Answer), Malformed> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        id: MessageId,
+        status: u16,
+        body: Option<serde_json::Value>,
+    }
+    let named: Named = serde_json::from_slice(payload).map_err(|_| Malformed::NamedAnswer)?;
+    Ok((named.id, full(named.status, named.body)))
+}
+
+fn full(code: u16, body: Option<serde_json::Value>) -> Answer {
+    Answer {
+        code,
+        body: body.map(|body| Bytes::from(body.to_string())).unwrap_or_default(),
     }
 }
 
@@ -292,6 +312,12 @@ mod tests {
         );
         let full = answer(br#"{"status":422,"body":{"why":"hot"}}"#).unwrap();
         assert_eq!((full.code, &full.body[..]), (422, &br#"{"why":"hot"}"#[..]));
+        let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+        let named = named_answer(format!(r#"{{"id":"{id}","status":503}}"#).as_bytes()).unwrap();
+        assert_eq!((named.0.to_string().as_str(), named.1.code), (id, 503));
+        for wrong in ["200", r#"{"status":200}"#, r#"{"id":"17","status":200}"#] {
+            assert!(named_answer(wrong.as_bytes()).is_err(), "{wrong}");
+        }
         for wrong in [
             "",
             "ok",

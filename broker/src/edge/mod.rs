@@ -22,10 +22,11 @@ mod wire;
 use std::sync::Arc;
 
 use irsp_courier::{Courier, Hop};
-use irsp_protocol::{Domain, Expiry, Principal};
+use irsp_protocol::{Domain, Expiry, Kind, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attached::Attached;
 use crate::bus::Bus;
 use crate::directory::Enforcer;
 use crate::metrics::Metrics;
@@ -49,6 +50,7 @@ pub(crate) struct Edge {
     pub(crate) enforcer: Enforcer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) courier: Courier,
+    pub(crate) attached: Arc<Attached>,
     pub(crate) presences: Presences,
     pub(crate) bus: Bus,
     pub(crate) admission: Arc<Admission>,
@@ -59,6 +61,9 @@ pub(crate) struct Edge {
 impl Edge {
     /// A session of the principal hears no pushes any more: the courier keeps them, unless another session hears them.
     fn stops_listening(&self, principal: &Principal) {
+        if principal.kind == Kind::Application {
+            return self.attached.left(principal, &self.courier);
+        }
         let sessions = &self.enforcer.sessions;
         if sessions.hear_pushes(principal) {
             return;

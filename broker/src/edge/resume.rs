@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Status, Topic};
+use irsp_protocol::{Kind, Status, Topic};
 use irsp_session::{Connect, Session};
 
 use super::Edge;
@@ -12,7 +12,7 @@ use super::login::Identity;
 use crate::access;
 use crate::sessions::backlog::Backlog;
 use crate::sessions::kept::Unread;
-use crate::sessions::mailbox::{Mailbox, stored_seq, stored_tag};
+use crate::sessions::mailbox::{Mailbox, Tag, stored_seq, stored_tag};
 use crate::sessions::{Held, Parked, SessionKey};
 use crate::store::publish::Moment;
 use crate::store::queue::{self, Waiting};
@@ -172,6 +172,9 @@ pub(super) fn park(edge: &Edge, held: Held, left: Leaving) {
         backlog,
         expiry,
     } = left;
+    if mailbox.owner().kind == Kind::Application {
+        withdraw_work(&mut session, &mailbox);
+    }
     if let Some(id) = mailbox.session() {
         let waiting = session.waiting().find_map(stored_seq);
         session.retain_queued(|delivery| stored_seq(delivery).is_none());
@@ -188,6 +191,19 @@ pub(super) fn park(edge: &Edge, held: Held, left: Leaving) {
         backlog,
         expires: Instant::now() + expiry,
     });
+}
+
+/// What an attached application's client was never sent is another's to do, or comes again when it is back.
+fn withdraw_work(session: &mut Session, mailbox: &Mailbox) {
+    let mut unsent = Vec::new();
+    session.retain_queued(|delivery| match delivery.tag.map(Tag::of) {
+        Some(Tag::Push(push)) => {
+            unsent.push(push);
+            false
+        }
+        Some(Tag::Stored(_)) | None => true,
+    });
+    mailbox.withdraw_work(&unsent);
 }
 
 /// What waits on disk and, the first time after a restart, which incoming identifiers are in use.

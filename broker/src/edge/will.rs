@@ -78,6 +78,8 @@ impl WillOf {
             | Branch::Status
             | Branch::Down { .. }
             | Branch::Ack { .. }
+            | Branch::Answers
+            | Branch::In(_)
             | Branch::Presence
             | Branch::To { .. } => {
                 tracing::info!(topic = %publish.topic, "a will is an upload or a live message");

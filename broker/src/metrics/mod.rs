@@ -88,6 +88,8 @@ label! {
         Presence = "presence",
         Live = "live",
         To = "to",
+        /// What attached applications receive.
+        In = "in",
         /// No topic of the contract.
         Other = "other",
     }

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::table::{Event, Table};
 use super::unstored::Unstored;
-use crate::metrics::Metrics;
+use crate::attached::Attached;
+use crate::directory::Enforcer;
 use crate::store;
-use crate::topics::Topics;
 
 /// Events under way before connections that begin or end wait for the disk.
 const EVENTS_MAX: usize = 4096;
@@ -52,8 +52,8 @@ pub(crate) struct Announcer {
     table: Arc<Mutex<Table>>,
     events: mpsc::Receiver<Event>,
     courier: Courier,
-    topics: Arc<Topics>,
-    metrics: Arc<Metrics>,
+    enforcer: Enforcer,
+    attached: Arc<Attached>,
     unstored: Arc<Unstored>,
     grace_ends: Option<Instant>,
 }
@@ -62,8 +62,8 @@ impl Announcer {
     pub(crate) fn new(
         table: Arc<Mutex<Table>>,
         courier: Courier,
-        topics: Arc<Topics>,
-        metrics: Arc<Metrics>,
+        enforcer: Enforcer,
+        attached: Arc<Attached>,
         unstored: Arc<Unstored>,
         grace: Duration,
     ) -> (Announcer, Presences) {
@@ -78,8 +78,8 @@ impl Announcer {
                 table,
                 events,
                 courier,
-                topics,
-                metrics,
+                enforcer,
+                attached,
                 unstored,
                 grace_ends,
             },
@@ -135,8 +135,12 @@ impl Announcer {
         }
         drop(table);
         for presence in &changes {
-            self.metrics.presence_changes.of(presence.state.into()).inc();
+            let changes = &self.enforcer.metrics.presence_changes;
+            changes.of(presence.state.into()).inc();
             self.publish(presence);
+            for application in self.enforcer.directory.attached_hearing(&presence.principal) {
+                self.attached.announce(&application, presence);
+            }
         }
     }
 
@@ -158,7 +162,7 @@ impl Announcer {
             owner: Address::local(presence.principal.clone()),
             branch: Branch::Presence,
         };
-        self.topics.announce(&topic, body(presence), true);
+        self.enforcer.topics.announce(&topic, body(presence), true);
     }
 }
 

@@ -329,6 +329,26 @@ impl Mailbox {
         Some(tag << 1)
     }
 
+    /// Takes back the work of an attached application that this session was given and its client never sent: it has gone to
+    /// another, or comes again. `unsent` are the numbers of what the session itself had waiting.
+    pub(crate) fn withdraw_work(&self, unsent: &[u64]) {
+        let mut contents = self.contents();
+        let contents = &mut *contents;
+        let pushes = &mut contents.pushes;
+        contents
+            .deliveries
+            .retain(|delivery| match delivery.tag.map(Tag::of) {
+                Some(Tag::Push(push)) => {
+                    pushes.remove(&push);
+                    false
+                }
+                Some(Tag::Stored(_)) | None => true,
+            });
+        for push in unsent {
+            pushes.remove(push);
+        }
+    }
+
     /// The push of this number, which the session now no longer holds.
     pub(crate) fn untag_push(&self, push: u64) -> Option<MessageId> {
         self.contents().pushes.remove(&push)

@@ -54,6 +54,8 @@ struct Subscribers {
 #[derive(Debug)]
 struct Group {
     name: Box<str>,
+    /// Group and filter: what tells this one from others.
+    key: Arc<str>,
     members: Vec<Subscription>,
     turn: std::sync::atomic::AtomicUsize,
 }
@@ -61,7 +63,7 @@ struct Group {
 impl Index {
     /// Adds or replaces a subscription; `true` if it is new [MQTT-3.8.4-3].
     pub(crate) fn insert(&mut self, group: Option<&str>, filter: &str, subscription: Subscription) -> bool {
-        let new = self.root.subscribers(filter).insert(group, subscription);
+        let new = self.root.subscribers(filter).insert(group, filter, subscription);
         self.len += usize::from(new);
         new
     }
@@ -78,7 +80,29 @@ impl Index {
     /// Calls `found` for each subscription that matches, and once for each matching group with the member whose turn
     /// it is. One session may be found more than once.
     pub(crate) fn matches<'a>(&'a self, topic: &str, found: &mut dyn FnMut(&'a Subscription)) {
-        self.root.matches(Some(topic), topic.starts_with('$'), found);
+        self.root
+            .matches(Some(topic), topic.starts_with('$'), &mut |here| {
+                here.each_match(found)
+            });
+    }
+
+    /// Calls `found` for each subscription that matches, those of all members of the matching groups among them, each
+    /// with its group's key.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        topic: &str,
+        found: &mut dyn FnMut(Option<&'a Arc<str>>, &'a Subscription),
+    ) {
+        self.root
+            .matches(Some(topic), topic.starts_with('$'), &mut |here| {
+                here.each
+                    .iter()
+                    .for_each(|subscription| found(None, subscription));
+                for group in &here.groups {
+                    let members = group.members.iter();
+                    members.for_each(|member| found(Some(&group.key), member));
+                }
+            });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -129,23 +153,23 @@ impl Node {
         removed
     }
 
-    fn matches<'a>(&'a self, topic: Option<&str>, dollar: bool, found: &mut dyn FnMut(&'a Subscription)) {
+    /// Calls `visit` at each place where a matching filter ends.
+    fn matches<'a>(&'a self, topic: Option<&str>, dollar: bool, visit: &mut dyn FnMut(&'a Subscribers)) {
         if !dollar {
-            self.below.each_match(found);
+            visit(&self.below);
         }
         let Some(topic) = topic else {
-            self.here.each_match(found);
-            return;
+            return visit(&self.here);
         };
         let (level, rest) = match topic.split_once('/') {
             Some((level, rest)) => (level, Some(rest)),
             None => (topic, None),
         };
         if let Some(child) = self.children.get(level) {
-            child.matches(rest, false, found);
+            child.matches(rest, false, visit);
         }
         if !dollar && let Some(child) = &self.plus {
-            child.matches(rest, false, found);
+            child.matches(rest, false, visit);
         }
     }
 
@@ -155,7 +179,7 @@ impl Node {
 }
 
 impl Subscribers {
-    fn insert(&mut self, group: Option<&str>, subscription: Subscription) -> bool {
+    fn insert(&mut self, group: Option<&str>, filter: &str, subscription: Subscription) -> bool {
         let members = match group {
             None => &mut self.each,
             Some(name) => {
@@ -166,6 +190,7 @@ impl Subscribers {
                     .unwrap_or_else(|| {
                         self.groups.push(Group {
                             name: name.into(),
+                            key: format!("{name}/{filter}").into(),
                             members: Vec::new(),
                             turn: 0.into(),
                         });

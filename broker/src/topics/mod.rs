@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Envelope, Principal, Topic};
+use irsp_protocol::{Address, Envelope, MessageId, Principal, Topic};
 use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, SubscriptionIds, filter};
 use serde::Serialize;
 
@@ -61,7 +61,8 @@ pub(crate) enum Unheard {
 pub(crate) type Durable = Vec<(Arc<Mailbox>, Delivery)>;
 
 /// One session that hears a publish, with what its matching subscriptions say together.
-struct Hearer {
+#[derive(Debug)]
+pub(crate) struct Hearer {
     mailbox: Arc<Mailbox>,
     qos: QoS,
     retain_as_published: bool,
@@ -316,6 +317,44 @@ impl Topics {
         }
     }
 
+    /// The connected sessions that would hear a topic: each once alone, and once for each of its groups.
+    pub(crate) fn candidates(&self, topic: &str) -> Vec<(Option<Arc<str>>, Hearer)> {
+        let mut found: Vec<(Option<Arc<str>>, Hearer)> = Vec::new();
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.candidates(topic, &mut |group, subscription| {
+            if !subscription.mailbox.is_connected() {
+                return;
+            }
+            let options = subscription.options;
+            let same = |(of, hearer): &&mut (Option<Arc<str>>, Hearer)| {
+                of.as_ref() == group && Arc::ptr_eq(&hearer.mailbox, &subscription.mailbox)
+            };
+            if let Some((_, hearer)) = found.iter_mut().find(same) {
+                hearer.qos = hearer.qos.max(options.qos);
+                options.id.into_iter().for_each(|id| hearer.ids.push(id));
+                return;
+            }
+            let hearer = Hearer {
+                mailbox: Arc::clone(&subscription.mailbox),
+                qos: options.qos,
+                retain_as_published: options.retain_as_published,
+                ids: options.id.into(),
+            };
+            found.push((group.cloned(), hearer));
+        });
+        found
+    }
+
+    /// Gives a session of an attached application a part of its work, unless it holds that already, unacknowledged.
+    pub(crate) fn give_work(&self, hearer: &Hearer, id: MessageId, publish: &Arc<Publish>) {
+        let mut tally = Tally::new(&self.metrics, publish);
+        if hearer.qos == QoS::AtMostOnce {
+            tally.count(hearer.deliver(publish));
+        } else if let Some(tag) = hearer.mailbox.tag_push(id) {
+            tally.count(hearer.deliver_tagged(publish, Some(tag)));
+        }
+    }
+
     /// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
     /// matching subscriptions [MQTT-3.3.4-2..3].
     fn hearers(&self, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
@@ -359,6 +398,10 @@ impl Topics {
 }
 
 impl Hearer {
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
     /// Whether this is a message that goes to disk before its session.
     fn stores(&self, publish: &Publish) -> bool {
         self.mailbox.session().is_some() && self.qos.min(publish.qos) > QoS::AtMostOnce

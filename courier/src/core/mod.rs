@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_protocol::frame::Place;
-use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Timestamp};
+use irsp_protocol::{Domain, Envelope, Kind, MessageId, Principal, Server, Timestamp};
 
 use crate::clock::Now;
 use crate::hop::Hop;
@@ -36,6 +36,7 @@ pub(crate) struct Limits {
     pub(crate) server: Window,
     pub(crate) peer: Window,
     pub(crate) principal: Window,
+    pub(crate) application: Window,
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
 }
@@ -81,6 +82,15 @@ pub(crate) struct Core {
     reload_at: Option<Instant>,
     /// Envelopes handed to servers again since it was last asked.
     sent_again: u64,
+}
+
+impl Limits {
+    fn window_of(&self, principal: &Principal) -> Window {
+        match principal.kind {
+            Kind::Application => self.application,
+            Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => self.principal,
+        }
+    }
 }
 
 impl Core {
@@ -137,7 +147,7 @@ impl Core {
     /// The principal has a session. If it had one before, whatever that one left unanswered is sent again, in order.
     pub(crate) fn present(&mut self, principal: Principal) {
         let ticket = self.ticket();
-        let mut lane = Lane::to_principal(ticket, self.limits.principal);
+        let mut lane = Lane::to_principal(ticket, self.limits.window_of(&principal));
         if let Some(before) = self.principals.get(&principal) {
             lane.inherit_sent(before);
         }
@@ -156,7 +166,7 @@ impl Core {
     pub(crate) fn not_handed(&mut self, principal: &Principal, now: Now) {
         let ticket = self.ticket();
         if let Some(before) = self.principals.get_mut(principal) {
-            let mut lane = Lane::to_principal(ticket, self.limits.principal);
+            let mut lane = Lane::to_principal(ticket, self.limits.window_of(principal));
             lane.inherit_sent(before);
             *before = lane;
             self.failed.push(Hop::Principal(principal.clone()));

@@ -21,6 +21,10 @@ const LIMITS: Limits = Limits {
         count: 4,
         bytes: 1000,
     },
+    application: Window {
+        count: 4,
+        bytes: 1000,
+    },
     retry_min: Duration::from_secs(1),
     retry_max: Duration::from_secs(4),
 };

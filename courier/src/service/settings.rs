@@ -24,6 +24,9 @@ pub struct Settings {
     pub principal_window: usize,
     /// Data of those envelopes, in bytes.
     pub principal_window_bytes: usize,
+    /// The same for an attached application, which receives from many.
+    pub application_window: usize,
+    pub application_window_bytes: usize,
     /// The first wait for another server's answer before an envelope is sent again; it doubles up to `retry_max`.
     pub retry_min: Duration,
     pub retry_max: Duration,
@@ -53,6 +56,8 @@ impl Default for Settings {
             peer_window_bytes: 4 << 20,
             principal_window: 64,
             principal_window_bytes: 256 << 10,
+            application_window: 1024,
+            application_window_bytes: 4 << 20,
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             receipt_retention: 24 * HOUR,
@@ -83,6 +88,10 @@ impl Settings {
             principal: Window {
                 count: self.principal_window.max(1),
                 bytes: self.principal_window_bytes,
+            },
+            application: Window {
+                count: self.application_window.max(1),
+                bytes: self.application_window_bytes,
             },
             retry_min: self.retry_min,
             retry_max: self.retry_max,

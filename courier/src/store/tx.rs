@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
 use irsp_protocol::{
-    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+    Address, Envelope, Kind, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
 };
 use rusqlite::Connection;
 
@@ -236,8 +236,13 @@ impl<'a> Tx<'a> {
         answer: Answer,
         sent_at: Option<Timestamp>,
     ) -> Result<Option<Accepted>, StoreError> {
+        // What a device's answer means is its sender's to know; an application's is the status of what it was sent.
+        let status = match hop {
+            Hop::Principal(principal) if principal.kind == Kind::Application => answer.status(),
+            Hop::Principal(_) | Hop::Server(_) | Hop::Peer(_) => Status::DONE,
+        };
         let end = End {
-            status: Status::DONE,
+            status,
             answer: Some(answer),
             answered: true,
             sent_at,

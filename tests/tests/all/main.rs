@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod attached;
+#[cfg(test)]
 mod clauses;
 #[cfg(test)]
 mod crash;

@@ -1,4 +1,4 @@
-//! Pushes on their way to a client: whether it hears them, and what it says to them.
+//! Pushes, and the work of attached applications, on their way to a client: whether it hears them, and what it says to them.
 
 use irsp_courier::Hop;
 use irsp_protocol::change::Answers;
@@ -11,23 +11,26 @@ use super::Client;
 impl Client<'_> {
     /// Tells the courier that pushes can be delivered: those that wait come now, in order.
     pub(in crate::edge) fn listens(&self) {
+        if self.principal.kind == Kind::Application {
+            return self.edge.attached.joined(&self.principal, &self.edge.courier);
+        }
         let hop = Hop::Principal(self.principal.clone());
         self.edge.courier.absent(&hop);
         self.edge.courier.present(hop);
     }
 
-    /// The client's MQTT acknowledgement of a push: an answer only for devices registered so.
+    /// The client's MQTT acknowledgement of a push or of an application's work: an answer only of those registered so.
     pub(super) fn delivered(&mut self, push: u64, reason: u8) {
         let Some(id) = self.mailbox.untag_push(push) else {
             return;
         };
-        let by_mqtt = self.principal.kind == Kind::Device
-            && self
-                .edge
-                .enforcer
-                .directory
-                .device(&self.principal.id)
-                .is_some_and(|device| device.answers == Answers::Mqtt);
+        let (directory, id_of) = (&self.edge.enforcer.directory, &self.principal.id);
+        let answers = match self.principal.kind {
+            Kind::Device => directory.device(id_of).map(|device| device.answers),
+            Kind::Application => directory.application(id_of).map(|app| app.answers),
+            Kind::User | Kind::External | Kind::Peer | Kind::Server => None,
+        };
+        let by_mqtt = answers == Some(Answers::Mqtt);
         if by_mqtt && !irsp_session::reason::is_error(reason) {
             let answer = Answer {
                 code: 200,
