@@ -82,13 +82,13 @@ pub(crate) struct Asking<'a> {
 
 impl Asking<'_> {
     /// The envelope that is asked for. Whether the sender may reach the destination is the directory's word.
-    pub(crate) fn compose(&self, request: &PushRequest) -> Result<Envelope, PushError> {
+    pub(crate) fn compose(&self, request: &PushRequest, to: &Address) -> Result<Envelope, PushError> {
         let source = self.source(request)?;
-        let destination = self.own(&request.to)?;
+        let destination = self.own(to)?;
         match (self.what, destination.kind) {
             (What::Push, Kind::Device | Kind::User) | (What::Message, Kind::Application) => {}
-            (What::Push, _) => return Err(PushError::Destination(request.to.clone())),
-            (What::Message, _) => return Err(PushError::NoApplication(request.to.clone())),
+            (What::Push, _) => return Err(PushError::Destination(to.clone())),
+            (What::Message, _) => return Err(PushError::NoApplication(to.clone())),
         }
         let data = request.body().bytes()?;
         let max = self.limits.data_bytes_max;
@@ -125,7 +125,8 @@ impl Asking<'_> {
         })
     }
 
-    fn source(&self, request: &PushRequest) -> Result<Principal, PushError> {
+    /// On whose behalf it is sent.
+    pub(crate) fn source(&self, request: &PushRequest) -> Result<Principal, PushError> {
         let source = match &request.from {
             None => self.caller.clone(),
             Some(from) => self.own(from)?,
@@ -141,7 +142,7 @@ impl Asking<'_> {
     }
 
     /// The principal of an address in our own domain.
-    fn own(&self, address: &Address) -> Result<Principal, PushError> {
+    pub(crate) fn own(&self, address: &Address) -> Result<Principal, PushError> {
         match &address.domain {
             Some(domain) if domain != self.domain => Err(PushError::WrongDomain(address.clone())),
             Some(_) | None => Ok(address.principal.clone()),
@@ -164,6 +165,8 @@ fn content_type(request: &PushRequest) -> Result<Option<String>, PushError> {
 
 #[cfg(test)]
 mod tests {
+    use irsp_protocol::api::receivers::Receivers;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_392_000_000);
@@ -186,7 +189,11 @@ mod tests {
             id: MessageId::from_bytes([7; 16]),
             now: NOW,
         };
-        asking.compose(&serde_json::from_str(json).unwrap())
+        let request: PushRequest = serde_json::from_str(json).unwrap();
+        match &request.to {
+            Receivers::One(to) => asking.compose(&request, to),
+            several => panic!("several: {several:?}"),
+        }
     }
 
     fn push(rest: &str) -> Result<Envelope, PushError> {

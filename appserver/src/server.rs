@@ -108,7 +108,12 @@ impl AppServer {
         tasks.spawn(async move { feed.run(store, until).await });
         let (writer, until) = (courier.clone(), leave.clone());
         tasks.spawn(async move { following::run(writer, &uploads_stored, until).await });
-        tasks.spawn(retention::run(courier.clone(), settings.uploads, leave.clone()));
+        tasks.spawn(retention::run(
+            courier.clone(),
+            directory.clone(),
+            settings.uploads,
+            leave.clone(),
+        ));
 
         let places = Arc::new(Semaphore::new(settings.streams_max));
         let observer = Observer {

@@ -216,6 +216,13 @@ impl State {
         self.users.find(id)
     }
 
+    pub(crate) fn applications(&self) -> impl Iterator<Item = Arc<Application>> {
+        self.applications
+            .0
+            .values()
+            .filter_map(|slot| slot.entity.clone())
+    }
+
     pub(crate) fn attached(&self) -> impl Iterator<Item = Arc<Application>> {
         self.attached.iter().filter_map(|id| self.applications.live(id))
     }

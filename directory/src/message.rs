@@ -6,7 +6,7 @@
 //! | application | any other | 403 |
 //! | anyone else | | 403: devices and users upload |
 
-use irsp_protocol::change::Delivery;
+use irsp_protocol::change::{Delivery, Retention};
 use irsp_protocol::{Id, Kind, Principal, Status};
 
 use crate::directory::Directory;
@@ -33,6 +33,16 @@ impl Directory {
             .attached()
             .filter(|app| app.hears.includes(principal))
             .map(|app| app.id.clone())
+            .collect()
+    }
+
+    /// The applications for which less is kept than the server keeps.
+    pub fn retentions(&self) -> Vec<(Id, Retention)> {
+        let state = self.read();
+        state
+            .applications()
+            .filter(|app| !app.retention.keeps_all())
+            .map(|app| (app.id.clone(), app.retention))
             .collect()
     }
 

@@ -1,7 +1,8 @@
 //! A small household for the tests: lamp-1 and lamp-2, ann who owns lamp-1, bob, the admin, and the application climate.
 
 use irsp_protocol::change::{
-    Answers, Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Role, Scope, User,
+    Answers, Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Retention, Role,
+    Scope, User,
 };
 use irsp_protocol::{Id, Principal, Timestamp};
 
@@ -126,6 +127,7 @@ pub(crate) fn application_of(name: &str) -> Application {
         messages: Scope::Everyone,
         delivery: Delivery::Hosted,
         answers: Answers::Ack,
+        retention: Retention::default(),
         disabled: false,
         generation: 1,
     }

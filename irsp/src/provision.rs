@@ -11,7 +11,7 @@ use std::time::Duration;
 use irsp_config::Settings;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::account::{ApplicationWithKey, DeviceCode, DeviceCodes, NewApplication, NewDevices};
-use irsp_protocol::change::{Answers, Delivery};
+use irsp_protocol::change::{Answers, Delivery, Retention};
 use irsp_protocol::{Id, Secret};
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
@@ -234,6 +234,7 @@ impl AccountServer {
             messages: None,
             delivery: Delivery::default(),
             answers: Answers::default(),
+            retention: Retention::default(),
         };
         match self.post::<ApplicationWithKey>("/v1/apps", &new).await {
             Ok(made) => Ok(Some(made.key)),

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Id, Principal};
+use crate::api::app::Period;
 use crate::secret::SecretHash;
 use crate::time::Timestamp;
 
@@ -127,6 +128,8 @@ pub struct Application {
     /// How it answers what it is given while it is attached.
     #[serde(default)]
     pub answers: Answers,
+    #[serde(default, skip_serializing_if = "Retention::keeps_all")]
+    pub retention: Retention,
     pub disabled: bool,
     pub generation: u64,
 }
@@ -142,6 +145,24 @@ pub enum Delivery {
     Attached,
     /// A third party's HTTP service receives them.
     External,
+}
+
+/// How long what is stored for an application is kept; the default keeps it for as long as the server does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// What was stored longer ago than this is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<Period>,
+    /// Of more payload than this, in bytes, the oldest is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    pub fn keeps_all(&self) -> bool {
+        *self == Retention::default()
+    }
 }
 
 fn everyone() -> Scope {

@@ -65,6 +65,7 @@ pub(crate) fn register(
         messages: granted(&new.messages),
         delivery: new.delivery,
         answers: new.answers,
+        retention: new.retention,
         disabled: false,
         generation: 1,
     };
@@ -83,6 +84,7 @@ pub(crate) fn modify(
     application.pushes = patch.pushes.clone().unwrap_or(application.pushes);
     application.messages = patch.messages.clone().unwrap_or(application.messages);
     application.delivery = patch.delivery.unwrap_or(application.delivery);
+    application.retention = patch.retention.unwrap_or(application.retention);
     application.answers = patch.answers.unwrap_or(application.answers);
     application.disabled = patch.disabled.unwrap_or(application.disabled);
     if application != before {
@@ -158,6 +160,7 @@ fn read(row: &Row<'_>) -> Result<ApplicationView, rusqlite::Error> {
             messages: application.messages,
             delivery: application.delivery,
             answers: application.answers,
+            retention: application.retention,
             disabled: application.disabled,
             generation: application.generation,
             created: time(row, 0)?,

@@ -39,6 +39,7 @@ pub(super) async fn send_message(
     caller: Caller,
     input::Json(request): input::Json<MessageRequest>,
 ) -> Result<Response, Refusal> {
+    let to = request.to.clone();
     let request = PushRequest::from(request);
     let asking = Asking {
         what: What::Message,
@@ -49,7 +50,9 @@ pub(super) async fn send_message(
         id: api.courier.new_id(),
         now: api.courier.now(),
     };
-    let envelope = asking.compose(&request).map_err(|error| refused(&api, &error))?;
+    let envelope = asking
+        .compose(&request, &to)
+        .map_err(|error| refused(&api, &error))?;
     let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
     api.directory
         .may_message(from, to)

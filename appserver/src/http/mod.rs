@@ -3,6 +3,7 @@
 mod app_message;
 mod caller;
 mod dead_letters;
+mod export;
 mod input;
 mod ledger;
 mod message_list;
@@ -53,6 +54,7 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
         .routes(routes!(uploads::list_uploads))
         .routes(routes!(uploads::stream_uploads))
         .routes(routes!(uploads::list_latest))
+        .routes(routes!(export::export_uploads))
         .routes(routes!(presence::list_presence))
         .routes(routes!(presence::stream_presence))
         .routes(routes!(presence::show_presence))

@@ -34,6 +34,15 @@ impl Refusal {
     pub(crate) fn status(&self) -> Status {
         self.status
     }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The message that has a receipt all the same.
+    pub(crate) fn message(&self) -> Option<MessageId> {
+        self.message
+    }
 }
 
 impl From<StoreError> for Refusal {

@@ -51,7 +51,7 @@ pub(super) struct PageQuery {
 /// What is stored for an application.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum StoredKind {
+pub(super) enum StoredKind {
     /// Of a device or a user (clause 8.3.1).
     Upload,
     /// Of another application (clause 8.4).
@@ -245,7 +245,7 @@ fn event(upload: &Upload) -> Result<Event, axum::Error> {
 }
 
 /// The sender a query names: a device by its id, or anybody by address.
-fn sender(api: &Api, device: Option<String>) -> Result<Option<Address>, Refusal> {
+pub(super) fn sender(api: &Api, device: Option<String>) -> Result<Option<Address>, Refusal> {
     let Some(text) = device else {
         return Ok(None);
     };
@@ -260,7 +260,7 @@ fn sender(api: &Api, device: Option<String>) -> Result<Option<Address>, Refusal>
     }
 }
 
-fn view(upload: &Upload) -> UploadView {
+pub(super) fn view(upload: &Upload) -> UploadView {
     let body = Body::of(&upload.data);
     let source = &upload.source;
     let device = (source.domain.is_none() && source.principal.kind == Kind::Device)

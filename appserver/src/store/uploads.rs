@@ -252,6 +252,53 @@ pub(crate) fn sweep(
     Ok(removed)
 }
 
+/// The number of the newest upload of `app` that its retention does not keep; `None` if it keeps all there are.
+pub(crate) fn beyond(
+    conn: &Connection,
+    app: &Id,
+    received_before: Option<Timestamp>,
+    bytes_max: Option<u64>,
+) -> Result<Option<u64>, StoreError> {
+    let mut upto = None;
+    if let Some(before) = received_before {
+        // Stored in order of `received` as nearly as the clock allows: the first that is kept ends it.
+        upto = conn
+            .prepare_cached(
+                "SELECT max(seq) FROM uploads WHERE app = ?1 AND received < ?2 AND seq <
+                 coalesce((SELECT seq FROM uploads WHERE app = ?1 AND received >= ?2 ORDER BY seq LIMIT 1),
+                          9223372036854775807)",
+            )?
+            .query_row(params![app.as_str(), before.as_millis()], |found| {
+                found.get::<_, Option<i64>>(0)
+            })?;
+    }
+    if let Some(max) = bytes_max {
+        let over = conn
+            .prepare_cached(
+                "SELECT seq FROM (SELECT seq, sum(length(data)) OVER (ORDER BY seq DESC) AS total
+                 FROM uploads WHERE app = ?1) WHERE total > ?2 ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row(
+                params![app.as_str(), i64::try_from(max).unwrap_or(i64::MAX)],
+                |found| found.get::<_, i64>(0),
+            )
+            .optional()?;
+        upto = upto.max(over);
+    }
+    Ok(upto.map(i64::cast_unsigned))
+}
+
+/// Removes uploads of `app` up to this number, at most `limit`; says how many.
+pub(crate) fn remove(conn: &Connection, app: &Id, upto: u64, limit: u32) -> Result<usize, StoreError> {
+    let removed = conn
+        .prepare_cached(
+            "DELETE FROM uploads WHERE seq IN
+             (SELECT seq FROM uploads WHERE app = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)",
+        )?
+        .execute(params![app.as_str(), upto.cast_signed(), limit])?;
+    Ok(removed)
+}
+
 fn gather(mut rows: rusqlite::Rows<'_>, limit: usize) -> Result<Page<Upload>, StoreError> {
     let mut page = Page {
         entries: Vec::new(),
@@ -296,3 +343,6 @@ fn read(found: &Row<'_>) -> rusqlite::Result<Upload> {
         data: found.get("data")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

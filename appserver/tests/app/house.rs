@@ -213,6 +213,7 @@ impl House {
                 messages: scope,
                 delivery: Delivery::Hosted,
                 answers: Answers::Ack,
+                retention: irsp_protocol::change::Retention::default(),
                 disabled: false,
                 generation: 1,
             })
@@ -320,6 +321,19 @@ impl House {
             .unwrap();
         let (code, _, body) = self.call(request).await;
         (code, body)
+    }
+
+    /// The body as it is, and its media type.
+    pub(crate) async fn text(&self, caller: &str, path: &str) -> (StatusCode, String, String) {
+        let request = Request::get(path)
+            .header("authorization", caller)
+            .body(Body::empty())
+            .unwrap();
+        let response = self.server().router().oneshot(request).await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        let code = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (code, kind, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     pub(crate) async fn push(&self, caller: &str, json: Value) -> (StatusCode, HeaderMap, Value) {

@@ -209,3 +209,61 @@ async fn who_may_push_to_whom() {
     }
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_push_to_several_has_a_receipt_for_each() {
+    let mut house = House::open().await;
+    let several = json!(["dev/lamp-1", "dev/nobody", "usr/ann", "app/narrow"]);
+    let push = json!({"to": several, "channel": "set", "data": 1, "id": "all"});
+    let (code, _, body) = house.push(CLIMATE, push.clone()).await;
+    assert_eq!(code, 200, "{body}");
+    let found = |field: &str, body: &Value| -> Vec<Value> {
+        let pushes = body["pushes"].as_array().unwrap();
+        pushes.iter().map(|push| push[field].clone()).collect()
+    };
+    assert_eq!(found("to", &body), *several.as_array().unwrap());
+    assert_eq!(found("status", &body), [202, 404, 202, 400]);
+    assert_eq!(found("id", &body)[1], Value::Null, "refused, nothing was stored");
+    for to in ["dev/lamp-1", "usr/ann"] {
+        let sent = house.pushes.recv().await.unwrap();
+        assert_eq!(
+            (sent.destination.to_string(), sent.sender_id),
+            (to.to_owned(), Some(format!("all:{to}")))
+        );
+    }
+    let (_, _, again) = house.push(CLIMATE, push).await;
+    assert_eq!(found("status", &again), [208, 404, 208, 400]);
+    assert_eq!(found("id", &again)[0], found("id", &body)[0]);
+    for wrong in [
+        json!([]),
+        json!(["dev/lamp-1", "dev/lamp-1"]),
+        json!("app/climate/devices"),
+    ] {
+        let push = json!({"to": wrong, "channel": "set", "data": 1});
+        assert_eq!(house.push(CLIMATE, push).await.0, 400, "{wrong}");
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_to_all_devices_of_a_user_goes_to_those_the_sender_may_reach() {
+    let house = House::open().await;
+    let push = json!({"to": "usr/ann/devices", "channel": "set", "data": 1});
+    for caller in [CLIMATE, ANN] {
+        let (code, _, body) = house.push(caller, push.clone()).await;
+        assert_eq!(code, 200, "{body}");
+        let pushes = body["pushes"].as_array().unwrap();
+        assert_eq!(pushes.len(), 1, "{body}");
+        assert_eq!(
+            (&pushes[0]["to"], &pushes[0]["status"]),
+            (&json!("dev/lamp-1"), &json!(202))
+        );
+    }
+    assert_eq!(
+        house.push(NARROW, push.clone()).await.0,
+        403,
+        "not granted the user"
+    );
+    assert_eq!(house.push(BOB, push).await.0, 403);
+    house.stop().await;
+}

@@ -262,3 +262,38 @@ async fn retention_keeps_the_newest() {
     assert_eq!(house.upload("temp", b"5").await, Status::DONE);
     house.stop().await;
 }
+
+#[tokio::test]
+async fn everything_is_exported_as_lines_and_as_a_table() {
+    let mut house = House::open().await;
+    for n in 0..600 {
+        assert_eq!(house.upload("n", n.to_string().as_bytes()).await, Status::DONE);
+    }
+    assert_eq!(house.upload("note", b"warm, \"very\"").await, Status::DONE);
+    let (code, kind, text) = house.text(CLIMATE, "/v1/apps/climate/uploads/export").await;
+    assert_eq!((code.as_u16(), kind.as_str()), (200, "application/x-ndjson"));
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 601);
+    assert!((0..600).all(|n| lines[n]["data"] == n));
+
+    let csv = "/v1/apps/climate/uploads/export?format=csv&channel=note";
+    let (_, kind, text) = house.text(CLIMATE, csv).await;
+    assert_eq!(kind, "text/csv; charset=utf-8");
+    let rows: Vec<&str> = text.split("\r\n").collect();
+    assert!(rows[0].starts_with("seq,id,kind,source,channel,time,"), "{text}");
+    assert!(rows[1].starts_with("601,"), "{text}");
+    assert!(rows[1].ends_with(r#",text,"warm, ""very""""#), "{text}");
+    assert_eq!(rows[2..], [""]);
+    let after = "/v1/apps/climate/uploads/export?after=600";
+    assert_eq!(house.text(CLIMATE, after).await.2.lines().count(), 1);
+    for (caller, path, code) in [
+        (NARROW, "/v1/apps/climate/uploads/export", 403),
+        (CLIMATE, "/v1/apps/climate/uploads/export?format=xml", 400),
+    ] {
+        assert_eq!(house.get(caller, path).await.0, code, "{path}");
+    }
+    house.stop().await;
+}

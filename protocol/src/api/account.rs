@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::address::{Domain, Id, Principal, Server};
-use crate::change::{Answers, Delivery, Role, Scope};
+use crate::change::{Answers, Delivery, Retention, Role, Scope};
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -254,6 +254,10 @@ pub struct NewApplication {
     #[serde(default)]
     #[schema(value_type = String, pattern = "^(ack|mqtt)$", example = "ack")]
     pub answers: Answers,
+    /// How long what is stored for it is kept.
+    #[serde(default, skip_serializing_if = "Retention::keeps_all")]
+    #[schema(value_type = Option<Keeping>)]
+    pub retention: Retention,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -276,7 +280,20 @@ pub struct ApplicationPatch {
     #[schema(value_type = Option<String>, pattern = "^(ack|mqtt)$")]
     pub answers: Option<Answers>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Keeping>)]
+    pub retention: Option<Retention>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+}
+
+/// How a [`Retention`] is written; what is left out is kept for as long as the server does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Keeping {
+    #[schema(example = "30d")]
+    pub age: Option<String>,
+    /// Of payloads.
+    #[schema(example = 1_000_000)]
+    pub bytes: Option<u64>,
 }
 
 /// How a [`Scope`] is written: `"everyone"`, or `{"only": ["dev/lamp-1", "usr/ann"]}`.
@@ -301,6 +318,9 @@ pub struct ApplicationView {
     pub delivery: Delivery,
     #[schema(value_type = String, example = "ack")]
     pub answers: Answers,
+    #[serde(default)]
+    #[schema(value_type = Keeping)]
+    pub retention: Retention,
     pub disabled: bool,
     /// Rises with every rotation that ended a key.
     pub generation: u64,

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use super::receivers::{PushTo, Receivers};
 use crate::address::{Address, Domain, Id, Principal};
 use crate::message_id::MessageId;
 use crate::options::{Epoch, SupersedeKey};
@@ -251,8 +252,9 @@ pub struct PushRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "app/climate")]
     pub from: Option<Address>,
-    #[schema(value_type = String, example = "dev/lamp-1")]
-    pub to: Address,
+    /// A device or user, a list of them, or `usr/{id}/devices` for all devices bound to a user.
+    #[schema(value_type = PushTo)]
+    pub to: Receivers,
     #[schema(value_type = String, example = "set")]
     pub channel: Channel,
     /// JSON; it is delivered as it is spelled here.
@@ -334,7 +336,7 @@ impl From<MessageRequest> for PushRequest {
     fn from(request: MessageRequest) -> PushRequest {
         PushRequest {
             from: request.from,
-            to: request.to,
+            to: Receivers::One(request.to),
             channel: request.channel,
             data: request.data,
             text: request.text,
@@ -370,6 +372,32 @@ pub struct PushReply {
     #[schema(example = "queued")]
     pub name: String,
     /// The receiver's own answer, when it was waited for and has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerView>,
+}
+
+/// What became of a push to each of several receivers, in their order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PushesReply {
+    pub pushes: Vec<PushOutcome>,
+}
+
+/// What became of the push to one of several receivers so far.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PushOutcome {
+    #[schema(value_type = String, example = "dev/lamp-1")]
+    pub to: Address,
+    /// Its receipt, unless it was refused before anything was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub id: Option<MessageId>,
+    #[schema(value_type = u16, example = 202)]
+    pub status: Status,
+    #[schema(example = "queued")]
+    pub name: String,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerView>,
 }

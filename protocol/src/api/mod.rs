@@ -4,5 +4,6 @@ pub mod account;
 pub mod app;
 pub mod operator;
 mod problem;
+pub mod receivers;
 
 pub use problem::Problem;
