@@ -7,8 +7,8 @@
 
 use irsp_courier::store::StoreError;
 use irsp_protocol::api::account::{
-    ApplicationView, ApplicationWithKey, BindingView, DeviceCodes, DeviceView, DeviceWithCode, Effect, Gone,
-    UserView,
+    ApplicationView, ApplicationWithKey, BindingView, CodeGone, CodeWithSecret, DeviceCodes, DeviceView,
+    DeviceWithCode, Effect, Gone, UserView,
 };
 use irsp_protocol::change::EntityKey;
 use irsp_protocol::{MessageId, Principal, Timestamp};
@@ -323,6 +323,10 @@ impl Made for DeviceWithCode {
 impl Made for DeviceCodes {
     const SECRET: bool = true;
 }
+impl Made for CodeWithSecret {
+    const SECRET: bool = true;
+}
+impl Made for CodeGone {}
 impl Made for ApplicationView {
     fn version(&self) -> Option<u64> {
         Some(self.version)
@@ -342,7 +346,9 @@ impl Made for BindingView {
 impl Made for Bound {
     fn version(&self) -> Option<u64> {
         match self {
-            Bound::New(binding) | Bound::Already { binding, .. } => Some(binding.version),
+            Bound::New(binding) | Bound::Changed(binding) | Bound::Already { binding, .. } => {
+                Some(binding.version)
+            }
         }
     }
 }

@@ -13,6 +13,7 @@
 
 mod account;
 mod api;
+mod certificate;
 mod change;
 mod code;
 mod effect;

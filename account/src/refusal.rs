@@ -28,8 +28,16 @@ pub(crate) enum Refusal {
     WrongCode,
     #[error("another user owns the device; it must be unbound first")]
     OwnedByAnother,
+    #[error("the device has no such code")]
+    NoCode,
+    #[error("dev/{device} has registered the certificate {identity}")]
+    CertificateUsed { identity: String, device: String },
     #[error("there is no such binding")]
     NotBound,
+    #[error("the user owns the device")]
+    IsOwner,
+    #[error("nobody owns the device")]
+    NoOwner,
     #[error("{0}")]
     Malformed(String),
     #[error("the body is longer than {0} bytes")]
@@ -81,13 +89,18 @@ impl Refusal {
             }
             Refusal::Malformed(_) | Refusal::TooMany { .. } => Status::MALFORMED,
             Refusal::TooLong(_) => Status::TOO_LARGE,
-            Refusal::Unknown(_) | Refusal::NotBound | Refusal::NoOperation(_) | Refusal::NoPath => {
-                Status::NOT_FOUND
-            }
+            Refusal::Unknown(_)
+            | Refusal::NotBound
+            | Refusal::NoCode
+            | Refusal::NoOperation(_)
+            | Refusal::NoPath => Status::NOT_FOUND,
             Refusal::Deleted(_) => Status::DELETED,
             Refusal::Exists(_)
             | Refusal::Used(_)
             | Refusal::OwnedByAnother
+            | Refusal::IsOwner
+            | Refusal::CertificateUsed { .. }
+            | Refusal::NoOwner
             | Refusal::PasswordChanged
             | Refusal::KeyUsed
             | Refusal::AnswerForgotten

@@ -4,6 +4,7 @@ mod audit;
 mod bindings;
 mod bulk;
 mod conditions;
+mod credentials;
 mod devices;
 mod followers;
 mod house;

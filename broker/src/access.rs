@@ -3,13 +3,14 @@
 //! A filter is granted only if every topic it could match is granted, so a wildcard never reaches further than the
 //! rights of whoever subscribes. What is not named here is refused.
 
+use irsp_protocol::change::Right;
 use irsp_protocol::topic::{Branch, Incoming};
 use irsp_protocol::{Address, Domain, Id, Kind, Principal, Status, Topic};
 
 /// What the rules need to know; the directory knows it.
 pub(crate) trait Facts {
-    /// Whether the user owns the device or shares it.
-    fn is_bound(&self, device: &Id, user: &Id) -> bool;
+    /// Whether the user owns the device, or shares it with this right.
+    fn has_right(&self, device: &Id, user: &Id, right: Right) -> bool;
     /// Whether the application may hear this principal.
     fn hears(&self, application: &Id, principal: &Principal) -> bool;
     /// Whether the application may hear everyone of the domain.
@@ -49,7 +50,7 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
         }
         Branch::Live { .. } if who == owner => Ok(()),
         // What is kept of somebody who is gone would have no end.
-        Branch::Live { .. } if shares(who, owner, facts) => facts.check(owner),
+        Branch::Live { .. } if may_publish_live(who, owner, facts) => facts.check(owner),
         Branch::To { destination, .. } => {
             own(who, owner)?;
             if !matches!(who.kind, Kind::Application | Kind::User) {
@@ -85,8 +86,11 @@ pub(crate) fn subscribe(who: &Principal, filter: &str, facts: &impl Facts) -> Re
     let granted = match (&owner, branch) {
         (Some(owner), "status" | "down" | "presence" | "live") if owner == who => true,
         (Some(owner), "in") if owner == who => kind == Kind::Application,
-        (Some(owner), "up" | "ce" | "ack" | "presence" | "live") if who.kind == Kind::User => {
-            kind == Kind::Device && facts.is_bound(&owner.id, &who.id)
+        (Some(owner), "presence") if who.kind == Kind::User => {
+            kind == Kind::Device && facts.has_right(&owner.id, &who.id, Right::Presence)
+        }
+        (Some(owner), "up" | "ce" | "ack" | "live") if who.kind == Kind::User => {
+            kind == Kind::Device && facts.has_right(&owner.id, &who.id, Right::Receive)
         }
         (owner, "up" | "ce" | "presence" | "live") if who.kind == Kind::Application => {
             let theirs = match branch {
@@ -121,10 +125,10 @@ pub(crate) fn hears_pushes(who: &Principal, filter: &str) -> bool {
     }
 }
 
-/// A live topic is shared with the users bound to its device and the applications that hear its owner.
-fn shares(who: &Principal, owner: &Principal, facts: &impl Facts) -> bool {
+/// A live topic is open to the users who may push to its device and the applications that hear its owner.
+fn may_publish_live(who: &Principal, owner: &Principal, facts: &impl Facts) -> bool {
     match (who.kind, owner.kind) {
-        (Kind::User, Kind::Device) => facts.is_bound(&owner.id, &who.id),
+        (Kind::User, Kind::Device) => facts.has_right(&owner.id, &who.id, Right::Push),
         (Kind::Application, Kind::Device | Kind::User) => facts.hears(&who.id, owner),
         _ => false,
     }
@@ -164,8 +168,8 @@ pub(crate) fn localise(topic: &mut Topic, domain: &Domain) {
 }
 
 impl Facts for irsp_directory::Directory {
-    fn is_bound(&self, device: &Id, user: &Id) -> bool {
-        irsp_directory::Directory::is_bound(self, device, user)
+    fn has_right(&self, device: &Id, user: &Id, right: Right) -> bool {
+        irsp_directory::Directory::has_right(self, device, user, right)
     }
     fn hears(&self, application: &Id, principal: &Principal) -> bool {
         self.application(application)
@@ -193,7 +197,7 @@ mod tests {
     /// Device `lamp` is bound to `ann`; application `all` hears everyone, `one` only the lamp; all apps exist.
     struct House;
     impl Facts for House {
-        fn is_bound(&self, device: &Id, user: &Id) -> bool {
+        fn has_right(&self, device: &Id, user: &Id, _: Right) -> bool {
             (device.as_str(), user.as_str()) == ("lamp", "ann")
         }
         fn hears(&self, application: &Id, principal: &Principal) -> bool {

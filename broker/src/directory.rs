@@ -45,8 +45,16 @@ impl Enforcer {
                         self.forget(&parked);
                     }
                 }
+                Consequence::EndLogins { principal, lost } => {
+                    for mailbox in self.sessions.mailboxes(&principal) {
+                        if mailbox.is_connected() && lost.iter().any(|lost| mailbox.was_opened_with(lost)) {
+                            tracing::info!(%principal, "a session ends with what it was opened with");
+                            mailbox.end(End::Revoked);
+                        }
+                    }
+                }
                 Consequence::EndQueue { principal, .. } => self.topics.forget_live(&principal),
-                Consequence::Unbound { user, .. } => self.recheck(&Principal::user(user)),
+                Consequence::RightsLost { user, .. } => self.recheck(&Principal::user(user)),
             }
         }
     }

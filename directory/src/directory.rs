@@ -6,12 +6,13 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use irsp_protocol::change::{
-    Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, TokenKey, User,
+    Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Right, TokenKey, User,
 };
+use irsp_protocol::credential::Certificate;
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Kind, Principal, Status};
 
-use crate::consequence::{self, Consequence, Standing};
+use crate::consequence::{self, Account as _, Consequence};
 use crate::follow::Sweep;
 use crate::key::HashKey;
 
@@ -37,6 +38,8 @@ pub(crate) struct State {
     attached: BTreeSet<Id>,
     /// Who holds an application key or a machine token. Device codes are not here: they open MQTT only.
     holders: HashMap<SecretHash, Principal>,
+    /// Which device has registered a certificate.
+    certificates: HashMap<Certificate, Id>,
 }
 
 /// Entities of one kind by their key.
@@ -140,9 +143,22 @@ impl Directory {
         self.read().is_bound(device, user)
     }
 
+    /// Whether the user owns the device, or shares it with this right.
+    pub fn has_right(&self, device: &Id, user: &Id, right: Right) -> bool {
+        self.read().has_right(device, user, right)
+    }
+
     /// The devices a user owns or shares, in order of their ids.
     pub fn bindings_of_user(&self, user: &Id) -> Vec<Id> {
         listed(self.read().devices_of_user.get(user))
+    }
+
+    /// Those of them with this right.
+    pub fn devices_with_right(&self, user: &Id, right: Right) -> Vec<Id> {
+        let state = self.read();
+        let mut devices = listed(state.devices_of_user.get(user));
+        devices.retain(|device| state.has_right(device, user, right));
+        devices
     }
 
     /// The users who own or share a device, in order of their ids.
@@ -196,17 +212,28 @@ impl State {
             .is_some_and(|devices| devices.contains(device))
     }
 
+    pub(crate) fn has_right(&self, device: &Id, user: &Id, right: Right) -> bool {
+        self.bindings
+            .live(&(device.clone(), user.clone()))
+            .is_some_and(|binding| binding.owner || binding.rights.includes(right))
+    }
+
     /// Whose application key or machine token this is.
     pub(crate) fn holder(&self, secret: &SecretHash) -> Option<&Principal> {
         self.holders.get(secret)
     }
 
+    /// Which device has registered this certificate.
+    pub(crate) fn certified(&self, certificate: &Certificate) -> Option<&Id> {
+        self.certificates.get(certificate)
+    }
+
     /// Exists and is enabled, else 404, 410 or 403.
     pub(crate) fn check(&self, principal: &Principal) -> Result<(), Status> {
         match principal.kind {
-            Kind::User => Standing::from(&*self.users.find(&principal.id)?).enabled(),
-            Kind::Device => Standing::from(&*self.devices.find(&principal.id)?).enabled(),
-            Kind::Application => Standing::from(&*self.applications.find(&principal.id)?).enabled(),
+            Kind::User => self.users.find(&principal.id)?.standing().enabled(),
+            Kind::Device => self.devices.find(&principal.id)?.standing().enabled(),
+            Kind::Application => self.applications.find(&principal.id)?.standing().enabled(),
             // These are not in the directory.
             Kind::External | Kind::Peer | Kind::Server => Err(Status::NOT_FOUND),
         }
@@ -289,12 +316,7 @@ impl State {
             before.map_or(&[], |user| &user.tokens),
             after.map_or(&[], |user| &user.tokens),
         );
-        consequence::of_principal(
-            &principal,
-            cause,
-            before.map(Standing::from),
-            after.map(Standing::from),
-        )
+        consequence::of_principal(&principal, cause, before, after)
     }
 
     fn set_device(
@@ -308,13 +330,16 @@ impl State {
             return Vec::new();
         };
         let (before, after) = (before.as_deref(), after.as_deref());
+        for certificate in before.map_or(&[][..], |device| &device.certificates) {
+            if self.certificates.get(certificate) == Some(id) {
+                self.certificates.remove(certificate);
+            }
+        }
+        for certificate in after.map_or(&[][..], |device| &device.certificates) {
+            self.certificates.insert(certificate.clone(), id.clone());
+        }
         let principal = Principal::device(id.clone());
-        consequence::of_principal(
-            &principal,
-            cause,
-            before.map(Standing::from),
-            after.map(Standing::from),
-        )
+        consequence::of_principal(&principal, cause, before, after)
     }
 
     fn set_application(
@@ -339,12 +364,7 @@ impl State {
             before.map_or(&[], |app| &app.keys),
             after.map_or(&[], |app| &app.keys),
         );
-        consequence::of_principal(
-            &principal,
-            cause,
-            before.map(Standing::from),
-            after.map(Standing::from),
-        )
+        consequence::of_principal(&principal, cause, before, after)
     }
 
     fn set_binding(&mut self, n: u64, device: &Id, user: &Id, binding: Option<&Binding>) -> Vec<Consequence> {
@@ -354,15 +374,13 @@ impl State {
         if replaced.after.is_some() {
             join(&mut self.devices_of_user, user, device);
             join(&mut self.users_of_device, device, user);
-            return Vec::new();
+        } else {
+            part(&mut self.devices_of_user, user, device);
+            part(&mut self.users_of_device, device, user);
         }
-        part(&mut self.devices_of_user, user, device);
-        part(&mut self.users_of_device, device, user);
-        let unbound = replaced.before.map(|_| Consequence::Unbound {
-            device: device.clone(),
-            user: user.clone(),
-        });
-        unbound.into_iter().collect()
+        let Replaced { before, after } = replaced;
+        let lost = consequence::of_binding(before.as_deref(), after.as_deref());
+        lost.into_iter().collect()
     }
 
     /// A signing key that goes ends no session: tokens are short-lived, and whoever must leave at once is disabled

@@ -6,6 +6,7 @@
 //! - [`store`] keeps the copy on disk, in the transaction that also answers the account server.
 //! - [`token`] signs and checks user tokens.
 
+mod certificate;
 mod consequence;
 mod directory;
 pub mod follow;
@@ -16,7 +17,8 @@ mod push;
 pub mod store;
 pub mod token;
 
-pub use consequence::{Consequence, ends_queue};
+pub use certificate::{ShownCertificate, fingerprint};
+pub use consequence::{Consequence, Credential, ends_queue};
 pub use directory::Directory;
 pub use key::HashKey;
 pub use login::Login;

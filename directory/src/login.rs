@@ -2,7 +2,7 @@
 //!
 //! | principal | over MQTT | over HTTP |
 //! |---|---|---|
-//! | device | verification code | never |
+//! | device | verification code that is valid, or certificate | never |
 //! | user | user token or machine token | the same, `Bearer` or `Basic` |
 //! | application | key | the same, `Bearer` or `Basic` |
 //!
@@ -13,10 +13,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use irsp_protocol::change::Role;
-use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Kind, Principal, Status, Timestamp};
+use irsp_protocol::credential::Certificate;
+use irsp_protocol::{Id, Kind, Principal, Status, Timestamp};
 
-use crate::consequence::Standing;
+use crate::certificate::ShownCertificate;
+use crate::consequence::{Account, Credential};
 use crate::directory::Directory;
 use crate::token;
 
@@ -28,6 +29,8 @@ pub struct Login {
     pub role: Option<Role>,
     /// The generation of the credentials; a session begun under another one is ended.
     pub generation: u64,
+    /// What was shown; a session ends with it.
+    pub credential: Credential,
 }
 
 impl Directory {
@@ -43,16 +46,24 @@ impl Directory {
         match claimed.kind {
             Kind::Device => {
                 let device = self.device(&claimed.id).ok_or(Status::UNAUTHENTICATED)?;
-                admit(claimed, Standing::from(&*device), Some(&hash))
+                if device.opens(&hash, now) {
+                    admit(claimed, &*device, Credential::Secret(hash))
+                } else {
+                    Err(Status::UNAUTHENTICATED)
+                }
             }
             Kind::Application => {
                 let app = self.application(&claimed.id).ok_or(Status::UNAUTHENTICATED)?;
-                admit(claimed, Standing::from(&*app), Some(&hash))
+                if app.keys.contains(&hash) {
+                    admit(claimed, &*app, Credential::Secret(hash))
+                } else {
+                    Err(Status::UNAUTHENTICATED)
+                }
             }
             Kind::User => {
                 let user = self.user(&claimed.id).ok_or(Status::UNAUTHENTICATED)?;
                 if user.tokens.contains(&hash) {
-                    return admit(claimed, Standing::from(&*user), None);
+                    return admit(claimed, &*user, Credential::Secret(hash));
                 }
                 let token = std::str::from_utf8(password).map_err(|_| Status::UNAUTHENTICATED)?;
                 let login = self.authorize_token(token, now)?;
@@ -65,6 +76,32 @@ impl Directory {
             // External applications, peers and servers prove themselves by certificate or signature.
             Kind::External | Kind::Peer | Kind::Server => Err(Status::UNAUTHENTICATED),
         }
+    }
+
+    /// Finds the device that has registered a certificate, or checks that the one that is claimed has.
+    pub fn authenticate_certificate(
+        &self,
+        claimed: Option<&Principal>,
+        shown: &ShownCertificate,
+    ) -> Result<Login, Status> {
+        let (id, certificate) = {
+            let state = self.read();
+            let registered = |certificate: Certificate| {
+                let id = state.certified(&certificate)?.clone();
+                Some((id, certificate))
+            };
+            let meant = |(id, _): &(Id, Certificate)| {
+                claimed.is_none_or(|claimed| *claimed == Principal::device(id.clone()))
+            };
+            let mut found = shown.identities().filter_map(registered).filter(meant);
+            found.next().ok_or(Status::UNAUTHENTICATED)?
+        };
+        let device = self.device(&id).ok_or(Status::UNAUTHENTICATED)?;
+        admit(
+            &Principal::device(id),
+            &*device,
+            Credential::Certificate(certificate),
+        )
     }
 
     /// Checks an `Authorization` header: `Bearer` with a user token, a machine token (the admin token is one) or an
@@ -115,27 +152,23 @@ impl Directory {
             return Err(Status::UNAUTHENTICATED);
         }
         let user = self.user(&claims.sub.id).ok_or(Status::UNAUTHENTICATED)?;
-        if claims.iat < user.tokens_from {
+        let ended = |login| user.ended_logins.iter().any(|ended| ended.login == login);
+        if claims.iat < user.tokens_from || claims.sid.is_some_and(ended) {
             return Err(Status::UNAUTHENTICATED);
         }
-        admit(&claims.sub, Standing::from(&*user), None)
+        admit(&claims.sub, &*user, Credential::Login(claims.sid))
     }
 }
 
-/// Lets in who has shown the secret (if it is still to be checked) and is enabled.
-fn admit(
-    principal: &Principal,
-    standing: Standing<'_>,
-    secret: Option<&SecretHash>,
-) -> Result<Login, Status> {
-    if secret.is_some_and(|secret| !standing.secrets.contains(secret)) {
-        return Err(Status::UNAUTHENTICATED);
-    }
+/// Lets in who has shown a credential that is right, and is enabled.
+fn admit(principal: &Principal, account: &impl Account, credential: Credential) -> Result<Login, Status> {
+    let standing = account.standing();
     standing.enabled()?;
     Ok(Login {
         principal: principal.clone(),
         role: standing.role,
         generation: standing.generation,
+        credential,
     })
 }
 

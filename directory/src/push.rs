@@ -4,11 +4,11 @@
 //! |---|---|---|
 //! | application | device or user in its scope | 404, 410 or 403 if the target is unknown, deleted or disabled |
 //! | application | any other | 403 |
-//! | user | a bound device, oneself | |
+//! | user | a device of theirs, one shared with the right to push, oneself | |
 //! | user | any other | 403, whether it exists or not; an admin hears 404 and 410 |
 //! | anyone else | | 403 |
 
-use irsp_protocol::change::Role;
+use irsp_protocol::change::{Right, Role};
 use irsp_protocol::{Kind, Principal, Status};
 
 use crate::directory::{Directory, State};
@@ -48,7 +48,7 @@ impl State {
         if self.find_user(&from.id)?.role == Role::Admin && takes_pushes(to.kind) {
             self.check(to)?;
         }
-        if to.kind == Kind::Device && self.is_bound(&to.id, &from.id) {
+        if to.kind == Kind::Device && self.has_right(&to.id, &from.id, Right::Push) {
             self.check(to)
         } else {
             Err(Status::FORBIDDEN)

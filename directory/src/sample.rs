@@ -1,9 +1,10 @@
 //! A small household for the tests: lamp-1 and lamp-2, ann who owns lamp-1, bob, the admin, and the application climate.
 
 use irsp_protocol::change::{
-    Answers, Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Retention, Role,
-    Scope, User,
+    Answers, Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Retention, Right,
+    Rights, Role, Scope, User,
 };
+use irsp_protocol::credential::Code;
 use irsp_protocol::{Id, Principal, Timestamp};
 
 use crate::consequence::Consequence;
@@ -92,7 +93,8 @@ pub(crate) fn principal(text: &str) -> EntityKey {
 pub(crate) fn device_of(name: &str) -> Device {
     Device {
         id: id(name),
-        codes: vec![key().hash(format!("code of {name}").as_bytes())],
+        codes: vec![Code::lasting(key().hash(format!("code of {name}").as_bytes()))],
+        certificates: Vec::new(),
         answers: Answers::Ack,
         disabled: false,
         generation: 1,
@@ -110,6 +112,7 @@ pub(crate) fn user_of(name: &str) -> User {
         disabled: false,
         tokens_from: NOON,
         tokens: Vec::new(),
+        ended_logins: Vec::new(),
     }
 }
 
@@ -142,5 +145,15 @@ pub(crate) fn binding(device: &str, user: &str) -> Entity {
         device: id(device),
         user: id(user),
         owner: true,
+        rights: Rights::default(),
+    })
+}
+
+pub(crate) fn share<const N: usize>(device: &str, user: &str, rights: [Right; N]) -> Entity {
+    Entity::Binding(Binding {
+        device: id(device),
+        user: id(user),
+        owner: false,
+        rights: rights.into_iter().collect(),
     })
 }

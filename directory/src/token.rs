@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! header  {"typ":"JWT","alg":"EdDSA","kid":"<thumbprint of the key>"}
-//! claims  {"sub":"usr/ann","role":"user","iat":1795392123.456,"exp":1795395723.456}
+//! claims  {"sub":"usr/ann","role":"user","iat":1795392123.456,"exp":1795395723.456,"sid":"00f1..."}
 //! ```
 
 use std::borrow::Borrow;
@@ -14,6 +14,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use irsp_protocol::change::{Role, TokenKey};
+use irsp_protocol::credential::LoginId;
 use irsp_protocol::{Principal, Secret, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use ring::digest;
@@ -39,6 +40,9 @@ pub struct Claims {
     /// From then on it is refused.
     #[serde(with = "numeric_date")]
     pub exp: Timestamp,
+    /// The login it comes from; tokens made before logins had names have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<LoginId>,
 }
 
 /// Why a token is refused or cannot be made. Whoever presents one hears 401, never which.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{Id, Principal};
 use crate::api::app::Period;
+use crate::credential::{Certificate, Code, EndedLogin};
 use crate::secret::SecretHash;
 use crate::time::Timestamp;
 
@@ -77,6 +78,9 @@ pub struct User {
     /// Machine-made tokens, checked by their hash; the admin token is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<SecretHash>,
+    /// Logins that were ended while tokens of theirs were still good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_logins: Vec<EndedLogin>,
 }
 
 /// What a user may do through the HTTP API.
@@ -92,12 +96,24 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     pub id: Id,
-    /// Hashes of the codes that are valid now.
-    pub codes: Vec<SecretHash>,
+    /// Its codes, oldest first.
+    pub codes: Vec<Code>,
+    /// The certificates it may log in with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
     pub answers: Answers,
     pub disabled: bool,
     /// Rises with every reset; sessions begun under a smaller one are ended.
     pub generation: u64,
+}
+
+impl Device {
+    /// Whether this is the hash of a code that is valid now.
+    pub fn opens(&self, hash: &SecretHash, now: Timestamp) -> bool {
+        self.codes
+            .iter()
+            .any(|code| code.hash == *hash && code.is_valid(now))
+    }
 }
 
 /// How a device answers a push, and an attached application what it receives.
@@ -192,6 +208,75 @@ pub struct Binding {
     pub device: Id,
     pub user: Id,
     pub owner: bool,
+    /// What the user may do with the device; an owner may do everything.
+    #[serde(default)]
+    pub rights: Rights,
+}
+
+/// One thing a user may do with a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Right {
+    /// See whether it is online.
+    Presence,
+    /// Receive what it uploads and publishes live.
+    Receive,
+    /// Push to it, and publish on its live topics.
+    Push,
+}
+
+impl Right {
+    pub const ALL: [Right; 3] = [Right::Presence, Right::Receive, Right::Push];
+}
+
+/// A set of rights, written as a list: `["presence","receive"]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<Right>", into = "Vec<Right>")]
+pub struct Rights(u8);
+
+impl Rights {
+    pub const NONE: Rights = Rights(0);
+
+    pub fn includes(self, right: Right) -> bool {
+        self.0 & Rights::bit(right) != 0
+    }
+
+    /// Whether a right is in this set and not in the other.
+    pub fn exceeds(self, other: Rights) -> bool {
+        self.0 & !other.0 != 0
+    }
+
+    const fn bit(right: Right) -> u8 {
+        1 << right as u8
+    }
+}
+
+/// Everything: what an owner has.
+impl Default for Rights {
+    fn default() -> Rights {
+        Right::ALL.into_iter().collect()
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Rights {
+        Rights(rights.into_iter().fold(0, |set, right| set | Rights::bit(right)))
+    }
+}
+
+impl From<Vec<Right>> for Rights {
+    fn from(rights: Vec<Right>) -> Rights {
+        rights.into_iter().collect()
+    }
+}
+
+impl From<Rights> for Vec<Right> {
+    fn from(rights: Rights) -> Vec<Right> {
+        Right::ALL
+            .into_iter()
+            .filter(|right| rights.includes(*right))
+            .collect()
+    }
 }
 
 /// The public half of a key that signs user tokens (Ed25519).

@@ -8,6 +8,7 @@ pub mod address;
 pub mod api;
 pub mod change;
 pub mod cloud_event;
+pub mod credential;
 pub mod envelope;
 pub mod expiry;
 pub mod frame;

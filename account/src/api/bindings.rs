@@ -1,4 +1,4 @@
-//! Bindings: a user becomes a device's owner by presenting its verification code.
+//! Bindings: a user becomes a device's owner by presenting its verification code, and shares the device with others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::Id;
-use irsp_protocol::api::account::{BindingView, Changed, Gone, NewBinding, Page};
+use irsp_protocol::api::account::{BindingView, Changed, Gone, NewBinding, Page, Share, Transfer};
 use irsp_protocol::change::EntityKey;
 
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::body::{Asked, Body, IdPath};
+use super::body::{self, Asked, Body, IdPath, PairPath};
 use super::caller::Person;
 use super::doc::Problems;
 use super::page::{limit, page};
@@ -28,7 +28,7 @@ use crate::store::binding::{self, Bound};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Whose {
-    /// The user whose binding it is; oneself unless given. Another one's is for administrators.
+    /// The user whose binding it is; oneself unless given. Another one's is for the owner and administrators.
     #[param(value_type = Option<String>)]
     user: Option<Id>,
 }
@@ -41,7 +41,7 @@ pub(super) struct BindingQuery {
     /// Only of this device.
     #[param(value_type = Option<String>)]
     device: Option<Id>,
-    /// Only of this user; users see their own only.
+    /// Only of this user; users see their own and those who share their devices.
     #[param(value_type = Option<String>)]
     user: Option<Id>,
     /// Only what comes after this; `next` of the page before.
@@ -51,7 +51,7 @@ pub(super) struct BindingQuery {
     limit: Option<u32>,
 }
 
-/// The caller's bindings; every binding for administrators and operators.
+/// The caller's bindings and the shares of the caller's devices; every binding for administrators and operators.
 #[utoipa::path(get, path = "/v1/bindings", tag = "bindings", params(BindingQuery),
     responses((status = 200, body = Page<BindingView>), Problems))]
 pub(super) async fn list(
@@ -131,9 +131,14 @@ pub(super) async fn create(
         }
         Err(_) => {}
     }
-    let Done { of, effect, repeated } = result?;
+    answer(&account, result?).await
+}
+
+async fn answer(account: &Account, done: Done<Bound>) -> Answer<BindingView> {
+    let Done { of, effect, repeated } = done;
     let (of, effect, success) = match of {
         Bound::New(binding) => (binding, effect, StatusCode::CREATED),
+        Bound::Changed(binding) => (binding, effect, StatusCode::OK),
         Bound::Already { binding, operation } => {
             (binding, account.effect_of(operation).await?, StatusCode::OK)
         }
@@ -141,22 +146,98 @@ pub(super) async fn create(
     Done { of, effect, repeated }.answer(success)
 }
 
-/// Ends a binding: one's own, or anybody's as an administrator.
+/// Shares a device with a user, or changes what that user may do with it. For the owner and administrators.
+#[utoipa::path(put, path = "/v1/bindings/{device}/{user}", tag = "bindings",
+    params(("device" = String, Path), ("user" = String, Path)), request_body = Share,
+    responses((status = 200, body = Changed<BindingView>), (status = 201, body = Changed<BindingView>),
+        (status = 202, body = Changed<BindingView>), Problems))]
+pub(super) async fn share(
+    State(account): State<Arc<Account>>,
+    Person { id: own, caller }: Person,
+    PairPath(device, user): PairPath,
+    Body(Share { rights }): Body<Share>,
+) -> Answer<BindingView> {
+    let user = body::id(&user)?;
+    if rights.is_empty() {
+        return Err(Refusal::Malformed("a share has one right at least".to_owned()));
+    }
+    let rights = rights.into_iter().collect();
+    let any = caller.is_admin();
+    let order = caller.orders("binding.share", key(&device, &user));
+    let done = account
+        .carry_out(order, move |draft| {
+            if !any && !binding::is_owner(draft.sql(), &device, &own)? {
+                return Err(NOT_OWNED.into());
+            }
+            binding::share(draft, &device, &user, rights)
+        })
+        .await?;
+    answer(&account, done).await
+}
+
+/// Ends a binding: one's own, as the owner the share of another, as an administrator anybody's.
+#[utoipa::path(delete, path = "/v1/bindings/{device}/{user}", tag = "bindings",
+    params(("device" = String, Path), ("user" = String, Path)),
+    responses((status = 200, body = Changed<Gone>), (status = 202, body = Changed<Gone>), Problems))]
+pub(super) async fn withdraw(
+    State(account): State<Arc<Account>>,
+    person: Person,
+    PairPath(device, user): PairPath,
+) -> Answer<Gone> {
+    let user = body::id(&user)?;
+    end(&account, person, device, user).await
+}
+
+/// Gives a device to another user. The owner until now keeps the share that `keep` names, or nothing; the other shares
+/// stay. For the owner and administrators.
+#[utoipa::path(post, path = "/v1/bindings/{device}/transfer", tag = "bindings",
+    params(("device" = String, Path)), request_body = Transfer,
+    responses((status = 200, body = Changed<BindingView>), (status = 202, body = Changed<BindingView>), Problems))]
+pub(super) async fn transfer(
+    State(account): State<Arc<Account>>,
+    Person { id: own, caller }: Person,
+    IdPath(device): IdPath,
+    Body(Transfer { to, keep }): Body<Transfer>,
+) -> Answer<BindingView> {
+    let keep = keep.into_iter().collect();
+    let any = caller.is_admin();
+    let order = caller.orders("binding.transfer", key(&device, &to));
+    account
+        .carry_out(order, move |draft| {
+            if !any && !binding::is_owner(draft.sql(), &device, &own)? {
+                return Err(NOT_OWNED.into());
+            }
+            binding::transfer(draft, &device, &to, keep)
+        })
+        .await?
+        .answer(StatusCode::OK)
+}
+
+/// The same for a device that does not exist: nobody learns which do.
+const NOT_OWNED: Refusal = Refusal::NotGranted("the caller does not own the device");
+
+/// Ends a binding: one's own, as the owner the share of another, as an administrator anybody's. With the owner's the
+/// shares end.
 #[utoipa::path(delete, path = "/v1/bindings/{device}", tag = "bindings", params(("device" = String, Path), Whose),
     responses((status = 200, body = Changed<Gone>), (status = 202, body = Changed<Gone>), Problems))]
 pub(super) async fn delete(
     State(account): State<Arc<Account>>,
-    Person { id: own, caller }: Person,
+    person: Person,
     IdPath(device): IdPath,
     Asked(Whose { user }): Asked<Whose>,
 ) -> Answer<Gone> {
-    let user = user.unwrap_or_else(|| own.clone());
-    if user != own && !caller.is_admin() {
-        return Err(Refusal::NotGranted("only for administrators"));
-    }
+    let user = user.unwrap_or_else(|| person.id.clone());
+    end(&account, person, device, user).await
+}
+
+async fn end(account: &Account, Person { id: own, caller }: Person, device: Id, user: Id) -> Answer<Gone> {
+    let any = caller.is_admin();
     let order = caller.orders("binding.delete", key(&device, &user));
     account
         .carry_out(order, move |draft| {
+            if !any && user != own && !binding::is_owner(draft.sql(), &device, &own)? {
+                return Err(NOT_OWNED.into());
+            }
             binding::unbind(draft, &device, &user)?;
             Ok(Gone { id: device.clone() })
         })

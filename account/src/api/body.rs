@@ -20,6 +20,9 @@ pub(super) struct MaybeBody<T>(pub(super) T);
 /// The id in the path.
 pub(super) struct IdPath(pub(super) Id);
 
+/// An id in the path, and what stands behind it.
+pub(super) struct PairPath(pub(super) Id, pub(super) String);
+
 /// The number in the path.
 pub(super) struct NumberPath(pub(super) u64);
 
@@ -54,9 +57,18 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<IdPath, Refusal> {
         let text = path(parts, state).await?;
-        Id::new(&text)
-            .map(IdPath)
-            .map_err(|error| Refusal::Malformed(error.to_string()))
+        id(&text).map(IdPath)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PairPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PairPath, Refusal> {
+        match Path::<(String, String)>::from_request_parts(parts, state).await {
+            Ok(Path((first, second))) => Ok(PairPath(id(&first)?, second)),
+            Err(error) => Err(Refusal::Malformed(error.body_text())),
+        }
     }
 }
 
@@ -81,6 +93,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
             Err(error) => Err(Refusal::Malformed(error.body_text())),
         }
     }
+}
+
+/// An id as it stands in a path.
+pub(super) fn id(text: &str) -> Result<Id, Refusal> {
+    Id::new(text).map_err(|error| Refusal::Malformed(error.to_string()))
 }
 
 async fn path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Refusal> {

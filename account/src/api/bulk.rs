@@ -46,7 +46,7 @@ pub(super) async fn create_many(
     account
         .carry_out(order, move |draft| {
             for (id, hash) in ids.iter().zip(&hashes) {
-                device::register(draft, id, *hash, answers, &Attributes::new())?;
+                device::register(draft, id, *hash, answers, &Attributes::new(), &[])?;
             }
             if let Some(app) = &app {
                 application::grant(draft, app, &ids)?;

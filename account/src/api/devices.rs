@@ -18,6 +18,7 @@ use super::caller::{Admin, Caller, Person};
 use super::doc::Problems;
 use super::page::{Standing, limit, page};
 use crate::account::Account;
+use crate::certificate;
 use crate::refusal::Refusal;
 use crate::store::device::ATTRIBUTES_MAX;
 use crate::store::{binding, device};
@@ -90,13 +91,15 @@ pub(super) async fn create(
         id,
         answers,
         attributes,
+        certificates,
     } = new;
+    let certificates = certificate::parse(certificates)?;
     check_attributes(attributes.iter().map(|(name, value)| (name, Some(value))))?;
     let (code, hash) = account.secret()?;
     let order = caller.orders("device.register", principal(&id));
     account
         .carry_out(order, move |draft| {
-            device::register(draft, &id, hash, answers, &attributes)?;
+            device::register(draft, &id, hash, answers, &attributes, &certificates)?;
             Ok(DeviceWithCode {
                 device: device::view(draft.sql(), &id)?,
                 code: code.clone(),
@@ -129,7 +132,7 @@ pub(super) async fn show(
     Ok(caller.shown(device))
 }
 
-/// Changes how a device answers, disables or enables it, sets attributes.
+/// Changes how a device answers, disables or enables it, sets attributes and certificates.
 #[utoipa::path(patch, path = "/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
     request_body = DevicePatch,
     responses((status = 200, body = Changed<DeviceView>), (status = 202, body = Changed<DeviceView>), Problems))]
@@ -137,8 +140,9 @@ pub(super) async fn modify(
     State(account): State<Arc<Account>>,
     Admin(caller): Admin,
     IdPath(id): IdPath,
-    Body(patch): Body<DevicePatch>,
+    Body(mut patch): Body<DevicePatch>,
 ) -> Answer<DeviceView> {
+    let certificates = patch.certificates.take().map(certificate::parse).transpose()?;
     check_attributes(
         patch
             .attributes
@@ -147,7 +151,9 @@ pub(super) async fn modify(
     )?;
     let order = caller.orders("device.modify", principal(&id));
     account
-        .carry_out(order, move |draft| device::modify(draft, &id, &patch))
+        .carry_out(order, move |draft| {
+            device::modify(draft, &id, &patch, certificates.as_deref())
+        })
         .await?
         .answer(StatusCode::OK)
 }
@@ -203,7 +209,7 @@ pub(super) async fn reset(
         .answer(StatusCode::OK)
 }
 
-const NOT_THEIRS: Refusal = Refusal::NotGranted("the device is not the caller's");
+pub(super) const NOT_THEIRS: Refusal = Refusal::NotGranted("the device is not the caller's");
 
 fn check_attributes<'a>(
     attributes: impl ExactSizeIterator<Item = (&'a String, Option<&'a String>)>,
@@ -228,6 +234,6 @@ fn check_attributes<'a>(
     Ok(())
 }
 
-fn principal(id: &Id) -> Principal {
+pub(super) fn principal(id: &Id) -> Principal {
     Principal::device(id.clone())
 }

@@ -44,6 +44,7 @@ pub(super) async fn login(
                 role: user.role,
                 iat: now,
                 exp: expires,
+                sid: None,
             };
             let token = account.signer.sign(&claims).map_err(|error| {
                 error!(%error, "a token cannot be signed");

@@ -7,6 +7,7 @@ mod bindings;
 mod body;
 mod bulk;
 mod caller;
+mod codes;
 mod conditions;
 mod devices;
 mod doc;
@@ -59,6 +60,8 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(bulk::create_many))
         .routes(routes!(devices::show, devices::modify, devices::delete))
         .routes(routes!(devices::reset))
+        .routes(routes!(codes::list, codes::create))
+        .routes(routes!(codes::revoke))
         .routes(routes!(applications::list, applications::create))
         .routes(routes!(
             applications::show,
@@ -68,6 +71,8 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(applications::rotate))
         .routes(routes!(bindings::list, bindings::create))
         .routes(routes!(bindings::delete))
+        .routes(routes!(bindings::share, bindings::withdraw))
+        .routes(routes!(bindings::transfer))
         .routes(routes!(operations::show))
         .routes(routes!(audit::list))
 }

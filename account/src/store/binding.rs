@@ -1,26 +1,34 @@
-//! Bindings: who owns a device.
+//! Bindings: who owns a device, and with whom it is shared.
+//!
+//! A device has one owner at most. Shares are given by the owner and end with the owner's own binding; a transfer
+//! keeps them, because a household stays one when the device passes from one of its people to another.
 
 use irsp_courier::store::StoreError;
 use irsp_protocol::Id;
 use irsp_protocol::api::account::BindingView;
-use irsp_protocol::change::{Binding, Cause, Device, Entity, EntityKey};
+use irsp_protocol::change::{Binding, Cause, Device, Entity, EntityKey, Right, Rights};
 use irsp_protocol::secret::SecretHash;
+use irsp_protocol::{Principal, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::entity::{Found, find, mixed};
 use super::list::Query;
-use super::{Draft, id, number, operation, time};
+use super::{Draft, corrupt, entity, number, operation, time};
 use crate::refusal::Refusal;
 
-const SELECT: &str = "SELECT device, user, owner, since, e.n FROM account_binding
-    JOIN entity e ON e.key = 'bind/' || device || '/' || user";
+/// Users that one device is shared with.
+pub(crate) const SHARES_MAX: usize = 100;
 
-/// What came of presenting a device's code.
+const SELECT: &str = "SELECT e.state, b.since, e.n FROM account_binding b
+    JOIN entity e ON e.key = 'bind/' || b.device || '/' || b.user";
+
+/// What came of presenting a device's code, or of setting a share.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Bound {
     New(BindingView),
-    /// The same user had bound it before, by this operation.
+    Changed(BindingView),
+    /// It was so before, by this operation.
     Already {
         binding: BindingView,
         operation: Option<u64>,
@@ -35,62 +43,100 @@ pub(crate) fn bind(
     user: &Id,
     code: SecretHash,
 ) -> Result<Bound, StoreError> {
-    let right =
-        presented(draft.sql(), device)?.is_some_and(|held| !held.disabled && held.codes.contains(&code));
+    let now = draft.now();
+    let right = presented(draft.sql(), device)?.is_some_and(|held| !held.disabled && held.opens(&code, now));
     if !right {
         return Err(Refusal::WrongCode.into());
     }
     let bound = of_device(draft.sql(), device)?;
-    if let Some(binding) = bound.iter().find(|binding| binding.user == *user) {
-        let operation = match find(draft.sql(), &key(device, user))? {
-            Found::Live { n, .. } => operation::of_change(draft.sql(), n)?,
-            Found::Deleted | Found::Never => None,
-        };
-        return Ok(Bound::Already {
-            binding: binding.clone(),
-            operation,
-        });
+    let own = bound.iter().find(|binding| binding.user == *user);
+    let owned = bound.iter().any(|binding| binding.owner);
+    match own {
+        Some(own) if own.owner || owned => already(draft.sql(), own),
+        None if owned => Err(Refusal::OwnedByAnother.into()),
+        Some(_) | None => set(draft, owner(device, user)),
     }
-    if bound.iter().any(|binding| binding.owner) {
-        return Err(Refusal::OwnedByAnother.into());
-    }
-    draft
-        .sql()
-        .prepare_cached("INSERT INTO account_binding (device, user, owner, since) VALUES (?1, ?2, TRUE, ?3)")?
-        .execute((device.as_str(), user.as_str(), draft.now().as_millis()))?;
-    let state = Binding {
-        device: device.clone(),
-        user: user.clone(),
-        owner: true,
-    };
-    draft.put(Cause::Register, Entity::Binding(state))?;
-    Ok(Bound::New(view(draft.sql(), device, user)?))
 }
 
-fn view(sql: &Connection, device: &Id, user: &Id) -> Result<BindingView, StoreError> {
-    Ok(sql
-        .prepare_cached(&format!("{SELECT} WHERE device = ?1 AND user = ?2"))?
-        .query_row((device.as_str(), user.as_str()), read)?)
+/// Shares a device with a user, or changes what that user may do with it.
+pub(crate) fn share(
+    draft: &mut Draft<'_, '_>,
+    device: &Id,
+    user: &Id,
+    rights: Rights,
+) -> Result<Bound, StoreError> {
+    entity::device(draft.sql(), device)?;
+    entity::user(draft.sql(), user)?;
+    let bound = of_device(draft.sql(), device)?;
+    match bound.iter().find(|binding| binding.user == *user) {
+        Some(own) if own.owner => Err(Refusal::IsOwner.into()),
+        Some(own) if rights_of(own) == rights => already(draft.sql(), own),
+        None if bound.iter().filter(|binding| !binding.owner).count() >= SHARES_MAX => {
+            Err(Refusal::TooMany {
+                what: "users share a device",
+                max: SHARES_MAX,
+            }
+            .into())
+        }
+        Some(_) | None => set(
+            draft,
+            Binding {
+                device: device.clone(),
+                user: user.clone(),
+                owner: false,
+                rights,
+            },
+        ),
+    }
 }
 
-/// Ends a binding; 404 if there is none.
-pub(crate) fn unbind(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
-    if of_device(draft.sql(), device)?
-        .iter()
-        .any(|binding| binding.user == *user)
-    {
-        remove(draft, device, user)
+/// Makes another user the owner. The owner until now keeps a share with `keeps`, or nothing if that is empty.
+pub(crate) fn transfer(
+    draft: &mut Draft<'_, '_>,
+    device: &Id,
+    to: &Id,
+    keeps: Rights,
+) -> Result<BindingView, StoreError> {
+    entity::device(draft.sql(), device)?;
+    entity::user(draft.sql(), to)?;
+    let bound = of_device(draft.sql(), device)?;
+    let from = bound.iter().find(|binding| binding.owner);
+    let from = from.ok_or(Refusal::NoOwner)?;
+    if from.user == *to {
+        return Err(Refusal::IsOwner.into());
+    }
+    if keeps == Rights::NONE {
+        remove(draft, device, &from.user)?;
     } else {
-        Err(Refusal::NotBound.into())
+        let share = Binding {
+            device: device.clone(),
+            user: from.user.clone(),
+            owner: false,
+            rights: keeps,
+        };
+        set(draft, share)?;
+    }
+    match set(draft, owner(device, to))? {
+        Bound::New(binding) | Bound::Changed(binding) | Bound::Already { binding, .. } => Ok(binding),
     }
 }
 
-pub(super) fn remove(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
-    draft
-        .sql()
-        .prepare_cached("DELETE FROM account_binding WHERE device = ?1 AND user = ?2")?
-        .execute((device.as_str(), user.as_str()))?;
-    draft.remove(key(device, user))
+/// Ends a binding; 404 if there is none. With the owner's the shares end.
+pub(crate) fn unbind(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
+    let bound = of_device(draft.sql(), device)?;
+    match bound.iter().find(|binding| binding.user == *user) {
+        Some(own) if own.owner => remove_of_device(draft, device),
+        Some(_) => remove(draft, device, user),
+        None => Err(Refusal::NotBound.into()),
+    }
+}
+
+/// Takes a binding from a user who is deleted: like [`unbind`].
+pub(super) fn remove_of_user(draft: &mut Draft<'_, '_>, user: &Id) -> Result<(), StoreError> {
+    for bound in of_user(draft.sql(), user)? {
+        unbind(draft, &bound.device, user)?;
+    }
+    Ok(())
 }
 
 pub(super) fn remove_of_device(draft: &mut Draft<'_, '_>, device: &Id) -> Result<(), StoreError> {
@@ -102,21 +148,21 @@ pub(super) fn remove_of_device(draft: &mut Draft<'_, '_>, device: &Id) -> Result
 
 pub(crate) fn of_device(sql: &Connection, device: &Id) -> Result<Vec<BindingView>, StoreError> {
     Ok(sql
-        .prepare_cached(&format!("{SELECT} WHERE device = ?1 ORDER BY user"))?
+        .prepare_cached(&format!("{SELECT} WHERE b.device = ?1 ORDER BY b.user"))?
         .query_map([device.as_str()], read)?
         .collect::<Result<_, _>>()?)
 }
 
-pub(super) fn of_user(sql: &Connection, user: &Id) -> Result<Vec<BindingView>, StoreError> {
+fn of_user(sql: &Connection, user: &Id) -> Result<Vec<BindingView>, StoreError> {
     Ok(sql
-        .prepare_cached(&format!("{SELECT} WHERE user = ?1 ORDER BY device"))?
+        .prepare_cached(&format!("{SELECT} WHERE b.user = ?1 ORDER BY b.device"))?
         .query_map([user.as_str()], read)?
         .collect::<Result<_, _>>()?)
 }
 
 /// Which bindings are asked for; all that is given must be so.
 pub(crate) struct Filter {
-    /// Whose bindings the caller sees; all unless given.
+    /// Who asks: sees the own ones and the shares of devices that user owns; all unless given.
     pub(crate) of: Option<Id>,
     pub(crate) device: Option<Id>,
     pub(crate) user: Option<Id>,
@@ -131,14 +177,23 @@ pub(crate) fn list(
 ) -> Result<Vec<BindingView>, StoreError> {
     let mut query = Query::new(SELECT);
     query.and(
-        "(device, user) > (?, ?)",
+        "(b.device, b.user) > (?, ?)",
         [after.0.to_owned(), after.1.to_owned()],
     );
-    for user in [filter.of, filter.user].into_iter().flatten() {
-        query.and("user = ?", [user.to_string()]);
+    if let Some(user) = filter.of {
+        let user = user.to_string();
+        query.and(
+            "b.device IN (SELECT device FROM account_binding WHERE user = ?)",
+            [user.clone()],
+        );
+        query.and(
+            "(b.user = ? OR EXISTS (SELECT 1 FROM account_binding o WHERE o.device = b.device AND o.user = ? AND o.owner))",
+            [user.clone(), user],
+        );
     }
-    query.and_some("device = ?", filter.device.map(|id| id.to_string()));
-    query.rows(sql, "device, user", limit, read)
+    query.and_some("b.user = ?", filter.user.map(|id| id.to_string()));
+    query.and_some("b.device = ?", filter.device.map(|id| id.to_string()));
+    query.rows(sql, "b.device, b.user", limit, read)
 }
 
 pub(crate) fn is_owner(sql: &Connection, device: &Id, user: &Id) -> Result<bool, StoreError> {
@@ -150,14 +205,71 @@ pub(crate) fn is_owner(sql: &Connection, device: &Id, user: &Id) -> Result<bool,
 }
 
 pub(crate) fn is_bound(sql: &Connection, device: &Id, user: &Id) -> Result<bool, StoreError> {
-    Ok(of_device(sql, device)?
-        .iter()
-        .any(|binding| binding.user == *user))
+    Ok(sql
+        .prepare_cached("SELECT 1 FROM account_binding WHERE device = ?1 AND user = ?2")?
+        .exists((device.as_str(), user.as_str()))?)
+}
+
+fn owner(device: &Id, user: &Id) -> Binding {
+    Binding {
+        device: device.clone(),
+        user: user.clone(),
+        owner: true,
+        rights: Rights::default(),
+    }
+}
+
+/// Gives a binding its state; since when it stands does not change with it.
+fn set(draft: &mut Draft<'_, '_>, binding: Binding) -> Result<Bound, StoreError> {
+    let known: Option<i64> = draft
+        .sql()
+        .prepare_cached("SELECT since FROM account_binding WHERE device = ?1 AND user = ?2")?
+        .query_row((binding.device.as_str(), binding.user.as_str()), |row| row.get(0))
+        .optional()?;
+    let since = known.map_or(draft.now(), Timestamp::from_millis);
+    draft
+        .sql()
+        .prepare_cached(
+            "INSERT INTO account_binding (device, user, owner, since) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (device, user) DO UPDATE SET owner = excluded.owner",
+        )?
+        .execute((
+            binding.device.as_str(),
+            binding.user.as_str(),
+            binding.owner,
+            since.as_millis(),
+        ))?;
+    let (device, user) = (binding.device.clone(), binding.user.clone());
+    if known.is_some() {
+        draft.put(Cause::Modify, Entity::Binding(binding))?;
+        return Ok(Bound::Changed(view(draft.sql(), &device, &user)?));
+    }
+    draft.put(Cause::Register, Entity::Binding(binding))?;
+    Ok(Bound::New(view(draft.sql(), &device, &user)?))
+}
+
+fn already(sql: &Connection, binding: &BindingView) -> Result<Bound, StoreError> {
+    let operation = match find(sql, &key(&binding.device, &binding.user))? {
+        Found::Live { n, .. } => operation::of_change(sql, n)?,
+        Found::Deleted | Found::Never => None,
+    };
+    Ok(Bound::Already {
+        binding: binding.clone(),
+        operation,
+    })
+}
+
+fn remove(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
+    draft
+        .sql()
+        .prepare_cached("DELETE FROM account_binding WHERE device = ?1 AND user = ?2")?
+        .execute((device.as_str(), user.as_str()))?;
+    draft.remove(key(device, user))
 }
 
 /// The device as a stranger with a code sees it: there or not.
 fn presented(sql: &Connection, device: &Id) -> Result<Option<Device>, StoreError> {
-    let key = EntityKey::Principal(irsp_protocol::Principal::device(device.clone()));
+    let key = EntityKey::Principal(Principal::device(device.clone()));
     match find(sql, &key)? {
         Found::Live {
             state: Entity::Device(state),
@@ -175,12 +287,30 @@ fn key(device: &Id, user: &Id) -> EntityKey {
     }
 }
 
+fn rights_of(view: &BindingView) -> Rights {
+    view.rights.iter().copied().collect()
+}
+
+fn view(sql: &Connection, device: &Id, user: &Id) -> Result<BindingView, StoreError> {
+    Ok(sql
+        .prepare_cached(&format!("{SELECT} WHERE b.device = ?1 AND b.user = ?2"))?
+        .query_row((device.as_str(), user.as_str()), read)?)
+}
+
 fn read(row: &Row<'_>) -> Result<BindingView, rusqlite::Error> {
+    let Some(Entity::Binding(binding)) = entity::state(row, 0)? else {
+        return Err(corrupt(0, std::io::Error::other("not the state of a binding")));
+    };
+    let rights = match binding.owner {
+        true => Rights::default(),
+        false => binding.rights,
+    };
     Ok(BindingView {
-        device: id(row, 0)?,
-        user: id(row, 1)?,
-        owner: row.get(2)?,
-        since: time(row, 3)?,
-        version: number(row, 4)?,
+        device: binding.device,
+        user: binding.user,
+        owner: binding.owner,
+        rights: Vec::<Right>::from(rights),
+        since: time(row, 1)?,
+        version: number(row, 2)?,
     })
 }

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use irsp_courier::store::StoreError;
 use irsp_protocol::api::account::{Attributes, DevicePatch, DeviceView};
 use irsp_protocol::change::{Answers, Cause, Device, Entity, EntityKey};
+use irsp_protocol::credential::{Certificate, Code};
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Id, Principal};
+use irsp_protocol::{Id, Principal, Timestamp};
 use rusqlite::{Connection, Row};
 
 use super::list::Query;
-use super::{Draft, binding, corrupt, entity, number, time};
+use super::{Draft, binding, certificate, corrupt, entity, number, time};
 use crate::refusal::Refusal;
 
 /// Attributes of one device.
 pub(crate) const ATTRIBUTES_MAX: usize = 64;
+/// Codes of one device at once, expired ones among them: two overlap while it is given a new one, the rest is room.
+pub(crate) const CODES_MAX: usize = 8;
 
 const SELECT: &str = "SELECT d.attributes, d.created, d.modified, e.state,
     (SELECT b.user FROM account_binding b WHERE b.device = d.id AND b.owner LIMIT 1), d.version
@@ -78,8 +81,10 @@ pub(crate) fn register(
     code: SecretHash,
     answers: Answers,
     attributes: &Attributes,
+    certificates: &[Certificate],
 ) -> Result<(), StoreError> {
     entity::must_be_new(draft.sql(), Principal::device(id.clone()))?;
+    certificate::set(draft.sql(), id, certificates)?;
     let attributes = serde_json::to_string(attributes)?;
     draft
         .sql()
@@ -89,7 +94,8 @@ pub(crate) fn register(
         .execute((id.as_str(), attributes, draft.now().as_millis()))?;
     let device = Device {
         id: id.clone(),
-        codes: vec![code],
+        codes: vec![Code::lasting(code)],
+        certificates: certificates.to_vec(),
         answers,
         disabled: false,
         generation: 1,
@@ -102,6 +108,7 @@ pub(crate) fn modify(
     draft: &mut Draft<'_, '_>,
     id: &Id,
     patch: &DevicePatch,
+    certificates: Option<&[Certificate]>,
 ) -> Result<DeviceView, StoreError> {
     let before = entity::device(draft.sql(), id)?;
     let attributes = patched(view(draft.sql(), id)?.attributes, &patch.attributes)?;
@@ -116,6 +123,10 @@ pub(crate) fn modify(
     let mut device = before.clone();
     device.answers = patch.answers.unwrap_or(device.answers);
     device.disabled = patch.disabled.unwrap_or(device.disabled);
+    if let Some(certificates) = certificates {
+        certificate::set(draft.sql(), id, certificates)?;
+        device.certificates = certificates.to_vec();
+    }
     if device != before {
         draft.put(Cause::Modify, Entity::Device(device))?;
     }
@@ -133,25 +144,78 @@ pub(crate) fn reset(
     if unbind {
         binding::remove_of_device(draft, id)?;
     }
-    device.codes = vec![code];
+    device.codes = vec![Code::lasting(code)];
     device.generation += 1;
-    draft
-        .sql()
-        .prepare_cached("UPDATE account_device SET modified = ?2 WHERE id = ?1")?
-        .execute((id.as_str(), draft.now().as_millis()))?;
+    touch(draft, id)?;
     draft.put(Cause::Reset, Entity::Device(device))?;
     view(draft.sql(), id)
+}
+
+/// The codes that are kept, oldest first; those that have expired among them.
+pub(crate) fn codes(sql: &Connection, id: &Id) -> Result<Vec<Code>, StoreError> {
+    Ok(entity::device(sql, id)?.codes)
+}
+
+/// Adds a code beside those there are; `others_expire` is the end of those, unless they end before. An expired one makes
+/// room for it.
+pub(crate) fn add_code(
+    draft: &mut Draft<'_, '_>,
+    id: &Id,
+    code: Code,
+    others_expire: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let mut device = entity::device(draft.sql(), id)?;
+    let now = draft.now();
+    if device.codes.len() >= CODES_MAX {
+        device.codes.retain(|code| code.is_valid(now));
+    }
+    if device.codes.len() >= CODES_MAX {
+        return Err(Refusal::TooMany {
+            what: "codes of one device; revoke one first",
+            max: CODES_MAX,
+        }
+        .into());
+    }
+    if let Some(end) = others_expire {
+        for other in &mut device.codes {
+            other.expires = Some(other.expires.map_or(end, |expires| expires.min(end)));
+        }
+    }
+    device.codes.push(code);
+    touch(draft, id)?;
+    draft.put(Cause::Modify, Entity::Device(device))
+}
+
+/// Takes a code away; sessions opened with it end.
+pub(crate) fn revoke_code(draft: &mut Draft<'_, '_>, id: &Id, code: &str) -> Result<(), StoreError> {
+    let mut device = entity::device(draft.sql(), id)?;
+    let before = device.codes.len();
+    device.codes.retain(|held| held.id() != code);
+    if device.codes.len() == before {
+        return Err(Refusal::NoCode.into());
+    }
+    touch(draft, id)?;
+    draft.put(Cause::Modify, Entity::Device(device))
 }
 
 /// Clause 8.2.3: the device, its attributes and bindings go; the id is not used again.
 pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
     entity::device(draft.sql(), id)?;
     binding::remove_of_device(draft, id)?;
+    certificate::set(draft.sql(), id, &[])?;
     draft
         .sql()
         .prepare_cached("DELETE FROM account_device WHERE id = ?1")?
         .execute([id.as_str()])?;
     draft.remove(EntityKey::Principal(Principal::device(id.clone())))
+}
+
+fn touch(draft: &Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
+    draft
+        .sql()
+        .prepare_cached("UPDATE account_device SET modified = ?2 WHERE id = ?1")?
+        .execute((id.as_str(), draft.now().as_millis()))?;
+    Ok(())
 }
 
 fn patched(
@@ -186,6 +250,7 @@ fn read(row: &Row<'_>) -> Result<DeviceView, rusqlite::Error> {
         answers: device.answers,
         disabled: device.disabled,
         generation: device.generation,
+        certificates: device.certificates,
         attributes: serde_json::from_str(&attributes).map_err(|error| corrupt(0, error))?,
         owner: owner.map_err(|error| corrupt(4, error))?,
         created: time(row, 1)?,

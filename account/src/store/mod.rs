@@ -4,13 +4,14 @@
 //! the envelopes to the courier, so no change can be stored that the followers do not hear of.
 
 use irsp_courier::store::{Migration, StoreError};
-use irsp_protocol::{Id, Timestamp};
+use irsp_protocol::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Error as SqlError, Row};
 
 pub(crate) mod application;
 pub(crate) mod audit;
 pub(crate) mod binding;
+mod certificate;
 pub(crate) mod device;
 mod draft;
 pub(crate) mod entity;
@@ -35,13 +36,11 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
         version: 3,
         sql: include_str!("audit.sql"),
     },
+    Migration {
+        version: 4,
+        sql: include_str!("certificate.sql"),
+    },
 ];
-
-/// Reads an id that stands in column `column`.
-fn id(row: &Row<'_>, column: usize) -> Result<Id, SqlError> {
-    let text: String = row.get(column)?;
-    Id::new(&text).map_err(|error| corrupt(column, error))
-}
 
 /// Reads a time that stands in column `column`.
 fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, SqlError> {

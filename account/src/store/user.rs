@@ -75,6 +75,7 @@ pub(crate) fn register(
         disabled: false,
         tokens_from: now,
         tokens: tokens.to_vec(),
+        ended_logins: Vec::new(),
     };
     draft.put(Cause::Register, Entity::User(user))?;
     view(draft.sql(), id)
@@ -133,9 +134,7 @@ pub(crate) fn set_password(
 /// Clause 8.2.3: the user, the password and every binding go; the id is not used again.
 pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
     entity::user(draft.sql(), id)?;
-    for bound in binding::of_user(draft.sql(), id)? {
-        binding::remove(draft, &bound.device, id)?;
-    }
+    binding::remove_of_user(draft, id)?;
     draft
         .sql()
         .prepare_cached("DELETE FROM account_user WHERE id = ?1")?

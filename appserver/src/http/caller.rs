@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use irsp_directory::{Directory, Login};
-use irsp_protocol::change::{Role, Scope};
+use irsp_protocol::change::{self, Role, Scope};
 use irsp_protocol::{Id, Kind, Principal, Server, Status};
 use tokio::sync::watch;
 
@@ -109,7 +109,8 @@ impl Caller {
                 None => Sight::Only(Vec::new()),
             },
             Kind::User => {
-                let devices = directory.bindings_of_user(id).into_iter().map(Principal::device);
+                let devices = directory.devices_with_right(id, change::Right::Presence);
+                let devices = devices.into_iter().map(Principal::device);
                 Sight::Only(devices.chain([self.principal().clone()]).collect())
             }
             Kind::Device | Kind::External | Kind::Peer | Kind::Server => Sight::Only(Vec::new()),
@@ -128,7 +129,8 @@ impl Caller {
                 .is_some_and(|app| app.hears.includes(principal)),
             Kind::User => {
                 principal == self.principal()
-                    || (principal.kind == Kind::Device && directory.is_bound(&principal.id, id))
+                    || (principal.kind == Kind::Device
+                        && directory.has_right(&principal.id, id, change::Right::Presence))
             }
             Kind::Device | Kind::External | Kind::Peer | Kind::Server => false,
         }

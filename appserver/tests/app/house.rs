@@ -12,8 +12,8 @@ use irsp_appserver::{AppServer, Retention, Settings};
 use irsp_courier::bus::{Incoming, link};
 use irsp_directory::HashKey;
 use irsp_protocol::change::{
-    Answers, Application, Binding, Cause, Change, ChangeBatch, Delivery, Device, DirectoryPage, Entity, Role,
-    Scope, User,
+    Answers, Application, Binding, Cause, Change, ChangeBatch, Delivery, Device, DirectoryPage, Entity,
+    Rights, Role, Scope, User,
 };
 use irsp_protocol::frame::{self, Item, Place, Question, Reply};
 use irsp_protocol::inquiry::{Finding, Inquiry, Known};
@@ -193,12 +193,14 @@ impl House {
                 disabled: false,
                 tokens_from: Timestamp::default(),
                 tokens: vec![key.hash(format!("{name}-token").as_bytes())],
+                ended_logins: Vec::new(),
             })
         };
         let device = |name: &str| {
             Entity::Device(Device {
                 id: id(name),
                 codes: Vec::new(),
+                certificates: Vec::new(),
                 answers: Answers::Ack,
                 disabled: false,
                 generation: 1,
@@ -223,6 +225,7 @@ impl House {
                 device: id("lamp-1"),
                 user: id(user),
                 owner,
+                rights: Rights::default(),
             })
         };
         vec![

@@ -208,6 +208,9 @@ async fn admit(
     };
     let mut resumed = resume(edge, &identity, &mut held, &connect);
     let mailbox = Arc::clone(&resumed.mailbox);
+    if let Identity::Principal(login) = &identity {
+        mailbox.opened_with(login.credential.clone());
+    }
     held.occupy(&mailbox);
     if edge.stop.is_cancelled() {
         // The order to everyone may have come before this connection could hear it.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytestring::ByteString;
 use irsp_courier::{AcceptSink, Accepted};
+use irsp_directory::Credential;
 use irsp_protocol::presence::Reason;
 use irsp_protocol::{MessageId, Principal, Status};
 use irsp_session::Delivery;
@@ -118,6 +119,8 @@ struct Contents {
     end: Option<End>,
     /// The session was ended for good: no connection goes on with it.
     revoked: bool,
+    /// What its connection has logged in with.
+    opened_with: Option<Credential>,
     /// Messages for the session that found no room while it was away.
     missed: u64,
     /// The session reads what waited for it, or what was retained before its subscriptions: it may hold more meanwhile.
@@ -194,6 +197,15 @@ impl Mailbox {
         drop(contents);
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connected.store(true, Ordering::Release);
+    }
+
+    /// Notes what its connection has logged in with, so that it ends with that.
+    pub(crate) fn opened_with(&self, credential: Credential) {
+        self.contents().opened_with = Some(credential);
+    }
+
+    pub(crate) fn was_opened_with(&self, credential: &Credential) -> bool {
+        self.contents().opened_with.as_ref() == Some(credential)
     }
 
     /// How many connections the session has had since the server started.

@@ -1,16 +1,25 @@
 use irsp_protocol::Timestamp;
 use irsp_protocol::change::Role;
+use irsp_protocol::credential::{Code, EndedLogin, Fingerprint, LoginId};
 
 use super::*;
+use crate::consequence::Credential;
 use crate::sample::{
-    self, Household, application_of, binding, delete, device, device_of, id, principal, put, user, user_of,
-    who,
+    self, Household, application_of, binding, delete, device, device_of, id, principal, put, share, user,
+    user_of, who,
 };
 
 fn ends(who_is: &str, cause: Cause) -> Consequence {
     Consequence::EndSessions {
         principal: who(who_is),
         cause,
+    }
+}
+
+fn logins_end<const N: usize>(who_is: &str, lost: [Credential; N]) -> Consequence {
+    Consequence::EndLogins {
+        principal: who(who_is),
+        lost: lost.into(),
     }
 }
 
@@ -40,7 +49,7 @@ fn a_deleted_device_loses_its_sessions_and_its_queue_at_once() {
 fn a_reset_device_loses_its_sessions() {
     let mut house = Household::new();
     let reset = Device {
-        codes: vec![sample::key().hash(b"new code")],
+        codes: vec![Code::lasting(sample::key().hash(b"new code"))],
         generation: 2,
         ..device_of("lamp-1")
     };
@@ -77,11 +86,96 @@ fn a_second_key_ends_nothing_and_a_revoked_one_ends_sessions() {
     };
     assert_eq!(house.put(Cause::Modify, Entity::Application(two_keys())), []);
     let mut second_only = two_keys();
-    second_only.keys.remove(0);
+    let first = second_only.keys.remove(0);
     assert_eq!(
         house.put(Cause::Modify, Entity::Application(second_only)),
-        [ends("app/climate", Cause::Modify)]
+        [logins_end("app/climate", [Credential::Secret(first)])]
     );
+}
+
+#[test]
+fn a_certificate_or_code_that_goes_ends_what_was_opened_with_it() {
+    let mut house = Household::new();
+    let fingerprint = Fingerprint([1; 32]);
+    let both = || Device {
+        certificates: vec![Certificate::Exact { fingerprint }],
+        ..device_of("lamp-1")
+    };
+    assert_eq!(house.put(Cause::Modify, Entity::Device(both())), []);
+    let no_code = Device {
+        codes: Vec::new(),
+        ..both()
+    };
+    let code = Credential::Secret(both().codes[0].hash);
+    assert_eq!(
+        house.put(Cause::Modify, Entity::Device(no_code.clone())),
+        [logins_end("dev/lamp-1", [code])]
+    );
+    let nothing = Device {
+        certificates: Vec::new(),
+        ..no_code
+    };
+    assert_eq!(
+        house.put(Cause::Modify, Entity::Device(nothing)),
+        [logins_end(
+            "dev/lamp-1",
+            [Credential::Certificate(Certificate::Exact { fingerprint })]
+        )]
+    );
+}
+
+#[test]
+fn a_login_that_is_ended_ends_its_sessions_once() {
+    let mut house = Household::new();
+    let ended = |login| EndedLogin {
+        login: LoginId(login),
+        until: sample::NOON,
+    };
+    let with = |ended_logins| {
+        Entity::User(User {
+            ended_logins,
+            ..user_of("ann")
+        })
+    };
+    let ends = |login| logins_end("usr/ann", [Credential::Login(Some(LoginId(login)))]);
+    assert_eq!(house.put(Cause::Modify, with(vec![ended(1)])), [ends(1)]);
+    assert_eq!(
+        house.put(Cause::Modify, with(vec![ended(1), ended(2)])),
+        [ends(2)]
+    );
+    assert_eq!(
+        house.put(Cause::Modify, with(vec![])),
+        [],
+        "nobody needs to remember it"
+    );
+}
+
+#[test]
+fn a_share_gives_what_it_names_and_loses_what_is_taken() {
+    let mut house = Household::new();
+    let has = |house: &Household| {
+        Right::ALL.map(|right| house.directory.has_right(&id("lamp-1"), &id("bob"), right))
+    };
+    let lost = Consequence::RightsLost {
+        device: id("lamp-1"),
+        user: id("bob"),
+    };
+    let narrow = share("lamp-1", "bob", [Right::Presence]);
+    assert_eq!(house.put(Cause::Register, narrow.clone()), []);
+    assert_eq!(has(&house), [true, false, false]);
+    let wide = share("lamp-1", "bob", [Right::Presence, Right::Push]);
+    assert_eq!(house.put(Cause::Modify, wide), []);
+    assert_eq!(has(&house), [true, false, true]);
+    assert_eq!(house.put(Cause::Modify, narrow), [lost.clone()]);
+    assert_eq!(has(&house), [true, false, false]);
+    assert_eq!(
+        house.directory.devices_with_right(&id("bob"), Right::Presence),
+        [id("lamp-1")]
+    );
+    assert_eq!(house.directory.devices_with_right(&id("bob"), Right::Receive), []);
+    let key = share("lamp-1", "bob", []).key();
+    assert_eq!(house.delete(key), [lost]);
+    assert_eq!(has(&house), [false; 3]);
 }
 
 #[test]
@@ -131,7 +225,7 @@ fn a_binding_works_both_ways_until_it_is_removed() {
     let key = binding("lamp-1", "ann").key();
     assert_eq!(
         house.delete(key.clone()),
-        [Consequence::Unbound {
+        [Consequence::RightsLost {
             device: id("lamp-1"),
             user: id("ann")
         }]

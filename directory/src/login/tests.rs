@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use irsp_protocol::change::{Application, Cause, Device, Entity, EntityKey, User};
+use irsp_protocol::credential::{Code, EndedLogin, Fingerprint, LoginId};
 
 use super::*;
 use crate::sample::{self, Household, NOON, application_of, device_of, principal, user_of, who};
@@ -22,6 +23,7 @@ fn token(signer: &TokenSigner, sub: &str, iat: Timestamp) -> String {
         role: Role::User,
         iat,
         exp: iat.plus(HOUR),
+        sid: None,
     };
     signer.sign(&claims).unwrap().expose().to_owned()
 }
@@ -50,7 +52,8 @@ fn a_device_logs_in_with_its_code() {
         Login {
             principal: who("dev/lamp-1"),
             role: None,
-            generation: 1
+            generation: 1,
+            credential: Credential::Secret(sample::key().hash(b"code of lamp-1")),
         }
     );
 }
@@ -84,6 +87,143 @@ fn wrong_codes_are_refused() {
 }
 
 #[test]
+fn several_codes_open_until_each_ends() {
+    let (mut house, _) = house();
+    let hash = |text: &str| sample::key().hash(text.as_bytes());
+    let ending = Code {
+        hash: hash("old"),
+        expires: Some(NOON.plus(HOUR)),
+    };
+    let device = Device {
+        codes: vec![ending, Code::lasting(hash("new"))],
+        ..device_of("lamp-1")
+    };
+    house.put(Cause::Modify, Entity::Device(device));
+    let at = |code: &str, now| {
+        let login = house
+            .directory
+            .authenticate(&who("dev/lamp-1"), code.as_bytes(), now);
+        login.map(|login| login.credential)
+    };
+    assert_eq!(at("old", NOON), Ok(Credential::Secret(hash("old"))));
+    assert_eq!(at("new", NOON), Ok(Credential::Secret(hash("new"))));
+    assert_eq!(at("old", NOON.plus(HOUR)), Err(Status::UNAUTHENTICATED));
+    assert_eq!(at("new", NOON.plus(HOUR)), Ok(Credential::Secret(hash("new"))));
+}
+
+#[test]
+fn a_device_is_known_by_a_certificate_that_is_registered() {
+    let (mut house, _) = house();
+    let (ca, other_ca) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    let exact = Certificate::Exact {
+        fingerprint: Fingerprint([3; 32]),
+    };
+    let named = Certificate::Named {
+        ca,
+        name: "lamp-2.devices".to_owned(),
+    };
+    for (name, certificate) in [("lamp-1", &exact), ("lamp-2", &named)] {
+        let device = Device {
+            certificates: vec![certificate.clone()],
+            ..device_of(name)
+        };
+        house.put(Cause::Modify, Entity::Device(device));
+    }
+    let shown = |fingerprint: u8, ca, name: &str| ShownCertificate {
+        fingerprint: Fingerprint([fingerprint; 32]),
+        ca,
+        names: vec!["some.other.name".to_owned(), name.to_owned()],
+    };
+    let login = |claimed: Option<&str>, shown: &ShownCertificate| {
+        let claimed = claimed.map(who);
+        let login = house
+            .directory
+            .authenticate_certificate(claimed.as_ref(), shown)?;
+        Ok((login.principal.to_string(), login.credential))
+    };
+    let known = |device: &str, certificate: &Certificate| {
+        Ok((device.to_owned(), Credential::Certificate(certificate.clone())))
+    };
+    for claimed in [None, Some("dev/lamp-1")] {
+        assert_eq!(
+            login(claimed, &shown(3, other_ca, "x")),
+            known("dev/lamp-1", &exact)
+        );
+    }
+    for claimed in [None, Some("dev/lamp-2")] {
+        assert_eq!(
+            login(claimed, &shown(9, ca, "lamp-2.devices")),
+            known("dev/lamp-2", &named)
+        );
+    }
+    // One certificate may stand for two devices; the name decides.
+    let both = shown(3, ca, "lamp-2.devices");
+    assert_eq!(login(Some("dev/lamp-2"), &both), known("dev/lamp-2", &named));
+    for (claimed, shown) in [
+        (None, shown(9, ca, "lamp-3.devices")),
+        (None, shown(9, other_ca, "lamp-2.devices")),
+        (Some("dev/lamp-2"), shown(3, ca, "x")),
+        (Some("usr/ann"), shown(3, ca, "x")),
+        (Some("dev/nobody"), shown(3, ca, "x")),
+    ] {
+        assert_eq!(
+            login(claimed, &shown),
+            Err(Status::UNAUTHENTICATED),
+            "{claimed:?} {shown:?}"
+        );
+    }
+    let disabled = Device {
+        certificates: vec![exact.clone()],
+        disabled: true,
+        ..device_of("lamp-1")
+    };
+    house.put(Cause::Modify, Entity::Device(disabled));
+    assert_eq!(
+        house.directory.authenticate_certificate(None, &shown(3, ca, "x")),
+        Err(Status::FORBIDDEN)
+    );
+    house.delete(principal("dev/lamp-2"));
+    assert_eq!(
+        house
+            .directory
+            .authenticate_certificate(None, &shown(9, ca, "lamp-2.devices")),
+        Err(Status::UNAUTHENTICATED)
+    );
+}
+
+#[test]
+fn the_tokens_of_a_login_that_was_ended_are_refused() {
+    let (mut house, signer) = house();
+    let token = |login| {
+        let claims = Claims {
+            sub: who("usr/ann"),
+            role: Role::User,
+            iat: NOON,
+            exp: NOON.plus(HOUR),
+            sid: login,
+        };
+        signer.sign(&claims).unwrap().expose().to_owned()
+    };
+    let ended = EndedLogin {
+        login: LoginId(1),
+        until: NOON.plus(HOUR),
+    };
+    let user = User {
+        ended_logins: vec![ended],
+        ..user_of("ann")
+    };
+    house.put(Cause::Modify, Entity::User(user));
+    assert_eq!(
+        house.mqtt("usr/ann", &token(Some(LoginId(1)))),
+        Err(Status::UNAUTHENTICATED)
+    );
+    for login in [Some(LoginId(2)), None] {
+        let known = house.mqtt("usr/ann", &token(login)).unwrap();
+        assert_eq!(known.credential, Credential::Login(login));
+    }
+}
+
+#[test]
 fn a_deleted_device_is_as_unknown_as_one_that_never_was() {
     let (mut house, _) = house();
     house.delete(principal("dev/lamp-1"));
@@ -97,7 +237,7 @@ fn a_deleted_device_is_as_unknown_as_one_that_never_was() {
 fn the_old_code_opens_nothing_after_a_reset() {
     let (mut house, _) = house();
     let reset = Device {
-        codes: vec![sample::key().hash(b"new code")],
+        codes: vec![Code::lasting(sample::key().hash(b"new code"))],
         generation: 2,
         ..device_of("lamp-1")
     };

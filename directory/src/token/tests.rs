@@ -13,6 +13,7 @@ fn claims() -> Claims {
         role: Role::User,
         iat: Timestamp::from_millis(NOON.as_millis() + 123),
         exp: NOON.plus(Duration::from_secs(60)),
+        sid: None,
     }
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::address::{Domain, Id, Principal, Server};
-use crate::change::{Answers, Delivery, Retention, Role, Scope};
+use crate::change::{Answers, Delivery, Retention, Right, Role, Scope};
+use crate::credential::Certificate;
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -134,11 +135,39 @@ pub struct NewDevice {
     pub answers: Answers,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: Attributes,
+    /// Certificates it may log in with, beside its code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub certificates: Vec<CertificateForm>,
+}
+
+/// A certificate by which a device is known: `fingerprint` or `pem` for this very one, `ca` and `name` for whichever
+/// the authority issues to the name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateForm {
+    /// SHA-256 of the certificate (DER), hexadecimal, with or without colons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The certificate itself; its fingerprint is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+    /// The authority's own certificate: its fingerprint or PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// A DNS name or URI among the alternative names, or the common name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "lamp-1")]
+    pub name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DevicePatch {
+    /// The certificates it may log in with, in place of those it has. Sessions opened with one that goes end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 8)]
+    pub certificates: Option<Vec<CertificateForm>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^(ack|mqtt)$")]
     pub answers: Option<Answers>,
@@ -158,6 +187,10 @@ pub struct DeviceView {
     pub disabled: bool,
     /// Rises with every reset of the verification code.
     pub generation: u64,
+    /// The certificates it may log in with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<CertificateForm>)]
+    pub certificates: Vec<Certificate>,
     pub attributes: Attributes,
     /// The user who owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,6 +220,54 @@ pub struct Reset {
     /// Also end every binding of the device. Bindings stay unless this is `true`.
     #[serde(default)]
     pub unbind: bool,
+}
+
+/// Another verification code of a device, valid beside those there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCode {
+    /// From then on it opens nothing; it has no end unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub expires: Option<Timestamp>,
+    /// The end of the codes there are now: how long the old and the new one overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub others_expire: Option<Timestamp>,
+}
+
+/// A code as it may be shown again: without the code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CodeView {
+    /// Names it among the codes of its device.
+    #[schema(example = "9f86d081")]
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub expires: Option<Timestamp>,
+    /// Not expired.
+    pub valid: bool,
+}
+
+/// A new code, shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CodeWithSecret {
+    #[serde(flatten)]
+    pub view: CodeView,
+    #[schema(value_type = String, example = "7kq2-mx4w-9tc3-hnef-r8vz-0pyd-j6bg")]
+    pub code: Secret,
+}
+
+/// The codes of a device, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Codes {
+    pub codes: Vec<CodeView>,
+}
+
+/// The code that was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CodeGone {
+    pub id: String,
 }
 
 /// Many new devices: either `ids`, or `prefix` and `count` for `{prefix}1` to `{prefix}{count}`.
@@ -367,11 +448,46 @@ pub struct BindingView {
     #[schema(value_type = String, example = "ann")]
     pub user: Id,
     pub owner: bool,
+    /// What the user may do with the device; an owner may do everything.
+    #[schema(value_type = Vec<RightName>)]
+    pub rights: Vec<Right>,
     #[schema(value_type = String, format = "date-time")]
     pub since: Timestamp,
     /// Rises with every change; `"{version}"` is the ETag.
     #[serde(default)]
     pub version: u64,
+}
+
+/// With which rights a device is shared with a user, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    #[schema(value_type = Vec<RightName>, min_items = 1)]
+    pub rights: Vec<Right>,
+}
+
+/// Who is to own a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    #[schema(value_type = String, example = "bob")]
+    pub to: Id,
+    /// What the owner until now keeps as a share; nothing unless given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RightName>)]
+    pub keep: Vec<Right>,
+}
+
+/// How a [`Right`] is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RightName {
+    /// Sees whether the device is online.
+    Presence,
+    /// Receives what it uploads and publishes live.
+    Receive,
+    /// Pushes to it, and publishes on its live topics.
+    Push,
 }
 
 /// What has become of a change at each server that follows (clause 8.2).
