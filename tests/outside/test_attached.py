@@ -129,17 +129,21 @@ class Attached(Story):
 class Example:
     """A worked example as its reader would start it; what it prints are the messages it has answered."""
 
-    def __init__(self, story, words, app, **environment):
+    def __init__(self, story, words, app, database):
         host, port = story.platform.tcp
-        command = [*words, "--host", host, "--port", str(port), "--app", app.id]
+        if database:
+            command = [*words, host, str(port), app.id, database]
+        else:
+            command = [*words, "--host", host, "--port", str(port), "--app", app.id]
         self.child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "IRSP_KEY": app.key, **environment}
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "IRSP_KEY": app.key}
         )
         self.said = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         story.addCleanup(self.end)
-        until(lambda: "ready" in self.said, lambda: f"the example is ready; it said {self.said}", 60)
+        if not database:
+            until(lambda: "ready" in self.said, lambda: f"the example is ready; it said {self.said}", 60)
 
     def _read(self):
         with self.child.stdout as lines:
@@ -153,10 +157,10 @@ class Example:
 
 
 class Examples(Story):
-    def works(self, start):
+    def works(self, start, database=None):
         """One application by its worked example: answers, refuses, and goes on after a kill of either side."""
         app, device = self.an_application(delivery="attached"), self.a_device()
-        example = Example(self, start, app)
+        example = Example(self, start, app, database)
         lamp = self.connected(device)
         lamp.subscribe(device.topic("status"))
         self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/temp"), 21.5), 0)
@@ -177,7 +181,7 @@ class Examples(Story):
         self.assertEqual(status["code"], 200)
         example.end()
         self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/temp"), 23), 0)
-        Example(self, start, app)
+        Example(self, start, app, database)
         self.assertEqual(lamp.receive("/status", within=60).json["code"], 200)
 
     def test_python(self):
@@ -185,6 +189,13 @@ class Examples(Story):
             with self.subTest(version=version):
                 database = self.platform.dir / f"climate{len(version)}.db"
                 self.works([sys.executable, EXAMPLES / "climate.py", "--db", database, *version])
+
+    def test_rust(self):
+        folders = [ROOT / "target" / kind / "examples" for kind in ("release", "debug")]
+        program = next((folder / "climate" for folder in folders if (folder / "climate").exists()), None)
+        if program is None:
+            self.skipTest("SKIPPED: the Rust example is not built: cargo build -p irsp-application --examples")
+        self.works([program], database=self.platform.dir / "climate-rust.db")
 
     def test_javascript(self):
         node, npm = shutil.which("node"), shutil.which("npm")

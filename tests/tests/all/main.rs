@@ -9,6 +9,8 @@ mod attached;
 #[cfg(test)]
 mod clauses;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod doors;
@@ -16,6 +18,8 @@ mod doors;
 mod edge;
 #[cfg(test)]
 mod everything;
+#[cfg(test)]
+mod library;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
