@@ -51,6 +51,8 @@ pub struct Limits {
     pub connections_per_principal_max: usize,
     /// Connections a second from one address.
     pub connection_rate_max: u32,
+    /// Publishes a second of one principal, over all its connections; above it nothing more is read from it for a while.
+    pub publish_rate_max: u32,
     /// From the accepted socket to the end of CONNECT, TLS and WebSocket included.
     pub connect_timeout: Duration,
     /// Largest packet a client may send, bytes.

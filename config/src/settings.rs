@@ -98,6 +98,9 @@ section! {
         /// Connections a second from one address, as many at once. Above what one machine can log in; lower it where
         /// addresses are people.
         pub connection_rate_max: u32 = 50_000,
+        /// Publishes a second of one principal over all its connections, as many at once. Above it nothing more is read
+        /// from it until it is within its rate again. More than one core takes; lower it where principals are strangers.
+        pub publish_rate_max: u32 = 1_000_000,
         /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
         pub queue_messages_max: u32 = 1_000,
         /// Bytes held on disk for one session that outlives its connection; whichever of the two comes first counts. A

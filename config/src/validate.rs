@@ -137,6 +137,7 @@ impl Settings {
             1,
             10_000_000,
         )?;
+        within("mqtt.publish_rate_max", mqtt.publish_rate_max, 1, 1_000_000_000)?;
         // A filter for an own topic is not to be refused.
         within("mqtt.filter_bytes_max", mqtt.filter_bytes_max, 128, 65_535)?;
         within("mqtt.filter_levels_max", mqtt.filter_levels_max, 8, 65_535)?;

@@ -66,6 +66,7 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             connections_per_address_max: size(mqtt.connections_per_address_max),
             connections_per_principal_max: size(mqtt.connections_per_principal_max),
             connection_rate_max: mqtt.connection_rate_max,
+            publish_rate_max: mqtt.publish_rate_max,
             connect_timeout: mqtt.connect_timeout,
             packet_size_max: mqtt.packet_size_max,
             receive_max: mqtt.receive_max,

@@ -150,6 +150,7 @@ fn limits(setup: &Setup) -> Limits {
         connections_per_address_max: 1_000,
         connections_per_principal_max: setup.connections_per_principal_max,
         connection_rate_max: 1_000,
+        publish_rate_max: setup.publish_rate_max,
         connect_timeout: setup.connect_timeout,
         packet_size_max: 1 << 20,
         receive_max: 256,

@@ -40,6 +40,7 @@ pub struct Setup {
     pub connections_max: usize,
     pub connections_per_principal_max: usize,
     pub retained_max: usize,
+    pub publish_rate_max: u32,
     pub stall_timeout: Duration,
     pub write_timeout: Duration,
     /// How long an orderly stop may take before what is left is cut.
@@ -56,6 +57,7 @@ impl Default for Setup {
             connections_max: 1_000,
             connections_per_principal_max: 1_000,
             retained_max: 1_000,
+            publish_rate_max: 1_000_000,
             stall_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(30),
             stop_deadline: Duration::from_secs(10),

@@ -158,6 +158,7 @@ impl Processes {
                 setup.connections_per_principal_max
             ),
             format!("mqtt.retained_max={}", setup.retained_max),
+            format!("mqtt.publish_rate_max={}", setup.publish_rate_max),
             format!("mqtt.stall_timeout={}ms", setup.stall_timeout.as_millis()),
             format!("mqtt.write_timeout={}ms", setup.write_timeout.as_millis()),
             format!("stop.deadline={}s", setup.stop_deadline.as_secs()),

@@ -1,4 +1,5 @@
-//! Who is let in: connections in all and from one address, how fast they come, and how many one principal has.
+//! Who is let in: connections in all and from one address, how fast they come, and how many one principal has; and the
+//! allowance of publishes that a principal's connections share.
 //!
 //! Counted in one place; a place is given back when its guard is dropped. The rules are values and a given `now`.
 
@@ -12,6 +13,7 @@ use irsp_session::{Refusal, reason};
 use thiserror::Error;
 
 use super::guessing::Guessing;
+use super::rate::PublishRate;
 use crate::metrics::Limit;
 use crate::settings::Limits;
 
@@ -64,6 +66,8 @@ pub(crate) struct Admission {
     per_principal_max: usize,
     /// Connections a second from one address.
     rate_max: u32,
+    /// Publishes a second of one principal.
+    publish_rate_max: u32,
     counts: Mutex<Counts>,
     guessing: Mutex<Guessing>,
 }
@@ -72,9 +76,15 @@ pub(crate) struct Admission {
 struct Counts {
     connections: usize,
     addresses: HashMap<IpAddr, FromAddress>,
-    principals: HashMap<Principal, usize>,
+    principals: HashMap<Principal, OfPrincipal>,
     /// When addresses without a connection were last forgotten.
     swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct OfPrincipal {
+    connections: usize,
+    publishes: Arc<PublishRate>,
 }
 
 #[derive(Debug)]
@@ -96,6 +106,7 @@ pub(crate) struct Place {
 pub(crate) struct PrincipalPlace {
     admission: Arc<Admission>,
     principal: Principal,
+    publishes: Arc<PublishRate>,
 }
 
 impl Admission {
@@ -105,6 +116,7 @@ impl Admission {
             per_address_max: limits.connections_per_address_max,
             per_principal_max: limits.connections_per_principal_max,
             rate_max: limits.connection_rate_max,
+            publish_rate_max: limits.publish_rate_max,
             counts: Mutex::default(),
             guessing: Mutex::default(),
         })
@@ -143,16 +155,24 @@ impl Admission {
     pub(super) fn admit_principal(
         self: &Arc<Self>,
         principal: &Principal,
+        now: Instant,
     ) -> Result<PrincipalPlace, TurnedAway> {
         let mut counts = self.counts();
-        let held = counts.principals.entry(principal.clone()).or_default();
-        if *held >= self.per_principal_max {
+        let held = counts
+            .principals
+            .entry(principal.clone())
+            .or_insert_with(|| OfPrincipal {
+                connections: 0,
+                publishes: Arc::new(PublishRate::new(self.publish_rate_max, now)),
+            });
+        if held.connections >= self.per_principal_max {
             return Err(TurnedAway::Principal);
         }
-        *held += 1;
+        held.connections += 1;
         Ok(PrincipalPlace {
             admission: Arc::clone(self),
             principal: principal.clone(),
+            publishes: Arc::clone(&held.publishes),
         })
     }
 
@@ -182,7 +202,7 @@ impl Admission {
 }
 
 impl Counts {
-    /// Forgets addresses that have no connection and their whole allowance, once a second at most.
+    /// Forgets addresses and principals that have no connection and their whole allowance, once a second at most.
     fn forget_quiet(&mut self, now: Instant) {
         if self
             .swept
@@ -193,6 +213,8 @@ impl Counts {
         self.swept = Some(now);
         self.addresses
             .retain(|_, from| from.connections > 0 || from.whole_at > now);
+        self.principals
+            .retain(|_, held| held.connections > 0 || !held.publishes.is_whole(now));
     }
 }
 
@@ -206,12 +228,20 @@ impl Drop for Place {
     }
 }
 
+impl PrincipalPlace {
+    /// The allowance that all connections of the principal share.
+    pub(super) fn publishes(&self) -> Arc<PublishRate> {
+        Arc::clone(&self.publishes)
+    }
+}
+
 impl Drop for PrincipalPlace {
     fn drop(&mut self) {
         let mut counts = self.admission.counts();
         if let Some(held) = counts.principals.get_mut(&self.principal) {
-            *held = held.saturating_sub(1);
-            if *held == 0 {
+            held.connections = held.connections.saturating_sub(1);
+            // Whoever has used its allowance up does not win it back by connecting anew.
+            if held.connections == 0 && held.publishes.is_whole(Instant::now()) {
                 counts.principals.remove(&self.principal);
             }
         }

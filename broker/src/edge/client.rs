@@ -21,6 +21,7 @@ use self::stored::Waiting;
 use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
+use super::rate::PublishRate;
 use crate::access;
 use crate::metrics::{Class, Limit};
 use crate::route;
@@ -35,6 +36,9 @@ const BEHIND_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Client<'e> {
     edge: &'e Edge,
     principal: Principal,
+    rate: Arc<PublishRate>,
+    /// It publishes too fast: nothing is read until then.
+    held_until: Option<Instant>,
     mailbox: Arc<Mailbox>,
     bus: Option<BusPort>,
     /// What was given to the disk and is not yet settled, oldest first.
@@ -109,6 +113,7 @@ impl<'e> Client<'e> {
     pub(super) fn new(
         edge: &'e Edge,
         principal: Principal,
+        rate: Arc<PublishRate>,
         mailbox: Arc<Mailbox>,
         bus: Option<BusPort>,
         backlog: Backlog,
@@ -116,6 +121,8 @@ impl<'e> Client<'e> {
         Client {
             edge,
             principal,
+            rate,
+            held_until: None,
             mailbox,
             bus,
             pending: VecDeque::new(),
@@ -134,6 +141,12 @@ impl<'e> Client<'e> {
     pub(super) fn has_room(&self) -> bool {
         let most = usize::from(self.edge.limits.receive_max);
         self.pending.len() < most && self.behind.actions.len() < most && self.behind.bytes < BEHIND_BYTES_MAX
+    }
+
+    /// Until when nothing is read, because its principal publishes too fast.
+    pub(super) fn held_until(&mut self, now: Instant) -> Option<Instant> {
+        self.held_until = self.held_until.filter(|until| *until > now);
+        self.held_until
     }
 
     /// How much of this client, of any QoS, waits for the disk.
@@ -256,6 +269,12 @@ impl<'e> Client<'e> {
         }
         let class = Class::of(&publish.topic);
         self.edge.metrics.publishes.of(class, publish.qos.into()).inc();
+        if let Some(until) = self.rate.take(now) {
+            if self.held_until.is_none() {
+                self.edge.metrics.limit(Limit::PublishRateMax);
+            }
+            self.held_until = Some(until);
+        }
         let publish = Arc::new(publish);
         if let Err(refused) = self.route(connection, token, &publish, now) {
             self.refuse(connection, token, &publish, &refused, now);

@@ -196,7 +196,7 @@ async fn admit(
         return;
     };
     // Whoever comes back to a session has had its place free by now.
-    let place = match edge.admission.admit_principal(&principal) {
+    let place = match edge.admission.admit_principal(&principal, Instant::now()) {
         Ok(place) => place,
         Err(turned_away) => {
             tracing::info!(%peer, %principal, %turned_away, "turned away");
@@ -253,7 +253,14 @@ async fn admit(
     let has_presence = matches!(principal.kind, Kind::Device | Kind::User);
     let now = Instant::now();
     let mut connection = handshake.accept(&connect, session, present, assigned, now);
-    let mut client = Client::new(edge, principal.clone(), Arc::clone(&mailbox), bus, backlog);
+    let mut client = Client::new(
+        edge,
+        principal.clone(),
+        place.publishes(),
+        Arc::clone(&mailbox),
+        bus,
+        backlog,
+    );
     if has_presence {
         report(edge, Event::Begun(principal.clone())).await;
     }

@@ -51,9 +51,18 @@ pub(super) async fn run(
         }
         let more = client.deliver(connection, wire.output().len(), now);
         connection.write_into(wire.output());
-        let reads = !connection.paused() && client.has_room() && wire.output().len() < OUTPUT_MAX;
+        let held_until = client.held_until(now);
+        let reads = held_until.is_none()
+            && !connection.paused()
+            && client.has_room()
+            && wire.output().len() < OUTPUT_MAX;
         if !reads {
             connection.excuse();
+        }
+        if let Some(until) = held_until
+            && timer.deadline() > until.into()
+        {
+            timer.as_mut().reset(until.into());
         }
         // From a write on the timer looks at least this often whether the client takes anything.
         if !wire.output().is_empty() && timer.deadline() > (now + write_timeout).into() {

@@ -11,6 +11,7 @@ mod guessing;
 mod listener;
 mod login;
 mod properties;
+mod rate;
 mod resume;
 mod sent;
 mod tls;

@@ -69,6 +69,8 @@ label! {
         TopicAliasMax = "mqtt.topic_alias_max",
         /// An observer at QoS 1 or 2 that could not follow was disconnected.
         QueueMessagesMax = "mqtt.queue_messages_max",
+        /// A principal that published too fast was held back.
+        PublishRateMax = "mqtt.publish_rate_max",
         /// A live publish was refused after its publisher had been held back.
         StallTimeout = "mqtt.stall_timeout",
         SubscriptionsMax = "mqtt.subscriptions_max",
@@ -278,7 +280,7 @@ impl Metrics {
             limits: Counters::register(
                 r,
                 "irsp_edge_limit_refusals",
-                "What a limit has refused or ended, by the setting's name",
+                "What a limit has refused, ended or held back, by the setting's name",
             ),
             logins: counter(r, "irsp_edge_logins", "Logins that led to a session"),
             logins_refused: ByCode::register(r, "irsp_edge_logins_refused", "Logins refused, by code"),

@@ -1,7 +1,7 @@
 //! The edge under clients that behave badly: they do not read, do not acknowledge, or say nothing at all.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use irsp_tests::{PATIENCE, Platform, Raw, Setup, Version, eventually};
@@ -377,6 +377,36 @@ async fn one_who_guesses_locks_nobody_out() -> Result<()> {
     platform.client("dev/lamp-1", &code).connect().await?;
     while let Some(refused) = guesses.join_next().await {
         assert_eq!(refused??, "BadUserNamePassword");
+    }
+    platform.stop().await
+}
+
+/// It is slowed, not refused: everything is acknowledged, only later, over all its connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_principal_that_publishes_too_fast_is_held_back() -> Result<()> {
+    const RATE: u16 = 20;
+    let setup = Setup {
+        publish_rate_max: RATE.into(),
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let key = platform.admin.register_application("desk").await?;
+    let door = platform.doors().tcp;
+    for version in [Version::V311, Version::V5] {
+        let mut desk = Raw::connect(door, version, "app/desk", &key).await?;
+        let began = Instant::now();
+        // a second's worth at once, two more seconds' worth behind it
+        for packet_id in 1..=3 * RATE {
+            desk.publish("v1/app/desk/live/n", 1, packet_id, b"1").await?;
+        }
+        for packet_id in 1..=3 * RATE {
+            let puback = desk.packet_of(PUBACK).await?;
+            assert_eq!(puback.body[..2], packet_id.to_be_bytes());
+        }
+        // what comes behind them is read when its time has come, and not before
+        desk.send(0xC0, &[]).await?;
+        desk.packet_of(PINGRESP).await?;
+        assert!(began.elapsed() >= Duration::from_secs(1), "{version:?}");
     }
     platform.stop().await
 }

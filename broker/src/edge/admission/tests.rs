@@ -1,11 +1,14 @@
 use super::*;
 
+const PUBLISH_RATE_MAX: u32 = 5;
+
 fn admission(connections_max: usize, per_address_max: usize, rate_max: u32) -> Arc<Admission> {
     Arc::new(Admission {
         connections_max,
         per_address_max,
         per_principal_max: 2,
         rate_max,
+        publish_rate_max: PUBLISH_RATE_MAX,
         counts: Mutex::default(),
         guessing: Mutex::default(),
     })
@@ -73,16 +76,30 @@ fn addresses_that_are_gone_are_forgotten() {
 
 #[test]
 fn a_principal_has_so_many_connections() {
-    let admission = admission(9, 9, 9);
+    let (admission, now) = (admission(9, 9, 9), Instant::now());
     let [ann, bob] = ["usr/ann", "usr/bob"].map(|name| name.parse::<Principal>().unwrap());
-    let first = admission.admit_principal(&ann).unwrap();
-    let _second = admission.admit_principal(&ann).unwrap();
+    let first = admission.admit_principal(&ann, now).unwrap();
+    let _second = admission.admit_principal(&ann, now).unwrap();
     assert_eq!(
-        admission.admit_principal(&ann).unwrap_err(),
+        admission.admit_principal(&ann, now).unwrap_err(),
         TurnedAway::Principal
     );
-    drop(admission.admit_principal(&bob).unwrap());
+    drop(admission.admit_principal(&bob, now).unwrap());
     drop(first);
-    drop(admission.admit_principal(&ann).unwrap());
+    drop(admission.admit_principal(&ann, now).unwrap());
     assert_eq!(admission.counts().principals.len(), 1);
+}
+
+#[test]
+fn a_principals_connections_share_its_publishes_and_a_new_one_has_no_more() {
+    let (admission, now) = (admission(9, 9, 9), Instant::now());
+    let ann: Principal = "usr/ann".parse().unwrap();
+    let first = admission.admit_principal(&ann, now).unwrap();
+    let second = admission.admit_principal(&ann, now).unwrap();
+    let ahead = now + Duration::from_secs(3_600);
+    assert!((0..PUBLISH_RATE_MAX).all(|_| first.publishes().take(ahead).is_none()));
+    assert!(second.publishes().take(ahead).is_some());
+    drop((first, second));
+    let third = admission.admit_principal(&ann, now).unwrap();
+    assert!(third.publishes().take(ahead).is_some());
 }
