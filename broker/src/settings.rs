@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use irsp_protocol::{Domain, Expiry};
 
 use crate::sessions::keeper::Totals;
@@ -31,6 +32,8 @@ pub struct Listeners {
     pub tls: Option<SocketAddr>,
     pub ws: Option<SocketAddr>,
     pub wss: Option<SocketAddr>,
+    /// Load balancers in front of the listeners: what comes from them begins with a PROXY header of version 2.
+    pub proxies: Vec<IpNet>,
     /// Path of the WebSocket endpoint.
     pub ws_path: String,
     /// PEM files; needed when `tls` or `wss` is on.

@@ -18,6 +18,11 @@ pub struct Networks(Vec<IpNet>);
 pub struct NotANetwork(String);
 
 impl Networks {
+    /// Each of them; a single address is a network of one.
+    pub fn iter(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Whether the address is one of them. An IPv4 address in IPv6's clothes is that IPv4 address.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -71,6 +71,10 @@ section! {
         pub wss: Option<SocketAddr> = None,
         /// The path of the WebSocket endpoint. What most clients have as their default.
         pub ws_path: String = "/mqtt".to_owned(),
+        /// The load balancers in front of these listeners, such as "10.0.0.7, 192.168.0.0/16". Each connection of theirs
+        /// has to begin with a PROXY protocol header of version 2, and its client counts for limits, audit and logs.
+        /// Nobody else may send one: it says who one is.
+        pub proxies: Networks = Networks::default(),
         /// From accepting a socket to its complete CONNECT, TLS included. Long enough for a phone on a bad line,
         /// short enough that silent sockets cost little.
         #[serde(with = "crate::duration")]

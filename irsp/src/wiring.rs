@@ -57,6 +57,7 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             ws: mqtt.ws,
             wss: mqtt.wss,
             ws_path: mqtt.ws_path.clone(),
+            proxies: mqtt.proxies.iter().collect(),
             certificate: server.cert,
             key: server.key,
             client_authorities: files.ca(),

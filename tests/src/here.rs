@@ -52,6 +52,7 @@ impl Here {
                 ws: Some(before.map_or(LOOPBACK, |doors| doors.ws)),
                 wss: None,
                 ws_path: "/mqtt".to_owned(),
+                proxies: setup.proxies.iter().flat_map(|network| network.parse()).collect(),
                 certificate: tls.cert,
                 key: tls.key,
                 client_authorities: tls.ca.clone(),
@@ -147,7 +148,7 @@ async fn serve(
 fn limits(setup: &Setup) -> Limits {
     Limits {
         connections_max: setup.connections_max,
-        connections_per_address_max: 1_000,
+        connections_per_address_max: setup.connections_per_address_max,
         connections_per_principal_max: setup.connections_per_principal_max,
         connection_rate_max: 1_000,
         publish_rate_max: setup.publish_rate_max,

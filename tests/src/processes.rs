@@ -159,6 +159,11 @@ impl Processes {
             ),
             format!("mqtt.retained_max={}", setup.retained_max),
             format!("mqtt.publish_rate_max={}", setup.publish_rate_max),
+            format!(
+                "mqtt.connections_per_address_max={}",
+                setup.connections_per_address_max
+            ),
+            format!("mqtt.proxies={}", setup.proxies.unwrap_or_default()),
             format!("mqtt.stall_timeout={}ms", setup.stall_timeout.as_millis()),
             format!("mqtt.write_timeout={}ms", setup.write_timeout.as_millis()),
             format!("stop.deadline={}s", setup.stop_deadline.as_secs()),

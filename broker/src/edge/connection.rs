@@ -40,8 +40,14 @@ struct Arrived {
 }
 
 /// Serves one accepted socket to its end.
-pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, transport: &Transport, edge: &Edge) {
-    let Some(arrived) = arrive(socket, peer, transport, edge).await else {
+pub(super) async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    transport: &Transport,
+    edge: &Edge,
+    began: Instant,
+) {
+    let Some(arrived) = arrive(socket, peer, transport, edge, began).await else {
         return;
     };
     let Arrived {
@@ -61,9 +67,10 @@ pub(super) async fn turn_away(
     peer: SocketAddr,
     transport: &Transport,
     edge: &Edge,
+    began: Instant,
     turned_away: TurnedAway,
 ) {
-    if let Some(mut arrived) = arrive(socket, peer, transport, edge).await {
+    if let Some(mut arrived) = arrive(socket, peer, transport, edge, began).await {
         edge.metrics.turned_away(turned_away.limit());
         let refusal = arrived.handshake.refuse(&turned_away.refusal());
         arrived.wire.output().extend_from_slice(&refusal);
@@ -72,8 +79,13 @@ pub(super) async fn turn_away(
 }
 
 /// The handshakes and CONNECT, in time. `None` if it does not come to that.
-async fn arrive(socket: TcpStream, peer: SocketAddr, transport: &Transport, edge: &Edge) -> Option<Arrived> {
-    let began = Instant::now();
+async fn arrive(
+    socket: TcpStream,
+    peer: SocketAddr,
+    transport: &Transport,
+    edge: &Edge,
+    began: Instant,
+) -> Option<Arrived> {
     let deadline = (began + edge.limits.connect_timeout).into();
     let arrival = async {
         let opened = transport.open(socket, &edge.domain).await?;

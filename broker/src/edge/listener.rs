@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
 use super::transport::Transport;
-use super::{Edge, TlsError, connection, tls};
+use super::{Edge, TlsError, connection, proxy, tls};
+use crate::metrics::{Limit, Open, Refusal};
 use crate::settings::{Limits, Listeners};
 
 /// Pause after the system refused to accept, for example because it has no more file descriptors.
@@ -18,6 +21,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections at once of one listener that are told why they are turned away; more are closed without a word.
 const REFUSALS_MAX: usize = 256;
+
+/// Connections at once of one listener whose PROXY header has not come yet; more are closed without a word. It comes with
+/// the connection, so this is for proxies that fail.
+const UNNAMED_MAX: usize = 4_096;
 
 /// Why a listener cannot start.
 #[derive(Debug, Error)]
@@ -38,6 +45,7 @@ pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
     listener: TcpListener,
     transport: Transport,
+    proxies: Vec<IpNet>,
 }
 
 impl Bound {
@@ -79,6 +87,7 @@ pub(crate) async fn bind(settings: &Listeners, limits: &Limits) -> Result<Vec<Bo
             address: listener.local_addr().map_err(fail)?,
             listener,
             transport,
+            proxies: settings.proxies.clone(),
         });
     }
     Ok(bound)
@@ -86,42 +95,83 @@ pub(crate) async fn bind(settings: &Listeners, limits: &Limits) -> Result<Vec<Bo
 
 /// Accepts until the server stops.
 pub(crate) async fn accept(bound: Bound, edge: Arc<Edge>) {
-    let transport = Arc::new(bound.transport);
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-    while let Some(accepted) = edge.stop.run_until_cancelled(bound.listener.accept()).await {
+    let door = Door {
+        transport: Arc::new(bound.transport),
+        refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        edge,
+    };
+    let unnamed = Arc::new(Semaphore::new(UNNAMED_MAX));
+    while let Some(accepted) = door.edge.stop.run_until_cancelled(bound.listener.accept()).await {
         match accepted {
-            Ok((socket, peer)) => admit(socket, peer, &transport, &edge, &refusals),
+            Ok((socket, peer)) => {
+                let address = peer.ip().to_canonical();
+                let open = door.edge.metrics.opened(door.transport.listener());
+                if !bound.proxies.iter().any(|proxies| proxies.contains(&address)) {
+                    door.admit(socket, peer, open, Instant::now());
+                } else if let Ok(permit) = Arc::clone(&unnamed).try_acquire_owned() {
+                    let of_task = door.clone();
+                    door.edge.tasks.spawn(of_task.ask(socket, peer, open, permit));
+                } else {
+                    door.edge.metrics.turned_away(Limit::ConnectionsMax);
+                }
+            }
             Err(error) => {
-                tracing::warn!(%error, listener = transport.name(), "cannot accept");
+                tracing::warn!(%error, listener = door.transport.name(), "cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn admit(
-    socket: TcpStream,
-    peer: SocketAddr,
-    transport: &Arc<Transport>,
-    edge: &Arc<Edge>,
-    refusals: &Arc<Semaphore>,
-) {
-    let open = edge.metrics.opened(transport.listener());
-    let (transport, edge_of_task) = (Arc::clone(transport), Arc::clone(edge));
-    match edge.admission.admit(peer, Instant::now()) {
-        Ok(place) => drop(edge.tasks.spawn(async move {
-            connection::serve(socket, peer, &transport, &edge_of_task).await;
-            drop((place, open));
-        })),
-        Err(turned_away) => {
-            tracing::debug!(%peer, listener = transport.name(), %turned_away, "turned away");
-            let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else {
-                return edge.metrics.turned_away(turned_away.limit());
-            };
-            edge.tasks.spawn(async move {
-                connection::turn_away(socket, peer, &transport, &edge_of_task, turned_away).await;
-                drop((permit, open));
-            });
+/// What every socket of one listener needs.
+#[derive(Clone)]
+struct Door {
+    transport: Arc<Transport>,
+    refusals: Arc<Semaphore>,
+    edge: Arc<Edge>,
+}
+
+impl Door {
+    /// Waits for a load balancer to say whom it passes on, and goes on as if that one had come itself.
+    async fn ask(self, mut socket: TcpStream, peer: SocketAddr, open: Open, permit: OwnedSemaphorePermit) {
+        let began = Instant::now();
+        let header = timeout_at(
+            (began + self.edge.limits.connect_timeout).into(),
+            proxy::client(&mut socket, peer),
+        );
+        let Some(header) = self.edge.stop.run_until_cancelled(header).await else {
+            return;
+        };
+        drop(permit);
+        match header {
+            Ok(Ok(client)) => self.admit(socket, client, open, began),
+            Ok(Err(error)) => {
+                tracing::info!(%peer, listener = self.transport.name(), %error, "a proxy did not say whom it passes on");
+                self.edge.metrics.refused.of(Refusal::Proxy).inc();
+            }
+            Err(_) => self.edge.metrics.turned_away(Limit::ConnectTimeout),
+        }
+    }
+
+    /// Serves a socket in a task of its own if there is a place for it. `began`: when its time to say CONNECT began.
+    fn admit(&self, socket: TcpStream, peer: SocketAddr, open: Open, began: Instant) {
+        let of_task = self.clone();
+        match self.edge.admission.admit(peer, Instant::now()) {
+            Ok(place) => drop(self.edge.tasks.spawn(async move {
+                connection::serve(socket, peer, &of_task.transport, &of_task.edge, began).await;
+                drop((place, open));
+            })),
+            Err(turned_away) => {
+                tracing::debug!(%peer, listener = self.transport.name(), %turned_away, "turned away");
+                let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+                    return self.edge.metrics.turned_away(turned_away.limit());
+                };
+                self.edge.tasks.spawn(async move {
+                    let Door { transport, edge, .. } = of_task;
+                    connection::turn_away(socket, peer, &transport, &edge, began, turned_away).await;
+                    drop((permit, open));
+                });
+            }
         }
     }
 }

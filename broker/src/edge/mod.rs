@@ -11,6 +11,7 @@ mod guessing;
 mod listener;
 mod login;
 mod properties;
+mod proxy;
 mod rate;
 mod resume;
 mod sent;

@@ -42,6 +42,8 @@ label! {
         Limit = "limit",
         /// TLS or WebSocket failed, or the client went before its CONNECT was whole.
         NoConnect = "no-connect",
+        /// A load balancer's connection did not begin with a PROXY header.
+        Proxy = "proxy",
         /// What came was no CONNECT this server takes.
         Malformed = "malformed",
         Login = "login",

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
-use irsp_tests::{Platform, Version};
+use irsp_tests::{PATIENCE, Platform, Raw, Setup, Version};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
@@ -100,6 +103,66 @@ async fn a_plain_http_request_at_the_websocket_door_is_answered() -> Result<()> 
         .send()
         .await?;
     assert_eq!(posted.status(), 400);
+    platform.stop().await
+}
+
+/// A PROXY header of version 2 for a client with this address.
+fn proxy_header(client: [u8; 4]) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0C".to_vec();
+    header.extend_from_slice(&client);
+    header.extend_from_slice(&[127, 0, 0, 1, 0x30, 0x39, 0x07, 0x5B]);
+    header
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_load_balancer_everybody_has_its_own_address() -> Result<()> {
+    let setup = Setup {
+        proxies: Some("127.0.0.0/8"),
+        connections_per_address_max: 1,
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let key = platform.admin.register_application("desk").await?;
+    let door = platform.doors().tcp;
+    let connect = connect_packet("app/desk", &key);
+    let comes = async |client, header: Vec<u8>| -> Result<(TcpStream, Vec<u8>)> {
+        let mut socket = Raw::open(door).await?;
+        // an id of its own, so that nobody is taken over
+        let mut connect = connect.clone();
+        let at = connect.windows(3).position(|bytes| bytes == b"web");
+        connect[at.expect("the client id") + 2] = client;
+        socket.write_all(&[header, connect].concat()).await?;
+        let mut connack = vec![0; 4];
+        timeout(PATIENCE, socket.read_exact(&mut connack)).await??;
+        Ok((socket, connack))
+    };
+    let (_ann, connack) = comes(b'1', proxy_header([203, 0, 113, 1])).await?;
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    let (_bob, connack) = comes(b'2', proxy_header([203, 0, 113, 2])).await?;
+    assert_eq!(connack, [0x20, 2, 0, 0]);
+    let (_twin, connack) = comes(b'3', proxy_header([203, 0, 113, 1])).await?;
+    assert_eq!(connack, [0x20, 2, 0, 3], "one connection for each address");
+    // whoever comes through it without a header, or with another, does not come in
+    for header in [
+        Vec::new(),
+        b"PROXY TCP4 203.0.113.3 127.0.0.1 12345 1883\r\n".to_vec(),
+    ] {
+        assert!(comes(b'4', header).await.is_err());
+    }
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_load_balancer_does_not_choose_its_address() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let key = platform.admin.register_application("desk").await?;
+    let mut socket = Raw::open(platform.doors().tcp).await?;
+    let bytes = [proxy_header([203, 0, 113, 1]), connect_packet("app/desk", &key)].concat();
+    socket.write_all(&bytes).await?;
+    let mut answer = Vec::new();
+    // closed, or reset because not all was read
+    let _ = timeout(PATIENCE, socket.read_to_end(&mut answer)).await?;
+    assert_eq!(answer, b"");
     platform.stop().await
 }
 
