@@ -10,6 +10,7 @@ use irsp_protocol::api::account::{
     ApplicationView, ApplicationWithKey, BindingView, CodeGone, CodeWithSecret, DeviceCodes, DeviceView,
     DeviceWithCode, Effect, Gone, UserView,
 };
+use irsp_protocol::api::peer::{GrantView, PeerView};
 use irsp_protocol::change::EntityKey;
 use irsp_protocol::{MessageId, Principal, Timestamp};
 use ring::rand::SystemRandom;
@@ -338,6 +339,16 @@ impl Made for ApplicationWithKey {
         Some(self.application.version)
     }
 }
+impl Made for PeerView {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
+impl Made for GrantView {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
 impl Made for BindingView {
     fn version(&self) -> Option<u64> {
         Some(self.version)
@@ -373,7 +384,8 @@ impl Target {
             Target::One(EntityKey::Binding { device, user }) => {
                 vec![Principal::device(device.clone()), Principal::user(user.clone())]
             }
-            Target::One(EntityKey::TokenKey(_)) | Target::Many(_) => Vec::new(),
+            Target::One(EntityKey::Grant { principal, .. }) => vec![principal.clone()],
+            Target::One(EntityKey::TokenKey(_) | EntityKey::Peer(_)) | Target::Many(_) => Vec::new(),
         }
     }
 }
@@ -383,7 +395,9 @@ impl std::fmt::Display for Target {
         match self {
             Target::One(EntityKey::Principal(principal)) => write!(f, "{principal}"),
             Target::One(EntityKey::Binding { device, user }) => write!(f, "dev/{device} usr/{user}"),
-            Target::One(EntityKey::TokenKey(id)) => write!(f, "key/{id}"),
+            Target::One(key @ (EntityKey::TokenKey(_) | EntityKey::Peer(_) | EntityKey::Grant { .. })) => {
+                write!(f, "{key}")
+            }
             Target::Many(words) => f.write_str(words),
         }
     }

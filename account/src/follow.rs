@@ -89,7 +89,9 @@ impl Role for Lead {
         Box::pin(async move {
             match question {
                 Question::Directory { after } => self.page(after).await,
-                Question::Courier(_) | Question::Presence { .. } => Reply::Unanswered(Status::NOT_FOUND),
+                Question::Courier(_) | Question::Presence { .. } | Question::Peers => {
+                    Reply::Unanswered(Status::NOT_FOUND)
+                }
             }
         })
     }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Principal, Status};
+use irsp_protocol::{Domain, Principal, Status};
 use thiserror::Error;
 
 use crate::password::PasswordError;
@@ -64,6 +64,12 @@ pub(crate) enum Refusal {
     AnswerForgotten,
     #[error("external applications are not served yet: an application is hosted or attached")]
     NoExternal,
+    #[error("{0} is no peer")]
+    NoPeer(Domain),
+    #[error("{0} is a peer already")]
+    PeerExists(Domain),
+    #[error("there is no such grant")]
+    NoGrant,
     #[error("there is no operation {0}")]
     NoOperation(u64),
     #[error("there is no such path")]
@@ -92,10 +98,13 @@ impl Refusal {
             Refusal::Unknown(_)
             | Refusal::NotBound
             | Refusal::NoCode
+            | Refusal::NoPeer(_)
+            | Refusal::NoGrant
             | Refusal::NoOperation(_)
             | Refusal::NoPath => Status::NOT_FOUND,
             Refusal::Deleted(_) => Status::DELETED,
             Refusal::Exists(_)
+            | Refusal::PeerExists(_)
             | Refusal::Used(_)
             | Refusal::OwnedByAnother
             | Refusal::IsOwner

@@ -10,5 +10,6 @@ mod followers;
 mod house;
 mod lists;
 mod login;
+mod peers;
 mod secrets;
 mod wrong_input;

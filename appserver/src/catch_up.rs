@@ -98,7 +98,7 @@ impl CatchUp {
         loop {
             let page = match self.ask(Server::Account, Question::Directory { after }).await? {
                 Reply::Directory(page) => page,
-                Reply::Courier(_) | Reply::Presence { .. } | Reply::Unanswered(_) => {
+                Reply::Courier(_) | Reply::Presence { .. } | Reply::Peers(_) | Reply::Unanswered(_) => {
                     return Err(CatchUpError::Beside(Server::Account));
                 }
             };
@@ -153,7 +153,7 @@ impl CatchUp {
         loop {
             let (page, next) = match self.ask(Server::Message, Question::Presence { after }).await? {
                 Reply::Presence { page, next } => (page, next),
-                Reply::Courier(_) | Reply::Directory(_) | Reply::Unanswered(_) => {
+                Reply::Courier(_) | Reply::Directory(_) | Reply::Peers(_) | Reply::Unanswered(_) => {
                     return Err(CatchUpError::Beside(Server::Message));
                 }
             };
@@ -179,7 +179,9 @@ impl CatchUp {
         match self.courier.ask(server, question, REPLY_WITHIN).await {
             None => Err(CatchUpError::Silent(server)),
             Some(Reply::Unanswered(status)) => Err(CatchUpError::Unanswered(server, status)),
-            Some(reply @ (Reply::Courier(_) | Reply::Directory(_) | Reply::Presence { .. })) => Ok(reply),
+            Some(
+                reply @ (Reply::Courier(_) | Reply::Directory(_) | Reply::Presence { .. } | Reply::Peers(_)),
+            ) => Ok(reply),
         }
     }
 }

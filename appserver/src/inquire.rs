@@ -36,7 +36,7 @@ pub(crate) async fn ask(
                 tracing::warn!(%server, %status, "a server does not answer an inquiry");
                 None
             }
-            Some(Reply::Directory(_) | Reply::Presence { .. }) | None => None,
+            Some(Reply::Directory(_) | Reply::Presence { .. } | Reply::Peers(_)) | None => None,
         };
         (*server, Ok(found))
     });

@@ -7,6 +7,7 @@
 
 mod catch_up;
 mod following;
+mod heard;
 mod http;
 mod inquire;
 mod ladder;

@@ -9,12 +9,14 @@ use irsp_directory::follow::Verdict;
 use irsp_directory::{Directory, store as directory_store};
 use irsp_protocol::change::ChangeBatch;
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::presence::Presence;
-use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status};
+use irsp_protocol::presence::{Presence, Reason};
+use irsp_protocol::{Address, Domain, Envelope, Id, Kind, MessageKind, Principal, Server, Status};
 use tokio::sync::{Notify, watch};
 
+use crate::heard::Heard;
 use crate::live::Feed;
 use crate::metrics::Metrics;
+use crate::store::heard;
 use crate::store::presence::{self, Changes};
 use crate::store::uploads::{self, Uploads};
 
@@ -24,6 +26,8 @@ pub(crate) struct ApplicationServer {
     pub(crate) directory: Arc<Directory>,
     pub(crate) uploads: Arc<Feed<Uploads>>,
     pub(crate) presence: Arc<Feed<Changes>>,
+    /// Which applications hear principals of other domains.
+    pub(crate) heard: Arc<Heard>,
     pub(crate) rights_changed: watch::Sender<u64>,
     /// Woken when uploads are stored, for what is read by sender.
     pub(crate) uploads_stored: Arc<Notify>,
@@ -36,7 +40,7 @@ impl Role for ApplicationServer {
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
         match (envelope.kind, from) {
             (MessageKind::Upload | MessageKind::Message, Server::Message) => self.store(tx, envelope),
-            (MessageKind::Presence, Server::Message) => presence_news(tx, envelope),
+            (MessageKind::Presence, Server::Message) => self.presence_news(tx, envelope),
             (MessageKind::Directory, Server::Account) => self.account_changes(tx, envelope),
             (
                 MessageKind::Upload
@@ -65,7 +69,12 @@ impl Role for ApplicationServer {
                 self.uploads.wake();
                 self.uploads_stored.notify_one();
             }
-            MessageKind::Presence => self.presence.wake(),
+            MessageKind::Presence => {
+                if let Some((address, app, hears)) = abroad(&envelope) {
+                    self.heard.set(address, app, hears);
+                }
+                self.presence.wake();
+            }
             MessageKind::Directory => self.apply(&envelope),
             MessageKind::Push | MessageKind::Status => {}
         }
@@ -125,6 +134,36 @@ impl ApplicationServer {
         }
     }
 
+    /// News of a principal of ours, of one of another domain, or that another domain is out of sight.
+    fn presence_news(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+        let foreign = envelope
+            .source
+            .domain
+            .as_ref()
+            .filter(|domain| **domain != self.domain);
+        let Some(domain) = foreign else {
+            return presence_of_ours(tx, envelope);
+        };
+        if envelope.source.principal.kind == Kind::Server {
+            presence::out_of_sight(tx.sql(), domain, envelope.time)?;
+            return Ok(Received::Ended(Status::DONE));
+        }
+        let (Some((address, app, hears)), Some(news)) = (abroad(envelope), parsed::<Presence>(envelope))
+        else {
+            return Ok(Received::Ended(Status::MALFORMED));
+        };
+        if news.principal != address.principal {
+            return Ok(Received::Ended(Status::MALFORMED));
+        }
+        if hears {
+            heard::add(tx.sql(), address, app)?;
+            presence::put_foreign(tx.sql(), address, &news)?;
+        } else {
+            heard::remove(tx.sql(), address, app)?;
+        }
+        Ok(Received::Ended(Status::DONE))
+    }
+
     /// Takes committed account changes into the directory in memory.
     fn apply(&self, envelope: &Envelope) {
         let Some(batch) = parsed::<ChangeBatch>(envelope) else {
@@ -140,7 +179,18 @@ impl ApplicationServer {
     }
 }
 
-fn presence_news(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+/// Which application of ours hears which principal of another domain by this news, and whether it goes on hearing it.
+fn abroad(envelope: &Envelope) -> Option<(&Address, &Id, bool)> {
+    envelope.source.domain.as_ref()?;
+    let app = &envelope.destination.principal;
+    if app.kind != Kind::Application {
+        return None;
+    }
+    let news = parsed::<Presence>(envelope)?;
+    Some((&envelope.source, &app.id, news.reason != Reason::Revoked))
+}
+
+fn presence_of_ours(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
     let Some(news) = parsed::<Presence>(envelope) else {
         return Ok(Received::Ended(Status::MALFORMED));
     };

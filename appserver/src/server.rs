@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use utoipa::openapi::OpenApi;
 
 use crate::catch_up::CatchUp;
+use crate::heard::Heard;
 use crate::http::state::{Api, Parts};
 use crate::live::Feed;
 use crate::metrics::Metrics;
@@ -60,6 +61,7 @@ impl AppServer {
         let store = Store::open(&settings.data_dir.join("app.db"), store::MIGRATIONS)?;
         let directory = Arc::new(Directory::new(key));
         store.read_now(|conn| Ok(directory_store::load(conn, &directory)?))?;
+        let heard = Arc::new(Heard::new(store.read_now(store::heard::all)?));
 
         let uploads = Arc::new(Feed::new());
         let presence = Arc::new(Feed::new());
@@ -75,6 +77,7 @@ impl AppServer {
             directory: directory.clone(),
             uploads: uploads.clone(),
             presence: presence.clone(),
+            heard: heard.clone(),
             rights_changed: rights_changed.clone(),
             uploads_stored: uploads_stored.clone(),
             snapshot_wanted: snapshot_wanted.clone(),
@@ -130,6 +133,7 @@ impl AppServer {
             courier: courier.clone(),
             uploads,
             presence,
+            heard,
             rights_changed,
             places,
             tail_places: Arc::new(Semaphore::new(TAILS_MAX)),

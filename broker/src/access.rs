@@ -5,7 +5,7 @@
 
 use irsp_protocol::change::Right;
 use irsp_protocol::topic::{Branch, Incoming};
-use irsp_protocol::{Address, Domain, Id, Kind, Principal, Status, Topic};
+use irsp_protocol::{Address, Domain, Id, Kind, MessageKind, Principal, Status, Topic};
 
 /// What the rules need to know; the directory knows it.
 pub(crate) trait Facts {
@@ -19,6 +19,8 @@ pub(crate) trait Facts {
     fn may_push(&self, from: &Principal, to: &Principal) -> Result<(), Status>;
     /// Whether the first may send the second a message, or the refusal.
     fn may_message(&self, from: &Principal, to: &Principal) -> Result<(), Status>;
+    /// Whether the first may send such a message to the second, of another domain, or the refusal.
+    fn may_send_out(&self, kind: MessageKind, from: &Principal, to: &Address) -> Result<(), Status>;
     /// Whether there is such a principal, or the refusal.
     fn check(&self, principal: &Principal) -> Result<(), Status>;
 }
@@ -32,7 +34,10 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
             if !matches!(who.kind, Kind::Device | Kind::User) {
                 return Err(Status::FORBIDDEN);
             }
-            let app = local(app)?;
+            if app.domain.is_some() {
+                return facts.may_send_out(MessageKind::Upload, who, app);
+            }
+            let app = &app.principal;
             facts.check(app)?;
             if facts.hears(&app.id, who) {
                 Ok(())
@@ -56,7 +61,16 @@ pub(crate) fn publish(who: &Principal, topic: &Topic, facts: &impl Facts) -> Res
             if !matches!(who.kind, Kind::Application | Kind::User) {
                 return Err(Status::FORBIDDEN);
             }
-            let to = local(destination)?;
+            if destination.domain.is_some() {
+                let kind = match destination.principal.kind {
+                    Kind::Application => MessageKind::Message,
+                    Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
+                        MessageKind::Push
+                    }
+                };
+                return facts.may_send_out(kind, who, destination);
+            }
+            let to = &destination.principal;
             match to.kind {
                 Kind::Application => facts.may_message(who, to),
                 Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
@@ -185,6 +199,9 @@ impl Facts for irsp_directory::Directory {
     fn may_message(&self, from: &Principal, to: &Principal) -> Result<(), Status> {
         irsp_directory::Directory::may_message(self, from, to)
     }
+    fn may_send_out(&self, kind: MessageKind, from: &Principal, to: &Address) -> Result<(), Status> {
+        irsp_directory::Directory::may_send_out(self, kind, from, to)
+    }
     fn check(&self, principal: &Principal) -> Result<(), Status> {
         irsp_directory::Directory::check(self, principal)
     }
@@ -219,6 +236,17 @@ mod tests {
                 Kind::Device | Kind::User | Kind::External | Kind::Peer | Kind::Server => {
                     Err(Status::FORBIDDEN)
                 }
+            }
+        }
+        fn may_send_out(&self, _: MessageKind, from: &Principal, to: &Address) -> Result<(), Status> {
+            let linked = to
+                .domain
+                .as_ref()
+                .is_some_and(|domain| domain.as_str() == "linked.example");
+            match (linked, from.id.as_str()) {
+                (false, _) => Err(Status::WRONG_DOMAIN),
+                (true, "bob") => Err(Status::FORBIDDEN),
+                (true, _) => Ok(()),
             }
         }
         fn check(&self, principal: &Principal) -> Result<(), Status> {

@@ -8,12 +8,13 @@ use irsp_courier::store::{StoreError, Tx};
 use irsp_courier::{Courier, Hop};
 use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
-use irsp_protocol::change::DirectoryPage;
+use irsp_protocol::change::{Cause, Change, DirectoryPage, Entity, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Principal, Server, Status};
+use irsp_protocol::{Address, Principal, Server, Status};
 use tokio::sync::Notify;
 
 use crate::access;
+use crate::federation::{Links, News};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::{Done, Keeper};
@@ -32,6 +33,8 @@ pub(crate) struct Enforcer {
     pub(crate) topics: Arc<Topics>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) metrics: Arc<Metrics>,
+    /// To other domains.
+    pub(crate) links: Arc<Links>,
 }
 
 impl Enforcer {
@@ -55,6 +58,8 @@ impl Enforcer {
                 }
                 Consequence::EndQueue { principal, .. } => self.topics.forget_live(&principal),
                 Consequence::RightsLost { user, .. } => self.recheck(&Principal::user(user)),
+                Consequence::Peer { .. } => self.links.touch(),
+                Consequence::Granted { principal, to } => self.links.tell(News::Granted { principal, to }),
             }
         }
     }
@@ -94,6 +99,35 @@ pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal, status: Status) -
     tx.end_hop(&Hop::Principal(principal), status).map(drop)
 }
 
+/// Ends in this transaction what a change about other domains takes the right from: what waits for a peer that is none
+/// any more (421), and what waits by a grant that is withdrawn or narrowed (403).
+pub(crate) fn end_abroad(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
+    match (&change.key, &change.entity) {
+        (EntityKey::Peer(domain), None) => {
+            tx.end_hop(&Hop::Peer(domain.clone()), Status::WRONG_DOMAIN)?;
+        }
+        (EntityKey::Grant { principal, to }, entity) => {
+            let grant = match entity {
+                Some(Entity::Grant(grant)) => Some(grant),
+                _ => None,
+            };
+            if !grant.is_some_and(|grant| grant.pushes) {
+                tx.end_from(&Hop::Principal(principal.clone()), to, None, Status::FORBIDDEN)?;
+            }
+            if let Some(domain) = to
+                .domain
+                .clone()
+                .filter(|_| !grant.is_some_and(|grant| grant.hears))
+            {
+                let from = Address::local(principal.clone());
+                tx.end_from(&Hop::Peer(domain), &from, Some(to), Status::FORBIDDEN)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Reads a snapshot whenever `behind` says that something is missing. Runs until its task is dropped.
 pub(crate) async fn catch_up(courier: Courier, enforcer: Enforcer, behind: Arc<Notify>) {
     loop {
@@ -105,6 +139,16 @@ pub(crate) async fn catch_up(courier: Courier, enforcer: Enforcer, behind: Arc<N
             applied = enforcer.directory.applied(),
             "the directory is complete"
         );
+    }
+}
+
+/// What a snapshot does not name any more.
+fn gone(key: EntityKey) -> Change {
+    Change {
+        n: 0,
+        cause: Cause::Delete,
+        key,
+        entity: None,
     }
 }
 
@@ -147,8 +191,10 @@ async fn take_page(
             store::merge(tx.sql(), &stored)?;
             if let Some(sweep) = &swept {
                 for key in store::sweep(tx.sql(), sweep)? {
-                    if let irsp_protocol::change::EntityKey::Principal(principal) = key {
+                    if let EntityKey::Principal(principal) = key {
                         end_queue(tx, principal, Status::DELETED)?;
+                    } else {
+                        end_abroad(tx, &gone(key))?;
                     }
                 }
             }

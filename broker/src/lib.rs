@@ -8,6 +8,7 @@
 //! - `access`: who may do what, as pure functions
 //! - `presence`: who is online, ordered and stored
 //! - `directory`: following the account server, and ending what a change ends
+//! - `federation`: links to other domains
 //! - `metrics`: what it counts; `observed`: what its operator sees
 //! - `bus`: the embedded rumqttd router that joins the servers of the domain
 
@@ -16,6 +17,7 @@ mod attached;
 mod bus;
 mod directory;
 mod edge;
+mod federation;
 mod metrics;
 mod observed;
 mod presence;
@@ -31,4 +33,4 @@ mod topics;
 
 pub use edge::{ListenError, TlsError};
 pub use server::{MessageServer, StartError};
-pub use settings::{Limits, Listeners, Settings};
+pub use settings::{Federation, Limits, Listeners, Settings};

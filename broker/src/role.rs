@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use irsp_courier::store::{StoreError, Tx};
+use irsp_courier::store::{Store, StoreError, Tx};
 use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Timestamp};
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{
+    Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Timestamp, Topic,
+};
 use tokio::sync::{Mutex, Notify};
 
 use crate::attached::Attached;
@@ -29,6 +32,7 @@ pub(crate) struct MessageRole {
     pub(crate) domain: Domain,
     pub(crate) enforcer: Enforcer,
     pub(crate) attached: Arc<Attached>,
+    pub(crate) store: Store,
     pub(crate) presence: Arc<Mutex<Table>>,
     pub(crate) unstored: Arc<Unstored>,
     /// Tells the follower that changes are missing.
@@ -52,7 +56,42 @@ impl Role for MessageRole {
         }
     }
 
+    /// What a peer has sent, which the link has found to be its own and for us: rights are looked at, and it is ours.
+    fn receive_from_peer(
+        &self,
+        _tx: &mut Tx<'_>,
+        peer: &Domain,
+        envelope: &Envelope,
+    ) -> Result<Received, StoreError> {
+        let directory = &self.enforcer.directory;
+        let to = &envelope.destination;
+        let has_channel = envelope.channel.is_some() || envelope.kind == MessageKind::Presence;
+        let right = match has_channel {
+            true => directory.may_come_in(envelope.kind, &envelope.source, &to.principal),
+            false => Err(Status::MALFORMED),
+        };
+        let hop = right.and_then(|()| match envelope.kind {
+            MessageKind::Presence => Ok(Hop::Server(Server::App)),
+            MessageKind::Upload
+            | MessageKind::Push
+            | MessageKind::Message
+            | MessageKind::Status
+            | MessageKind::Directory => route::next_hop(to, directory),
+        });
+        Ok(match hop {
+            Ok(hop) => Received::Forward(hop),
+            Err(status) => {
+                tracing::debug!(%peer, id = %envelope.id, from = %envelope.source, %to, %status, "refused");
+                Received::Ended(status)
+            }
+        })
+    }
+
     fn received(&self, envelope: Envelope, outcome: &Received) {
+        if envelope.kind == MessageKind::Upload && matches!(outcome, Received::Forward(_)) {
+            self.observe(envelope);
+            return;
+        }
         if envelope.kind == MessageKind::Directory && *outcome == Received::Ended(Status::DONE) {
             let Ok(batch) = serde_json::from_slice::<ChangeBatch>(&envelope.data) else {
                 return;
@@ -129,6 +168,7 @@ impl Role for MessageRole {
                     let (page, next) = self.presence.lock().await.page(after.as_ref(), PRESENCE_PAGE);
                     Reply::Presence { page, next }
                 }
+                Question::Peers => self.peers().await,
                 Question::Courier(_) | Question::Directory { .. } => Reply::Unanswered(Status::NOT_FOUND),
             }
         })
@@ -148,6 +188,9 @@ impl MessageRole {
                 {
                     directory::end_queue(tx, principal, status)?;
                 }
+                for change in &batch.changes[skip..] {
+                    directory::end_abroad(tx, change)?;
+                }
                 Ok(Received::Ended(Status::DONE))
             }
             Verdict::Duplicate => Ok(Received::Ended(Status::DONE)),
@@ -161,26 +204,72 @@ impl MessageRole {
 
     /// A push or a message that the application server has accepted: rights are looked at again, and it is ours.
     fn forward(&self, envelope: &Envelope) -> Received {
-        let local = |address: &Address| {
-            address
-                .domain
-                .as_ref()
-                .is_none_or(|domain| *domain == self.domain)
-        };
-        if !local(&envelope.source) || !local(&envelope.destination) {
+        let is_own = |domain: &Domain| *domain == self.domain;
+        if envelope
+            .source
+            .domain
+            .as_ref()
+            .is_some_and(|domain| !is_own(domain))
+        {
             return Received::Ended(Status::WRONG_DOMAIN);
         }
-        let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
+        let destination = Address {
+            domain: envelope
+                .destination
+                .domain
+                .clone()
+                .filter(|domain| !is_own(domain)),
+            principal: envelope.destination.principal.clone(),
+        };
+        let (from, to) = (&envelope.source.principal, &destination.principal);
         let directory = &self.enforcer.directory;
         let right = match (envelope.kind, to.kind) {
             _ if envelope.channel.is_none() => Err(Status::MALFORMED),
+            (kind, _) if destination.domain.is_some() => directory.may_send_out(kind, from, &destination),
             (MessageKind::Push, Kind::Device | Kind::User) => directory.may_push(from, to),
             (MessageKind::Message, Kind::Application) => directory.may_message(from, to),
             _ => Err(Status::MALFORMED),
         };
-        match right.and_then(|()| route::next_hop(to, directory)) {
+        match right.and_then(|()| route::next_hop(&destination, directory)) {
             Ok(hop) => Received::Forward(hop),
             Err(status) => Received::Ended(status),
         }
+    }
+
+    /// How the links to all peers stand, and what waits for each.
+    async fn peers(&self) -> Reply {
+        let mut links = Vec::new();
+        for peer in self.enforcer.directory.peers() {
+            let mut link = self.enforcer.links.standing(&peer.domain);
+            match self.store.queue(Hop::Peer(peer.domain.clone())).await {
+                Ok((waiting, oldest)) => (link.waiting, link.oldest) = (waiting, oldest),
+                Err(error) => {
+                    tracing::warn!(%error, "what waits for a peer cannot be read");
+                    return Reply::Unanswered(error.status());
+                }
+            }
+            links.push(link);
+        }
+        links.sort_by(|one, other| one.domain.cmp(&other.domain));
+        Reply::Peers(links)
+    }
+
+    /// Shows an upload of another domain's device, once it is stored, to those who watch its application's.
+    fn observe(&self, envelope: Envelope) {
+        let Envelope {
+            source,
+            destination: app,
+            channel: Some(channel),
+            data,
+            ..
+        } = envelope
+        else {
+            return;
+        };
+        let topic = Topic {
+            owner: source,
+            branch: Branch::Up { app, channel },
+        };
+        self.enforcer.topics.announce(&topic, data, false);
     }
 }

@@ -21,6 +21,7 @@ use crate::attached::Attached;
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
 use crate::edge::{self, Admission, Edge, ListenError};
+use crate::federation::{self, Abroad, Federation, Links};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
 use crate::presence::{Announcer, Table, Unstored};
@@ -75,6 +76,7 @@ impl MessageServer {
     /// Binds the listeners, opens `message.db`, starts the bus and accepts clients.
     pub async fn start(settings: Settings) -> Result<MessageServer, StartError> {
         let bound = edge::bind(&settings.listeners, &settings.limits).await?;
+        let bound_for_peers = federation::bind(settings.federation.listen).await?;
         let hash_key = settings.data_dir.join("hash.key");
         let hash_key = HashKey::read_or_make(&hash_key).map_err(|reason| StartError::HashKey {
             path: hash_key,
@@ -101,7 +103,9 @@ impl MessageServer {
         ));
         let sessions = Arc::new(Sessions::default());
         let attached = Arc::new(Attached::new(Arc::clone(&topics), Arc::clone(&sessions)));
+        let (links, news) = Links::new();
         let enforcer = Enforcer {
+            links: Arc::clone(&links),
             directory,
             sessions: Arc::clone(&sessions),
             topics: Arc::clone(&topics),
@@ -117,6 +121,7 @@ impl MessageServer {
             domain: settings.domain.clone(),
             enforcer: enforcer.clone(),
             attached: Arc::clone(&attached),
+            store: store.clone(),
             presence: Arc::clone(&table),
             unstored: Arc::clone(&unstored),
             behind: Arc::clone(&behind),
@@ -145,12 +150,29 @@ impl MessageServer {
         let follow = directory::catch_up(courier.clone(), enforcer.clone(), behind);
         spawn_until(&back, follow);
         spawn_until(&back, sweep(enforcer.clone()));
+        let directory = Arc::clone(&enforcer.directory);
+        let telling = federation::abroad(news, courier.clone(), directory, Arc::clone(&table));
+        spawn_until(&back, telling);
+        let mut addresses: Vec<_> = bound_for_peers.iter().map(federation::Bound::named).collect();
+        let federation = Federation {
+            domain: settings.domain.clone(),
+            directory: Arc::clone(&enforcer.directory),
+            courier: courier.clone(),
+            links,
+            metrics: Arc::new(federation::Metrics::new(&mut instruments)),
+            identity: federation::identity(&settings.federation),
+        };
+        federation::start(federation, bound_for_peers, back.0.clone(), &back.1);
+        let abroad = Arc::new(Abroad {
+            directory: Arc::clone(&enforcer.directory),
+        });
         let (announcer, presences) = Announcer::new(
             table,
             courier.clone(),
             enforcer.clone(),
             Arc::clone(&attached),
             unstored,
+            abroad,
             settings.presence_grace,
         );
         back.1.spawn(announcer.run(back.0.clone()));
@@ -176,10 +198,7 @@ impl MessageServer {
         });
         let left = edge::publish_left(Arc::clone(&edge), wills, settings.presence_grace);
         front.1.spawn(left);
-        let addresses = bound
-            .iter()
-            .map(|bound| (bound.setting(), bound.address))
-            .collect();
+        addresses.extend(bound.iter().map(|bound| (bound.setting(), bound.address)));
         for bound in bound {
             front.1.spawn(edge::accept(bound, Arc::clone(&edge)));
         }

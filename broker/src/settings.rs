@@ -17,6 +17,7 @@ pub struct Settings {
     /// Holds `message.db` and `hash.key`.
     pub data_dir: PathBuf,
     pub listeners: Listeners,
+    pub federation: Federation,
     pub limits: Limits,
     /// How long after a start a principal that was online stays so without having come back.
     pub presence_grace: Duration,
@@ -41,6 +42,17 @@ pub struct Listeners {
     pub key: PathBuf,
     /// PEM file of the authorities whose client certificates are believed.
     pub client_authorities: PathBuf,
+}
+
+/// Links to other domains.
+#[derive(Clone, Debug)]
+pub struct Federation {
+    /// Where other domains' message servers dial; `None` is off. Peers may be dialled all the same.
+    pub listen: Option<SocketAddr>,
+    /// PEM files: what this domain shows to others, as the one that dials and as the one that is dialled. Read when a
+    /// link is made.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Limits of the edge.

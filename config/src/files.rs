@@ -5,7 +5,7 @@
 //! message.lock  account.lock  app.lock   held by the process that runs the role
 //! message.db    account.db    app.db     the three servers' stores
 //! admin.token   hash.key      token.key  secrets, mode 0600, made by the servers
-//! pki/          ca, server, account, app .crt and .key each
+//! pki/          ca, server, peer, account, app .crt and .key each
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub struct Files {
     root: PathBuf,
     tls: crate::Tls,
     bus: crate::Bus,
+    federation: crate::Federation,
 }
 
 impl Settings {
@@ -33,6 +34,7 @@ impl Settings {
             root: self.data_dir.clone(),
             tls: self.tls.clone(),
             bus: self.bus.clone(),
+            federation: self.federation.clone(),
         }
     }
 }
@@ -69,6 +71,11 @@ impl Files {
     /// What a role that runs apart shows to the message server; `name` is `account` or `app`.
     pub fn role(&self, name: &str) -> CertificateFiles {
         self.pair(name, &self.bus.cert, &self.bus.key)
+    }
+
+    /// What the message server shows to other domains.
+    pub fn peer(&self) -> CertificateFiles {
+        self.pair("peer", &self.federation.cert, &self.federation.key)
     }
 
     fn pair(&self, name: &str, cert: &Option<PathBuf>, key: &Option<PathBuf>) -> CertificateFiles {

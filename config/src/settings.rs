@@ -41,6 +41,8 @@ section! {
         pub account: Account = Account::default(),
         /// The application server.
         pub appserver: AppServer = AppServer::default(),
+        /// Links to other domains.
+        pub federation: Federation = Federation::default(),
         /// How a role that runs apart finds the message server.
         pub bus: Bus = Bus::default(),
         /// Durable messages.
@@ -219,6 +221,24 @@ section! {
         pub push_wait_max: Duration = SECOND.saturating_mul(60),
         /// Live HTTP streams at once; each holds a socket and a place in the feed.
         pub streams_max: u32 = 4_096,
+    }
+}
+
+section! {
+    /// Links to other domains, message server to message server. Which domains: `irsp peer add`.
+    pub struct Federation {
+        /// Where other domains' message servers dial; "" turns it off, and peers are only dialled. Off, because a domain
+        /// that is alone needs no more doors; 7443 is what the others expect.
+        #[serde(with = "crate::address::or_off")]
+        pub listen: Option<SocketAddr> = None,
+        /// The certificate this domain shows to others, whichever side dials: it names the domain, for client and server
+        /// use. Empty means pki/peer.crt in the data directory, signed by the authority in pki/ca.crt, which is what
+        /// others are to be given. A new file serves the next link.
+        #[serde(with = "crate::path")]
+        pub cert: Option<PathBuf> = None,
+        /// Its private key.
+        #[serde(with = "crate::path")]
+        pub key: Option<PathBuf> = None,
     }
 }
 

@@ -60,6 +60,17 @@ impl Settings {
             self.bus.cert.is_some() == self.bus.key.is_some(),
             "set bus.cert and bus.key together",
         )?;
+        require(
+            "federation.key",
+            self.federation.cert.is_some() == self.federation.key.is_some(),
+            "set federation.cert and federation.key together",
+        )?;
+        let own_ca = self.tls.ca.is_some() && self.federation.listen.is_some();
+        require(
+            "federation.cert",
+            !own_ca || self.federation.cert.is_some(),
+            "with an own tls.ca, set federation.cert to what this domain shows to others",
+        )?;
         let own_without_ca = self.tls.cert.is_some() && self.tls.ca.is_none();
         require(
             "tls.ca",
@@ -84,6 +95,7 @@ impl Settings {
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
         let metrics = self.metrics.listen.map(|address| ("metrics.listen", address));
         let http = [("http.listen", self.http.listen)].into_iter().chain(metrics);
+        let http = http.chain(self.federation_listener());
         for (key, address) in mqtt.into_iter().chain(http) {
             let other = taken
                 .iter()
@@ -111,6 +123,11 @@ impl Settings {
         .into_iter()
         .filter_map(|(key, address)| Some((key, address?)))
         .collect()
+    }
+
+    /// The listener for other domains, if it is on, with its key.
+    pub fn federation_listener(&self) -> Option<(&'static str, SocketAddr)> {
+        Some(("federation.listen", self.federation.listen?))
     }
 
     fn check_limits(&self) -> Result<(), Invalid> {

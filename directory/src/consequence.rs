@@ -13,7 +13,7 @@ use irsp_protocol::change::{
 };
 use irsp_protocol::credential::{Certificate, EndedLogin, LoginId};
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Id, Principal, Status};
+use irsp_protocol::{Address, Domain, Id, Principal, Status};
 
 /// One thing to do because of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub enum Consequence {
     EndQueue { principal: Principal, status: Status },
     /// The user has lost rights to the device, some or all.
     RightsLost { device: Id, user: Id },
+    /// What is settled about another domain has changed.
+    Peer { domain: Domain },
+    /// What an application of another domain may do with a principal has changed.
+    Granted { principal: Principal, to: Address },
 }
 
 /// What a session was opened with.
@@ -50,7 +54,15 @@ pub fn ends_queue(change: &Change) -> Option<(Principal, Status)> {
         (EntityKey::Principal(principal), Some(Entity::Device(_)), Cause::Reset) => {
             Some((principal.clone(), Status::FORBIDDEN))
         }
-        (EntityKey::Principal(_) | EntityKey::Binding { .. } | EntityKey::TokenKey(_), _, _) => None,
+        (
+            EntityKey::Principal(_)
+            | EntityKey::Binding { .. }
+            | EntityKey::TokenKey(_)
+            | EntityKey::Peer(_)
+            | EntityKey::Grant { .. },
+            _,
+            _,
+        ) => None,
     }
 }
 

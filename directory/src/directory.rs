@@ -9,8 +9,9 @@ use irsp_protocol::change::{
     Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Right, TokenKey, User,
 };
 use irsp_protocol::credential::Certificate;
+use irsp_protocol::peer::{Grant, Peer};
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Id, Kind, Principal, Status};
+use irsp_protocol::{Address, Domain, Id, Kind, Principal, Status};
 
 use crate::consequence::{self, Account as _, Consequence};
 use crate::follow::Sweep;
@@ -31,6 +32,10 @@ pub(crate) struct State {
     applications: Table<Id, Application>,
     bindings: Table<(Id, Id), Binding>,
     token_keys: Table<String, TokenKey>,
+    pub(crate) peers: Table<Domain, Peer>,
+    pub(crate) grants: Table<(Principal, Address), Grant>,
+    /// Who abroad hears a principal, by live grants.
+    pub(crate) heard_by: HashMap<Principal, BTreeSet<Address>>,
     /// Both ways of `bindings`, live ones only.
     devices_of_user: HashMap<Id, BTreeSet<Id>>,
     users_of_device: HashMap<Id, BTreeSet<Id>>,
@@ -44,7 +49,7 @@ pub(crate) struct State {
 
 /// Entities of one kind by their key.
 #[derive(Debug)]
-struct Table<K, V>(HashMap<K, Slot<V>>);
+pub(crate) struct Table<K, V>(HashMap<K, Slot<V>>);
 
 #[derive(Debug)]
 struct Slot<V> {
@@ -188,6 +193,11 @@ impl Directory {
                 state.bindings.live(&key).map(|e| Entity::Binding((*e).clone()))
             }
             EntityKey::TokenKey(id) => state.token_keys.live(id).map(|e| Entity::TokenKey((*e).clone())),
+            EntityKey::Peer(domain) => state.peers.live(domain).map(|e| Entity::Peer((*e).clone())),
+            EntityKey::Grant { principal, to } => {
+                let key = (principal.clone(), to.clone());
+                state.grants.live(&key).map(|e| Entity::Grant((*e).clone()))
+            }
         };
         state
             .live()
@@ -276,6 +286,15 @@ impl State {
                     .numbers()
                     .map(|(n, id)| (n, EntityKey::TokenKey(id.clone()))),
             )
+            .chain(
+                self.peers
+                    .numbers()
+                    .map(|(n, domain)| (n, EntityKey::Peer(domain.clone()))),
+            )
+            .chain(self.grants.numbers().map(|(n, (principal, to))| {
+                let (principal, to) = (principal.clone(), to.clone());
+                (n, EntityKey::Grant { principal, to })
+            }))
     }
 
     /// Sets one entity if `n` is newer than what is held.
@@ -292,6 +311,8 @@ impl State {
             Some(Entity::Application(app)) => self.set_application(n, &app.id, Some(app), cause),
             Some(Entity::Binding(b)) => self.set_binding(n, &b.device, &b.user, Some(b)),
             Some(Entity::TokenKey(token_key)) => self.set_token_key(n, &token_key.id, Some(token_key)),
+            Some(Entity::Peer(peer)) => self.set_peer(n, &peer.domain, Some(peer)),
+            Some(Entity::Grant(grant)) => self.set_grant(n, &grant.principal, &grant.to, Some(grant)),
             None => match key {
                 EntityKey::Principal(principal) => match principal.kind {
                     Kind::User => self.set_user(n, &principal.id, None, cause),
@@ -301,6 +322,8 @@ impl State {
                 },
                 EntityKey::Binding { device, user } => self.set_binding(n, device, user, None),
                 EntityKey::TokenKey(id) => self.set_token_key(n, id, None),
+                EntityKey::Peer(domain) => self.set_peer(n, domain, None),
+                EntityKey::Grant { principal, to } => self.set_grant(n, principal, to, None),
             },
         }
     }
@@ -390,6 +413,37 @@ impl State {
         Vec::new()
     }
 
+    fn set_peer(&mut self, n: u64, domain: &Domain, peer: Option<&Peer>) -> Vec<Consequence> {
+        let changed = self.peers.set(n, domain, peer).map(|_| Consequence::Peer {
+            domain: domain.clone(),
+        });
+        changed.into_iter().collect()
+    }
+
+    fn set_grant(
+        &mut self,
+        n: u64,
+        principal: &Principal,
+        to: &Address,
+        grant: Option<&Grant>,
+    ) -> Vec<Consequence> {
+        let key = (principal.clone(), to.clone());
+        if self.grants.set(n, &key, grant).is_none() {
+            return Vec::new();
+        }
+        let (principal, to) = key;
+        if grant.is_some_and(|grant| grant.hears) {
+            let heard_by = self.heard_by.entry(principal.clone()).or_default();
+            heard_by.insert(to.clone());
+        } else if let Some(heard_by) = self.heard_by.get_mut(&principal) {
+            heard_by.remove(&to);
+            if heard_by.is_empty() {
+                self.heard_by.remove(&principal);
+            }
+        }
+        vec![Consequence::Granted { principal, to }]
+    }
+
     /// Keeps `holders` in step with one principal's secrets.
     fn hold(&mut self, principal: &Principal, before: &[SecretHash], after: &[SecretHash]) {
         for secret in before {
@@ -422,7 +476,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Table<K, V> {
         Some(Replaced { before, after })
     }
 
-    fn live<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Arc<V>>
+    pub(crate) fn live<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<Arc<V>>
     where
         K: std::borrow::Borrow<Q>,
     {
@@ -433,6 +487,10 @@ impl<K: Eq + Hash + Clone, V: Clone> Table<K, V> {
     fn find(&self, key: &K) -> Result<Arc<V>, Status> {
         let slot = self.0.get(key).ok_or(Status::NOT_FOUND)?;
         slot.entity.clone().ok_or(Status::DELETED)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<V>> {
+        self.0.values().filter_map(|slot| slot.entity.as_ref())
     }
 
     fn numbers(&self) -> impl Iterator<Item = (u64, &K)> {

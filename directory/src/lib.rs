@@ -13,6 +13,7 @@ pub mod follow;
 mod key;
 mod login;
 mod message;
+mod peer;
 mod push;
 pub mod store;
 pub mod token;

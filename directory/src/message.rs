@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(house.message("app/climate", "app/billing"), Ok(()));
         assert_eq!(house.message("app/climate", "app/nobody"), Err(Status::NOT_FOUND));
         let narrow = Application {
-            messages: Scope::Only(vec![who("app/billing"), who("app/gone")]),
+            messages: Scope::Only(vec![who("app/billing").into(), who("app/gone").into()]),
             ..application_of("climate")
         };
         house.put(Cause::Modify, Entity::Application(narrow));

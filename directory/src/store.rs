@@ -6,7 +6,6 @@
 
 use std::error::Error;
 
-use irsp_protocol::Id;
 use irsp_protocol::change::{Change, ChangeBatch, Entity, EntityKey};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
@@ -17,7 +16,7 @@ use crate::follow::{Follower, Sweep, Verdict};
 /// The tables, for the migrations of the server that keeps the copy.
 pub const MIGRATION: &str = "
     CREATE TABLE directory (
-        key    TEXT PRIMARY KEY,     -- dev/lamp-1, bind/lamp-1/ann, key/<kid>
+        key    TEXT PRIMARY KEY,     -- dev/lamp-1, bind/lamp-1/ann, key/<kid>, ...
         n      INTEGER NOT NULL,     -- the change that last touched it
         entity TEXT                  -- JSON; NULL when it is gone
     ) WITHOUT ROWID;
@@ -69,7 +68,7 @@ pub fn sweep(sql: &Connection, sweep: &Sweep) -> Result<Vec<EntityKey>> {
     }
     for key in &gone {
         sql.prepare_cached("UPDATE directory SET entity = NULL, n = ?2 WHERE key = ?1")?
-            .execute(params![key_text(key), at])?;
+            .execute(params![key.to_string(), at])?;
     }
     sql.prepare_cached("UPDATE directory_position SET applied = max(applied, ?1)")?
         .execute([at])?;
@@ -110,34 +109,12 @@ fn set(sql: &Connection, n: u64, key: &EntityKey, entity: Option<&Entity>) -> Re
         "INSERT INTO directory (key, n, entity) VALUES (?1, ?2, ?3)
          ON CONFLICT (key) DO UPDATE SET n = excluded.n, entity = excluded.entity WHERE excluded.n > n",
     )?
-    .execute(params![key_text(key), number(n)?, json])?;
+    .execute(params![key.to_string(), number(n)?, json])?;
     Ok(())
 }
 
-/// `dev/lamp-1`, `bind/lamp-1/ann`, `key/<kid>`. No kind of principal is called `bind` or `key`.
-fn key_text(key: &EntityKey) -> String {
-    match key {
-        EntityKey::Principal(principal) => principal.to_string(),
-        EntityKey::Binding { device, user } => format!("bind/{device}/{user}"),
-        EntityKey::TokenKey(id) => format!("key/{id}"),
-    }
-}
-
 fn parse_key(text: &str) -> Result<EntityKey> {
-    let id = |text| Id::new(text).map_err(|error| damaged(0, error));
-    match text.split_once('/') {
-        Some(("key", kid)) => Ok(EntityKey::TokenKey(kid.to_owned())),
-        Some(("bind", pair)) => {
-            let (device, user) = pair.split_once('/').unwrap_or((pair, ""));
-            Ok(EntityKey::Binding {
-                device: id(device)?,
-                user: id(user)?,
-            })
-        }
-        _ => Ok(EntityKey::Principal(
-            text.parse().map_err(|error| damaged(0, error))?,
-        )),
-    }
+    text.parse().map_err(|error| damaged(0, error))
 }
 
 /// SQLite's integers are signed.

@@ -22,7 +22,8 @@ use crate::{console, datadir, firststart, ports, wiring};
 pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let doors = Doors::take("broker.listen", settings.broker.listen, &settings)?;
-    let mqtt_ports = ports::take_all(settings.mqtt_listeners())?;
+    let mqtt_listeners = settings.mqtt_listeners().into_iter();
+    let mqtt_ports = ports::take_all(mqtt_listeners.chain(settings.federation_listener()).collect())?;
     let _claim = datadir::claim(&settings.files(), &[Server::Message])?;
     firststart::prepare(&settings, SystemTime::now())?;
     drop(mqtt_ports);

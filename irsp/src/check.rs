@@ -124,6 +124,10 @@ fn certificates(settings: &Settings, now: SystemTime) -> Vec<Finding> {
         };
         wanted.push((files.role(name), holder, settings.bus.cert.is_some()));
     }
+    let peer = Holder::Peer {
+        domain: domain.clone(),
+    };
+    wanted.push((files.peer(), peer, settings.federation.cert.is_some()));
     let mut findings = Vec::new();
     for (pair, holder, given) in wanted {
         let shown = pair.cert.display().to_string();
@@ -157,6 +161,7 @@ fn renewable(held: Result<(), PkiError>, ca_key: bool) -> Result<(), PkiError> {
 fn listeners(settings: &Settings) -> Vec<Finding> {
     let mut wanted = settings.mqtt_listeners();
     wanted.push(("http.listen", settings.http.listen));
+    wanted.extend(settings.federation_listener());
     wanted.extend(settings.metrics.listen.map(|address| ("metrics.listen", address)));
     let take = |(key, address)| Ok(ports::take(key, address).map(|_| format!("{key} {address} is free"))?);
     wanted.into_iter().map(take).collect()

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use irsp_config::{ConfigError, Settings, Sources};
 use irsp_protocol::api::app::Period;
-use irsp_protocol::{Id, MessageId};
+use irsp_protocol::peer::{Carried, Fingerprint, PeerUrl};
+use irsp_protocol::{Address, Domain, Id, MessageId, Principal};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Dead(Dead),
     /// Shows the stages messages pass, as they pass them.
     Tail(Tail),
+    /// Other domains: registers, lists, shows, pauses, drains and removes them, and grants their applications something.
+    Peer(Peer),
 }
 
 /// How a command reaches a running platform.
@@ -115,6 +118,79 @@ pub(crate) enum DeadOrder {
         #[command(flatten)]
         which: Which,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Peer {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) order: PeerOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerOrder {
+    /// Registers another domain.
+    Add(NewPeerArgs),
+    /// All of them, and how their links stand.
+    List,
+    /// One, as JSON.
+    Show { domain: Domain },
+    /// Ends the link; what is for the domain waits.
+    Pause { domain: Domain },
+    /// Takes a pause or a drain back.
+    Resume { domain: Domain },
+    /// Accepts nothing new for the domain; what waits is still sent.
+    Drain { domain: Domain },
+    /// Ends the link, and what waits with 421.
+    Remove { domain: Domain },
+    /// Lets an application of another domain hear a device or user, or push to it.
+    #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+    Grant {
+        /// Such as dev/lamp-1.
+        principal: Principal,
+        /// Such as app/climate@other.example.
+        to: Address,
+        /// Its uploads and presence.
+        #[arg(long, group = "what")]
+        hears: bool,
+        /// Pushes to it.
+        #[arg(long, group = "what")]
+        pushes: bool,
+    },
+    /// Takes a grant back.
+    Withdraw { principal: Principal, to: Address },
+    /// The grants there are.
+    Grants,
+}
+
+/// What is settled with another domain.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("trust").required(true)))]
+pub(crate) struct NewPeerArgs {
+    /// Its name, such as other.example.
+    pub(crate) domain: Domain,
+    /// The file of the authorities that sign its certificates, PEM.
+    #[arg(long, value_name = "FILE", group = "trust")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The SHA-256 of its certificate.
+    #[arg(long, value_name = "HEX", group = "trust")]
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// Where it listens, irsp://host:port; may be repeated. Without one only it dials.
+    #[arg(long, value_name = "URL")]
+    pub(crate) dial: Vec<PeerUrl>,
+    /// What is taken from it: upload, push, message, presence; all unless given.
+    #[arg(long = "in", value_name = "KINDS", value_delimiter = ',')]
+    pub(crate) inward: Vec<Carried>,
+    /// What is sent to it, the same way.
+    #[arg(long = "out", value_name = "KINDS", value_delimiter = ',')]
+    pub(crate) outward: Vec<Carried>,
+    /// The applications of this domain that may take part; all unless given.
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub(crate) apps: Vec<Id>,
+    /// Messages a second taken from it; what is more waits on its side.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate_max: Option<u32>,
 }
 
 /// Which dead letters are meant.
@@ -224,6 +300,47 @@ mod tests {
             (&["show"], false),
         ] {
             let line = ["irsp", "dead"].iter().chain(words);
+            assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_known_by_an_authority_or_a_fingerprint() {
+        let print = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+        for (words, good) in [
+            (&["add", "b.example", "--ca", "b.crt"][..], true),
+            (
+                &[
+                    "add",
+                    "b.example",
+                    "--fingerprint",
+                    print,
+                    "--dial",
+                    "irsp://b.example:7443",
+                    "--in",
+                    "upload,push",
+                ][..],
+                true,
+            ),
+            (&["add", "b.example"], false),
+            (
+                &["add", "b.example", "--ca", "b.crt", "--fingerprint", print],
+                false,
+            ),
+            (
+                &["add", "b.example", "--ca", "b.crt", "--dial", "https://b.example"],
+                false,
+            ),
+            (&["add", "b.example", "--ca", "b.crt", "--in", "directory"], false),
+            (&["add", "B example", "--ca", "b.crt"], false),
+            (&["list", "--json"], true),
+            (&["pause", "b.example"], true),
+            (&["remove"], false),
+            (&["grant", "dev/lamp-1", "app/x@b.example", "--hears"], true),
+            (&["grant", "dev/lamp-1", "app/x@b.example"], false),
+            (&["withdraw", "dev/lamp-1", "app/x@b.example"], true),
+        ] {
+            let line = ["irsp", "peer"].iter().chain(words);
             assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{words:?}");
         }
     }

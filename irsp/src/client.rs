@@ -25,6 +25,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 pub(crate) enum ClientError {
     #[error("{}: {reason}: give --data of the account server, or --token-file", path.display())]
     TokenFile { path: PathBuf, reason: String },
+    #[error("{}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
     #[error("--url {url}: cannot be reached ({reason}): start irsp or give another --url")]
     Unreachable { url: String, reason: String },
     #[error("the token is not taken by {url}: give --data or --token-file of that platform")]
@@ -80,6 +82,14 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<A, ClientError> {
         self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn patch<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<A, ClientError> {
+        self.answer(self.request(Method::PATCH, path).json(body)).await
     }
 
     pub(crate) async fn delete<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {

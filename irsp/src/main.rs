@@ -19,6 +19,7 @@ mod ledger;
 mod logs;
 mod metrics;
 mod origin;
+mod peer;
 mod pki;
 mod ports;
 mod provision;
@@ -67,6 +68,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             .map_err(Failure::from),
         Command::Dead(order) => runtime
             .block_on(dead::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Peer(order) => runtime
+            .block_on(peer::run(&settings, order))
             .map_err(Failure::from),
         Command::Tail(order) => runtime
             .block_on(tail::run(&settings, order))

@@ -1,4 +1,5 @@
-//! The development certificates: a CA, the message server's certificate, and one for each role that may run apart.
+//! The development certificates: a CA, the message server's certificates for clients and for other domains, and one for
+//! each role that may run apart.
 //!
 //! The CA is made once and kept. A certificate below it is made anew when it no longer holds: expired or about
 //! to, signed by another CA, for another domain, or not for its key. Files that settings name are only read.
@@ -64,6 +65,12 @@ pub(crate) fn prepare(settings: &Settings, now: SystemTime) -> Result<(), PkiErr
             },
             now,
         )?;
+    }
+    if settings.federation.cert.is_none() {
+        let holder = Holder::Peer {
+            domain: settings.domain.clone(),
+        };
+        renew(&ca, &files.peer(), &holder, now)?;
     }
     if settings.bus.cert.is_none() {
         for name in ["account", "app"] {

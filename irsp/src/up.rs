@@ -22,7 +22,8 @@ use crate::{console, datadir, firststart, ports, wiring};
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let doors = Doors::take("http.listen", settings.http.listen, &settings)?;
-    let mqtt_ports = ports::take_all(settings.mqtt_listeners())?;
+    let mqtt_listeners = settings.mqtt_listeners().into_iter();
+    let mqtt_ports = ports::take_all(mqtt_listeners.chain(settings.federation_listener()).collect())?;
     let _claim = datadir::claim(&settings.files(), &Server::ALL)?;
     let start = firststart::prepare(&settings, SystemTime::now())?;
     // The message server binds its own listeners; we held the ports only until nothing else could be refused.

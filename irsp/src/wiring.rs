@@ -47,7 +47,7 @@ pub(crate) fn appserver(settings: &Settings) -> Result<irsp_appserver::Settings,
 
 pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failure> {
     let (mqtt, files) = (&settings.mqtt, settings.files());
-    let server = files.server();
+    let (server, peer) = (files.server(), files.peer());
     Ok(irsp_broker::Settings {
         domain: domain(settings)?,
         data_dir: settings.data_dir.clone(),
@@ -61,6 +61,11 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             certificate: server.cert,
             key: server.key,
             client_authorities: files.ca(),
+        },
+        federation: irsp_broker::Federation {
+            listen: settings.federation.listen,
+            certificate: peer.cert,
+            key: peer.key,
         },
         limits: irsp_broker::Limits {
             connections_max: size(mqtt.connections_max),

@@ -218,6 +218,13 @@ impl From<Principal> for Address {
     }
 }
 
+impl FromStr for Domain {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Domain, AddressError> {
+        Domain::new(text)
+    }
+}
+
 impl FromStr for Principal {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Principal, AddressError> {

@@ -3,11 +3,15 @@
 //! Changes are numbered without gaps. Each carries the whole new state of one entity, so applying it twice, or after
 //! a snapshot that already held it, changes nothing: of two states of one entity the greater number is the newer.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::address::{Id, Principal};
+use crate::address::{Address, AddressError, Domain, Id, Kind, Principal};
 use crate::api::app::Period;
 use crate::credential::{Certificate, Code, EndedLogin};
+use crate::peer::{Grant, Peer};
 use crate::secret::SecretHash;
 use crate::time::Timestamp;
 
@@ -43,7 +47,8 @@ pub struct ChangeBatch {
     pub changes: Vec<Change>,
 }
 
-/// Names one entity: `dev/lamp-1`, `bind/lamp-1/ann`, `key/token`.
+/// Names one entity: `dev/lamp-1`, `bind/lamp-1/ann`, `key/token`, `as/other.example`,
+/// `grant/dev/lamp-1/app/climate@other.example`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntityKey {
@@ -54,6 +59,52 @@ pub enum EntityKey {
     },
     /// A key that verifies user tokens, by its key id.
     TokenKey(String),
+    /// Another domain.
+    Peer(Domain),
+    /// What an application of another domain may do with a principal of this one.
+    Grant {
+        principal: Principal,
+        to: Address,
+    },
+}
+
+impl fmt::Display for EntityKey {
+    /// As it stands in databases and the audit log. No kind of principal is called `bind`, `key` or `grant`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntityKey::Principal(principal) => principal.fmt(f),
+            EntityKey::Binding { device, user } => write!(f, "bind/{device}/{user}"),
+            EntityKey::TokenKey(id) => write!(f, "key/{id}"),
+            EntityKey::Peer(domain) => write!(f, "{}/{domain}", Kind::Peer),
+            EntityKey::Grant { principal, to } => write!(f, "grant/{principal}/{to}"),
+        }
+    }
+}
+
+impl FromStr for EntityKey {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<EntityKey, AddressError> {
+        match text.split_once('/') {
+            Some(("key", id)) => Ok(EntityKey::TokenKey(id.to_owned())),
+            Some(("as", domain)) => Ok(EntityKey::Peer(Domain::new(domain)?)),
+            Some(("bind", pair)) => {
+                let (device, user) = pair.split_once('/').unwrap_or((pair, ""));
+                Ok(EntityKey::Binding {
+                    device: Id::new(device)?,
+                    user: Id::new(user)?,
+                })
+            }
+            Some(("grant", pair)) => {
+                let middle = pair.match_indices('/').nth(1).map_or(pair.len(), |(at, _)| at);
+                let (principal, to) = pair.split_at(middle);
+                Ok(EntityKey::Grant {
+                    principal: principal.parse()?,
+                    to: to.trim_start_matches('/').parse()?,
+                })
+            }
+            _ => Ok(EntityKey::Principal(text.parse()?)),
+        }
+    }
 }
 
 /// The state of one entity.
@@ -65,6 +116,8 @@ pub enum Entity {
     Application(Application),
     Binding(Binding),
     TokenKey(TokenKey),
+    Peer(Peer),
+    Grant(Grant),
 }
 
 /// A person, or the operator whose admin token made the domain.
@@ -185,19 +238,29 @@ fn everyone() -> Scope {
     Scope::Everyone
 }
 
-/// A set of principals of this domain.
+/// A set of principals: everyone, or those that are named, of other domains by their address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     Everyone,
-    Only(Vec<Principal>),
+    Only(Vec<Address>),
 }
 
 impl Scope {
     pub fn includes(&self, principal: &Principal) -> bool {
         match self {
             Scope::Everyone => true,
-            Scope::Only(list) => list.contains(principal),
+            Scope::Only(list) => list
+                .iter()
+                .any(|named| named.domain.is_none() && named.principal == *principal),
+        }
+    }
+
+    /// The same for a principal of any domain; our own has none.
+    pub fn includes_address(&self, address: &Address) -> bool {
+        match self {
+            Scope::Everyone => true,
+            Scope::Only(list) => list.contains(address),
         }
     }
 }
@@ -298,6 +361,11 @@ impl Entity {
                 user: b.user.clone(),
             },
             Entity::TokenKey(key) => EntityKey::TokenKey(key.id.clone()),
+            Entity::Peer(peer) => EntityKey::Peer(peer.domain.clone()),
+            Entity::Grant(grant) => EntityKey::Grant {
+                principal: grant.principal.clone(),
+                to: grant.to.clone(),
+            },
         }
     }
 }
@@ -312,4 +380,33 @@ pub struct DirectoryPage {
     /// Where the next page starts; `None` after the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_as_it_is_written() {
+        for text in [
+            "dev/lamp-1",
+            "bind/lamp-1/ann",
+            "key/k-1",
+            "as/other.example",
+            "grant/dev/lamp-1/app/climate@other.example",
+        ] {
+            assert_eq!(text.parse::<EntityKey>().unwrap().to_string(), text);
+        }
+        for wrong in [
+            "",
+            "lamp-1",
+            "bind/lamp-1",
+            "planet/mars",
+            "dev/",
+            "as/",
+            "grant/dev/lamp-1",
+        ] {
+            assert!(wrong.parse::<EntityKey>().is_err(), "{wrong}");
+        }
+    }
 }

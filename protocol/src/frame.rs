@@ -17,6 +17,7 @@ use crate::change::DirectoryPage;
 use crate::envelope::Envelope;
 use crate::inquiry::{Finding, Inquiry};
 use crate::message_id::MessageId;
+use crate::peer::PeerLink;
 use crate::presence::Presence;
 use crate::receipt::{Answer, Cause};
 use crate::status::Status;
@@ -75,6 +76,8 @@ pub enum Question {
     Directory { after: Option<String> },
     /// A page of presence, from the message server (clause 8.3.2).
     Presence { after: Option<Principal> },
+    /// How the links to other domains stand, from the message server (clause 8.5).
+    Peers,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,7 @@ pub enum Reply {
         page: Vec<Presence>,
         next: Option<Principal>,
     },
+    Peers(Vec<PeerLink>),
     /// The server that was asked does not answer such questions, or cannot now.
     Unanswered(Status),
 }

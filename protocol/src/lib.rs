@@ -16,6 +16,8 @@ pub mod inquiry;
 pub mod ledger;
 pub mod message_id;
 pub mod options;
+pub mod peer;
+pub mod peer_link;
 pub mod presence;
 pub mod receipt;
 pub mod secret;

@@ -34,6 +34,8 @@ pub enum Reason {
     Revoked,
     /// The message server stopped, and the client did not come back within the grace time.
     ServerStopped,
+    /// There is no link to the principal's domain (clause 8.7).
+    OutOfSight,
 }
 
 /// One presence. Of two with the same principal, the greater (epoch, seq) is the newer.

@@ -57,6 +57,11 @@ impl Here {
                 key: tls.key,
                 client_authorities: tls.ca.clone(),
             },
+            federation: irsp_broker::Federation {
+                listen: None,
+                certificate: data.join("pki/peer.crt"),
+                key: data.join("pki/peer.key"),
+            },
             limits: limits(setup),
             presence_grace: setup.presence_grace,
             message_expiry: Expiry::default(),

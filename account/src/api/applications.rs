@@ -9,7 +9,7 @@ use irsp_protocol::api::account::{
     ApplicationPatch, ApplicationView, ApplicationWithKey, Changed, Gone, NewApplication, Page, RotateKey,
 };
 use irsp_protocol::change::{Delivery, Scope};
-use irsp_protocol::{Id, Kind, Principal};
+use irsp_protocol::{Address, Id, Kind, Principal};
 
 use serde::Deserialize;
 
@@ -167,7 +167,7 @@ pub(super) async fn rotate(
         .answer(StatusCode::OK)
 }
 
-/// Grants name devices, users and applications of this domain.
+/// Grants name devices, users and applications.
 fn check_grants(scopes: [Option<&Scope>; 2]) -> Result<(), Refusal> {
     for scope in scopes.into_iter().flatten() {
         let Scope::Only(list) = scope else { continue };
@@ -177,8 +177,12 @@ fn check_grants(scopes: [Option<&Scope>; 2]) -> Result<(), Refusal> {
                 max: GRANTED_MAX,
             });
         }
-        let foreign =
-            |principal: &&Principal| !matches!(principal.kind, Kind::Device | Kind::User | Kind::Application);
+        let foreign = |named: &&Address| {
+            !matches!(
+                named.principal.kind,
+                Kind::Device | Kind::User | Kind::Application
+            )
+        };
         if let Some(foreign) = list.iter().find(foreign) {
             return Err(Refusal::Malformed(format!(
                 "{foreign} is no device, user or application"
@@ -199,7 +203,10 @@ fn check_messages(scope: Option<&Scope>) -> Result<(), Refusal> {
             max: MESSAGED_MAX,
         });
     }
-    match list.iter().find(|principal| principal.kind != Kind::Application) {
+    match list
+        .iter()
+        .find(|named| named.principal.kind != Kind::Application)
+    {
         Some(other) => Err(Refusal::Malformed(format!("{other} is no application"))),
         None => Ok(()),
     }

@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use irsp_protocol::Id;
+use irsp_protocol::{Domain, Id};
 use serde::de::DeserializeOwned;
 
 use super::BODY_LEN_MAX;
@@ -22,6 +22,9 @@ pub(super) struct IdPath(pub(super) Id);
 
 /// An id in the path, and what stands behind it.
 pub(super) struct PairPath(pub(super) Id, pub(super) String);
+
+/// The domain in the path.
+pub(super) struct DomainPath(pub(super) Domain);
 
 /// The number in the path.
 pub(super) struct NumberPath(pub(super) u64);
@@ -69,6 +72,17 @@ impl<S: Send + Sync> FromRequestParts<S> for PairPath {
             Ok(Path((first, second))) => Ok(PairPath(id(&first)?, second)),
             Err(error) => Err(Refusal::Malformed(error.body_text())),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DomainPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<DomainPath, Refusal> {
+        let text = path(parts, state).await?;
+        Domain::new(&text)
+            .map(DomainPath)
+            .map_err(|error| Refusal::Malformed(error.to_string()))
     }
 }
 

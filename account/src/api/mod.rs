@@ -11,10 +11,12 @@ mod codes;
 mod conditions;
 mod devices;
 mod doc;
+mod grants;
 mod login;
 mod me;
 mod operations;
 mod page;
+mod peers;
 mod problem;
 mod users;
 
@@ -73,6 +75,9 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(bindings::delete))
         .routes(routes!(bindings::share, bindings::withdraw))
         .routes(routes!(bindings::transfer))
+        .routes(routes!(peers::list, peers::create))
+        .routes(routes!(peers::show, peers::modify, peers::delete))
+        .routes(routes!(grants::list, grants::create, grants::delete))
         .routes(routes!(operations::show))
         .routes(routes!(audit::list))
 }

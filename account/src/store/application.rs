@@ -4,7 +4,7 @@ use irsp_courier::store::StoreError;
 use irsp_protocol::api::account::{ApplicationPatch, ApplicationView, NewApplication};
 use irsp_protocol::change::{Application, Cause, Entity, EntityKey, Scope};
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Id, Principal};
+use irsp_protocol::{Address, Id, Principal};
 use rusqlite::{Connection, Row};
 
 use super::list::Query;
@@ -99,7 +99,7 @@ pub(crate) fn grant(draft: &mut Draft<'_, '_>, id: &Id, devices: &[Id]) -> Resul
     let mut application = before.clone();
     for scope in [&mut application.hears, &mut application.pushes] {
         if let Scope::Only(list) = scope {
-            list.extend(devices.iter().cloned().map(Principal::device));
+            list.extend(devices.iter().cloned().map(Principal::device).map(Address::local));
             if list.len() > GRANTED_MAX {
                 return Err(Refusal::TooMany {
                     what: "principals in a grant",

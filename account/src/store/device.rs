@@ -11,7 +11,7 @@ use irsp_protocol::{Id, Principal, Timestamp};
 use rusqlite::{Connection, Row};
 
 use super::list::Query;
-use super::{Draft, binding, certificate, corrupt, entity, number, time};
+use super::{Draft, binding, certificate, corrupt, entity, grant, number, time};
 use crate::refusal::Refusal;
 
 /// Attributes of one device.
@@ -203,6 +203,7 @@ pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreErro
     entity::device(draft.sql(), id)?;
     binding::remove_of_device(draft, id)?;
     certificate::set(draft.sql(), id, &[])?;
+    grant::remove_of(draft, &Principal::device(id.clone()))?;
     draft
         .sql()
         .prepare_cached("DELETE FROM account_device WHERE id = ?1")?

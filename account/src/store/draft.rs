@@ -104,7 +104,10 @@ impl<'a, 't> Draft<'a, 't> {
                     let both = [Principal::device(device.clone()), Principal::user(user.clone())];
                     line.targets.extend(both);
                 }
-                EntityKey::TokenKey(_) => {}
+                EntityKey::Grant { principal, .. } => {
+                    line.targets.insert(principal.clone());
+                }
+                EntityKey::TokenKey(_) | EntityKey::Peer(_) => {}
             }
         }
         audit::append(tx.sql(), now, &line)?;

@@ -4,7 +4,7 @@
 use irsp_courier::store::StoreError;
 use irsp_directory::Directory;
 use irsp_protocol::change::{Application, Cause, Change, Device, DirectoryPage, Entity, EntityKey, User};
-use irsp_protocol::{Id, Kind, Principal};
+use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{corrupt, number, stored};
@@ -25,7 +25,7 @@ pub(crate) enum Found {
 pub(crate) fn find(sql: &Connection, key: &EntityKey) -> Result<Found, StoreError> {
     let row = sql
         .prepare_cached("SELECT n, state FROM entity WHERE key = ?1")?
-        .query_row([text(key)], |row| Ok((number(row, 0)?, state(row, 1)?)))
+        .query_row([key.to_string()], |row| Ok((number(row, 0)?, state(row, 1)?)))
         .optional()?;
     Ok(match row {
         Some((n, Some(state))) => Found::Live { n, state },
@@ -46,23 +46,36 @@ fn principal(sql: &Connection, principal: Principal) -> Result<Entity, StoreErro
 pub(crate) fn user(sql: &Connection, id: &Id) -> Result<User, StoreError> {
     match principal(sql, Principal::user(id.clone()))? {
         Entity::User(user) => Ok(user),
-        Entity::Device(_) | Entity::Application(_) | Entity::Binding(_) | Entity::TokenKey(_) => {
-            Err(mixed(id))
-        }
+        Entity::Device(_)
+        | Entity::Application(_)
+        | Entity::Binding(_)
+        | Entity::TokenKey(_)
+        | Entity::Peer(_)
+        | Entity::Grant(_) => Err(mixed(id)),
     }
 }
 
 pub(crate) fn device(sql: &Connection, id: &Id) -> Result<Device, StoreError> {
     match principal(sql, Principal::device(id.clone()))? {
         Entity::Device(device) => Ok(device),
-        Entity::User(_) | Entity::Application(_) | Entity::Binding(_) | Entity::TokenKey(_) => Err(mixed(id)),
+        Entity::User(_)
+        | Entity::Application(_)
+        | Entity::Binding(_)
+        | Entity::TokenKey(_)
+        | Entity::Peer(_)
+        | Entity::Grant(_) => Err(mixed(id)),
     }
 }
 
 pub(crate) fn application(sql: &Connection, id: &Id) -> Result<Application, StoreError> {
     match principal(sql, Principal::application(id.clone()))? {
         Entity::Application(application) => Ok(application),
-        Entity::User(_) | Entity::Device(_) | Entity::Binding(_) | Entity::TokenKey(_) => Err(mixed(id)),
+        Entity::User(_)
+        | Entity::Device(_)
+        | Entity::Binding(_)
+        | Entity::TokenKey(_)
+        | Entity::Peer(_)
+        | Entity::Grant(_) => Err(mixed(id)),
     }
 }
 
@@ -80,6 +93,30 @@ pub(crate) fn must_be_new(sql: &Connection, principal: Principal) -> Result<(), 
     }
 }
 
+/// The states whose keys begin with `start`, in order, after a key; with the number of the change that last touched each.
+pub(crate) fn list(
+    sql: &Connection,
+    start: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(u64, Entity)>, StoreError> {
+    // What begins with `start` stands before the text with its last character raised by one.
+    let end = start
+        .strip_suffix('/')
+        .map_or_else(|| start.to_owned(), |start| format!("{start}0"));
+    let mut select = sql.prepare_cached(
+        "SELECT n, state FROM entity WHERE key >= ?1 AND key < ?2 AND key > ?3 AND state IS NOT NULL ORDER BY key LIMIT ?4",
+    )?;
+    let mut rows = select.query((start, end, after, limit))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Some(state) = state(row, 1)? {
+            found.push((number(row, 0)?, state));
+        }
+    }
+    Ok(found)
+}
+
 /// The number of the last change; 0 before the first.
 pub(super) fn last(sql: &Connection) -> Result<u64, StoreError> {
     Ok(sql
@@ -93,7 +130,7 @@ pub(super) fn put(sql: &Connection, change: &Change) -> Result<(), StoreError> {
         "INSERT INTO entity (key, n, state) VALUES (?1, ?2, ?3)
          ON CONFLICT (key) DO UPDATE SET n = excluded.n, state = excluded.state",
     )?
-    .execute((text(&change.key), stored(change.n)?, state))?;
+    .execute((change.key.to_string(), stored(change.n)?, state))?;
     Ok(())
 }
 
@@ -137,7 +174,10 @@ pub(crate) fn load(sql: &Connection, directory: &Directory) -> Result<(), StoreE
         match state {
             Some(state) => directory.merge(n, state),
             None => {
-                let key = key(&row.get::<_, String>(0)?)?;
+                let text: String = row.get(0)?;
+                let key = text
+                    .parse()
+                    .map_err(|_| StoreError::Corrupt(format!("entity key {text:?}")))?;
                 directory.apply(&Change {
                     n,
                     cause: Cause::Delete,
@@ -156,57 +196,4 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> Result<Option<Entity>, rusq
     text.map(|text| serde_json::from_str(&text))
         .transpose()
         .map_err(|error| corrupt(column, error))
-}
-
-/// How a key stands in the table.
-fn text(key: &EntityKey) -> String {
-    match key {
-        EntityKey::Principal(principal) => principal.to_string(),
-        EntityKey::Binding { device, user } => format!("bind/{device}/{user}"),
-        EntityKey::TokenKey(id) => format!("key/{id}"),
-    }
-}
-
-fn key(text: &str) -> Result<EntityKey, StoreError> {
-    let corrupt = || StoreError::Corrupt(format!("entity key {text:?}"));
-    let (kind, rest) = text.split_once('/').ok_or_else(corrupt)?;
-    match kind {
-        "bind" => {
-            let (device, user) = rest.split_once('/').ok_or_else(corrupt)?;
-            let id = |text| Id::new(text).map_err(|_| corrupt());
-            Ok(EntityKey::Binding {
-                device: id(device)?,
-                user: id(user)?,
-            })
-        }
-        "key" => Ok(EntityKey::TokenKey(rest.to_owned())),
-        word => {
-            let kind = Kind::parse(word).ok_or_else(corrupt)?;
-            let id = Id::new(rest).map_err(|_| corrupt())?;
-            Ok(EntityKey::Principal(Principal::new(kind, id)))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_reads_as_it_is_written() {
-        let id = |text| Id::new(text).unwrap();
-        for written in [
-            EntityKey::Principal(Principal::device(id("lamp-1"))),
-            EntityKey::Binding {
-                device: id("lamp-1"),
-                user: id("ann"),
-            },
-            EntityKey::TokenKey("k-1".to_owned()),
-        ] {
-            assert_eq!(key(&text(&written)).unwrap(), written);
-        }
-        for wrong in ["", "lamp-1", "bind/lamp-1", "planet/mars", "dev/"] {
-            assert!(key(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -15,8 +15,10 @@ mod certificate;
 pub(crate) mod device;
 mod draft;
 pub(crate) mod entity;
+pub(crate) mod grant;
 mod list;
 pub(crate) mod operation;
+pub(crate) mod peer;
 pub(crate) mod repeat;
 pub(crate) mod user;
 pub(crate) mod version;
@@ -56,6 +58,11 @@ fn number(row: &Row<'_>, column: usize) -> Result<u64, SqlError> {
 /// A number as SQLite keeps it. Beyond 2^63 changes nothing can be stored.
 fn stored(number: u64) -> Result<i64, StoreError> {
     i64::try_from(number).map_err(|_| StoreError::Full)
+}
+
+/// A row holds the state of another kind than its key says.
+fn foreign(kind: &str) -> StoreError {
+    StoreError::Corrupt(format!("the state stored for a {kind} is of another kind"))
 }
 
 fn corrupt(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> SqlError {

@@ -8,7 +8,7 @@ use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::list::Query;
-use super::{Draft, binding, corrupt, entity, number, time};
+use super::{Draft, binding, corrupt, entity, grant, number, time};
 use crate::password::StoredPassword;
 
 const SELECT: &str = "SELECT u.created, u.modified, e.state, u.version FROM account_user u JOIN entity e ON e.key = 'usr/' || u.id";
@@ -135,6 +135,7 @@ pub(crate) fn set_password(
 pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
     entity::user(draft.sql(), id)?;
     binding::remove_of_user(draft, id)?;
+    grant::remove_of(draft, &Principal::user(id.clone()))?;
     draft
         .sql()
         .prepare_cached("DELETE FROM account_user WHERE id = ?1")?

@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{entity, number};
 
-/// The version of a record that exists. A binding's is the number of the change that last touched it, because the same
-/// pair may be bound again.
+/// The version of a record that exists. A binding's, a peer's and a grant's is the number of the change that last
+/// touched it, because it may be made again.
 pub(crate) fn of(sql: &Connection, key: &EntityKey) -> Result<Option<u64>, StoreError> {
     let principal = match key {
         EntityKey::Principal(principal) => principal,
-        EntityKey::Binding { .. } => {
+        EntityKey::Binding { .. } | EntityKey::Peer(_) | EntityKey::Grant { .. } => {
             return Ok(match entity::find(sql, key)? {
                 entity::Found::Live { n, .. } => Some(n),
                 entity::Found::Deleted | entity::Found::Never => None,

@@ -304,5 +304,6 @@ fn named(key: &EntityKey) -> String {
         EntityKey::Principal(principal) => principal.to_string(),
         EntityKey::Binding { device, user } => format!("bind/{device}/{user}"),
         EntityKey::TokenKey(_) => "token key".to_owned(),
+        EntityKey::Peer(_) | EntityKey::Grant { .. } => key.to_string(),
     }
 }

@@ -53,10 +53,12 @@ pub(super) async fn send_message(
     let envelope = asking
         .compose(&request, &to)
         .map_err(|error| refused(&api, &error))?;
-    let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
-    api.directory
-        .may_message(from, to)
-        .map_err(|status| Refusal::new(status, format!("{from} to {to}: {}", status.name())))?;
+    let (from, to) = (&envelope.source.principal, &envelope.destination);
+    let right = match &to.domain {
+        Some(_) => api.directory.may_send_out(envelope.kind, from, to),
+        None => api.directory.may_message(from, &to.principal),
+    };
+    right.map_err(|status| Refusal::new(status, format!("{from} to {to}: {}", status.name())))?;
     // A hosted receiver has it in a moment: its end is worth the wait, without being asked.
     let wait = match request.wait {
         Some(wait) => Wait::End(wait.0),

@@ -7,11 +7,12 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use irsp_directory::{Directory, Login};
 use irsp_protocol::change::{self, Role, Scope};
-use irsp_protocol::{Id, Kind, Principal, Server, Status};
+use irsp_protocol::{Address, Id, Kind, Principal, Server, Status};
 use tokio::sync::watch;
 
 use super::refusal::Refusal;
 use super::state::Api;
+use crate::heard::Heard;
 
 /// Somebody who has shown who they are.
 #[derive(Clone, Debug)]
@@ -111,7 +112,8 @@ impl Caller {
             Kind::User => {
                 let devices = directory.devices_with_right(id, change::Right::Presence);
                 let devices = devices.into_iter().map(Principal::device);
-                Sight::Only(devices.chain([self.principal().clone()]).collect())
+                let seen = devices.chain([self.principal().clone()]);
+                Sight::Only(seen.map(Address::local).collect())
             }
             Kind::Device | Kind::External | Kind::Peer | Kind::Server => Sight::Only(Vec::new()),
         }
@@ -137,15 +139,23 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Whether this caller hears of a principal of another domain: an application that was granted it there.
+    pub(super) fn sees_abroad(&self, heard: &Heard, address: &Address) -> bool {
+        let Principal { kind, id } = self.principal();
+        self.reads_all() || (*kind == Kind::Application && heard.by(address, id))
+    }
+}
+
 /// A set of principals whose presence is heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     Everyone,
-    Only(Vec<Principal>),
+    Only(Vec<Address>),
 }
 
 impl Sight {
-    pub(super) fn list(&self) -> Option<&[Principal]> {
+    pub(super) fn list(&self) -> Option<&[Address]> {
         match self {
             Sight::Everyone => None,
             Sight::Only(list) => Some(list),

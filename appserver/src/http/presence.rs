@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::{PresencePage, PresenceView};
-use irsp_protocol::{Id, Kind, Principal, Status};
+use irsp_protocol::{Address, Kind, Status};
 use serde::Deserialize;
 
 use super::caller::{Caller, Warrant};
@@ -27,7 +27,7 @@ use crate::store::presence::{self, Changes, Numbered};
 pub(super) struct PageQuery {
     /// Principals after this one, such as `dev/lamp-1`: `next` of the page before.
     #[param(value_type = Option<String>)]
-    after: Option<Principal>,
+    after: Option<Address>,
     /// 1 to 1000, 100 if not given.
     limit: Option<u16>,
 }
@@ -68,12 +68,12 @@ pub(super) async fn list_presence(
         .await?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|last| last.presence.principal.clone());
+    let next = found.last().filter(|_| more).map(Numbered::address);
     // Who was deleted has left the directory; what was known of its presence is nobody's news.
     let there = |numbered: &Numbered| {
+        if numbered.domain.is_some() {
+            return caller.sees_abroad(&api.heard, &numbered.address());
+        }
         let standing = api.directory.check(&numbered.presence.principal);
         !matches!(standing, Err(Status::NOT_FOUND | Status::DELETED))
     };
@@ -98,18 +98,26 @@ pub(super) async fn list_presence(
 pub(super) async fn show_presence(
     State(api): State<Api>,
     caller: Caller,
-    Path((kind, id)): Path<(String, Id)>,
+    Path((kind, id)): Path<(String, String)>,
 ) -> Result<Json<PresenceView>, Refusal> {
-    let kind = match Kind::parse(&kind) {
-        Some(kind @ (Kind::Device | Kind::User | Kind::Application)) => kind,
-        Some(Kind::External | Kind::Peer | Kind::Server) | None => {
-            return Err(Refusal::new(
-                Status::MALFORMED,
-                "presence is of dev/..., usr/... or app/...",
-            ));
-        }
-    };
-    let principal = Principal::new(kind, id);
+    let malformed = |detail: String| Refusal::new(Status::MALFORMED, detail);
+    let address: Address = format!("{kind}/{id}")
+        .parse()
+        .map_err(|error: irsp_protocol::AddressError| malformed(error.to_string()))?;
+    if !matches!(
+        address.principal.kind,
+        Kind::Device | Kind::User | Kind::Application
+    ) {
+        return Err(malformed("presence is of dev/..., usr/... or app/...".to_owned()));
+    }
+    if address
+        .domain
+        .as_ref()
+        .is_some_and(|domain| *domain != api.domain)
+    {
+        return foreign_presence(&api, &caller, address).await;
+    }
+    let principal = address.principal;
     if !caller.sees(&api.directory, &principal) {
         return Err(Refusal::new(
             Status::FORBIDDEN,
@@ -117,7 +125,7 @@ pub(super) async fn show_presence(
         ));
     }
     let known = api.directory.check(&principal);
-    let asked = principal.clone();
+    let asked = Address::local(principal.clone());
     let found = api
         .courier
         .store()
@@ -131,6 +139,31 @@ pub(super) async fn show_presence(
         (None, _) => Err(Refusal::new(
             Status::NOT_FOUND,
             format!("{principal} has never been connected"),
+        )),
+    }
+}
+
+/// The presence of a principal of another domain. Who does not hear it does not learn whether it exists.
+async fn foreign_presence(
+    api: &Api,
+    caller: &Caller,
+    address: Address,
+) -> Result<Json<PresenceView>, Refusal> {
+    if !caller.sees_abroad(&api.heard, &address) {
+        let detail = format!("{} does not hear of {address}", caller.principal());
+        return Err(Refusal::new(Status::FORBIDDEN, detail));
+    }
+    let asked = address.clone();
+    let found = api
+        .courier
+        .store()
+        .read(move |conn| presence::one(conn, &asked))
+        .await?;
+    match found {
+        Some(found) => Ok(Json(view(found))),
+        None => Err(Refusal::new(
+            Status::NOT_FOUND,
+            format!("nothing has been heard of {address}"),
         )),
     }
 }
@@ -162,9 +195,11 @@ pub(super) async fn stream_presence(
     let show = {
         let (api, caller) = (api.clone(), caller.clone());
         Arc::new(move |change: &Numbered| {
-            caller
-                .sees(&api.directory, &change.presence.principal)
-                .then(|| event(change))
+            let sees = match change.domain {
+                Some(_) => caller.sees_abroad(&api.heard, &change.address()),
+                None => caller.sees(&api.directory, &change.presence.principal),
+            };
+            sees.then(|| event(change))
         })
     };
     let listener = Listener::<Changes> {
@@ -188,5 +223,5 @@ fn event(change: &Numbered) -> Result<Event, axum::Error> {
 }
 
 fn view(numbered: Numbered) -> PresenceView {
-    PresenceView::new(numbered.n, numbered.presence)
+    PresenceView::new(numbered.n, numbered.domain, numbered.presence)
 }

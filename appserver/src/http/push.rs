@@ -60,10 +60,12 @@ pub(super) async fn push(
         let envelope = asking(api.courier.new_id())
             .compose(request, to)
             .map_err(|error| refused(&api, &error))?;
-        let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
-        api.directory
-            .may_push(from, to)
-            .map_err(|status| Refusal::new(status, format!("{from} to {to}: {}", status.name())))?;
+        let (from, to) = (&envelope.source.principal, &envelope.destination);
+        let right = match &to.domain {
+            Some(_) => api.directory.may_send_out(envelope.kind, from, to),
+            None => api.directory.may_push(from, &to.principal),
+        };
+        right.map_err(|status| Refusal::new(status, format!("{from} to {to}: {}", status.name())))?;
         send(&api, envelope, wait).await
     };
     let receivers = match &request.to {

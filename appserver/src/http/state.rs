@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
+use crate::heard::Heard;
 use crate::live::Feed;
 use crate::metrics::Metrics;
 use crate::settings::PushLimits;
@@ -25,6 +26,8 @@ pub(crate) struct Parts {
     pub(crate) courier: Courier,
     pub(crate) uploads: Arc<Feed<Uploads>>,
     pub(crate) presence: Arc<Feed<Changes>>,
+    /// Which applications hear principals of other domains.
+    pub(crate) heard: Arc<Heard>,
     /// Counts the directory changes that may take a right away.
     pub(crate) rights_changed: watch::Sender<u64>,
     /// The places of live streams.

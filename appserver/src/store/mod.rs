@@ -4,6 +4,7 @@
 //! effect of an envelope commits together with the memory of having seen it.
 
 pub(crate) mod by_source;
+pub(crate) mod heard;
 pub(crate) mod presence;
 mod row;
 pub(crate) mod uploads;
@@ -27,5 +28,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 4,
         sql: include_str!("messages.sql"),
+    },
+    Migration {
+        version: 5,
+        sql: "-- Which applications hear the presence of principals of other domains (clause 8.7).
+              CREATE TABLE presence_heard (
+                address TEXT NOT NULL, -- dev/lamp-1@other.example
+                app     TEXT NOT NULL,
+                PRIMARY KEY (address, app)
+              ) STRICT, WITHOUT ROWID;",
     },
 ];

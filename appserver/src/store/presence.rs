@@ -1,8 +1,8 @@
 //! Presence: of each principal the newest by (epoch, seq), and a bounded log of the changes, numbered without gaps.
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::Principal;
-use irsp_protocol::presence::Presence;
+use irsp_protocol::presence::{Connectivity, Presence, Reason};
+use irsp_protocol::{Address, Domain, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::row;
@@ -15,7 +15,18 @@ const LOG_MAX: u64 = 100_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Numbered {
     pub(crate) n: u64,
+    /// The principal's domain, if it is not ours.
+    pub(crate) domain: Option<Domain>,
     pub(crate) presence: Presence,
+}
+
+impl Numbered {
+    pub(crate) fn address(&self) -> Address {
+        Address {
+            principal: self.presence.principal.clone(),
+            domain: self.domain.clone(),
+        }
+    }
 }
 
 /// The log of changes, as streams read it.
@@ -42,10 +53,51 @@ impl Log for Changes {
 
 /// Keeps `news` if it is newer than what is held, and says whether it was.
 pub(crate) fn put(conn: &Connection, news: &Presence) -> Result<bool, StoreError> {
-    if one(conn, &news.principal)?.is_some_and(|held| !news.supersedes(&held.presence)) {
+    let address = Address::local(news.principal.clone());
+    if one(conn, &address)?.is_some_and(|held| !news.supersedes(&held.presence)) {
         return Ok(false);
     }
-    let principal = news.principal.to_string();
+    set(conn, &address, news)?;
+    Ok(true)
+}
+
+/// The same for a principal of another domain. What was out of sight is known again by news as new as what is held.
+pub(crate) fn put_foreign(conn: &Connection, address: &Address, news: &Presence) -> Result<bool, StoreError> {
+    let stale = |held: &Presence| {
+        let again = held.state == Connectivity::Unknown && (held.epoch, held.seq) == (news.epoch, news.seq);
+        !again && !news.supersedes(held)
+    };
+    if one(conn, address)?.is_some_and(|held| stale(&held.presence)) {
+        return Ok(false);
+    }
+    set(conn, address, news)?;
+    Ok(true)
+}
+
+/// Nothing is heard of a domain since `at`: the presence of its principals is unknown.
+pub(crate) fn out_of_sight(conn: &Connection, domain: &Domain, at: Timestamp) -> Result<(), StoreError> {
+    let known: Vec<Numbered> = conn
+        .prepare_cached("SELECT * FROM presence WHERE principal LIKE '%@' || ?1 AND state <> ?2")?
+        .query_map(
+            params![domain.as_str(), row::as_word(&Connectivity::Unknown)?],
+            read,
+        )?
+        .collect::<Result<_, _>>()?;
+    for held in known {
+        let address = held.address();
+        let unknown = Presence {
+            state: Connectivity::Unknown,
+            since: at,
+            reason: Reason::OutOfSight,
+            ..held.presence
+        };
+        set(conn, &address, &unknown)?;
+    }
+    Ok(())
+}
+
+fn set(conn: &Connection, address: &Address, news: &Presence) -> Result<(), StoreError> {
+    let principal = address.to_string();
     let state = row::as_word(&news.state)?;
     let reason = row::as_word(&news.reason)?;
     let values = params![
@@ -70,7 +122,7 @@ pub(crate) fn put(conn: &Connection, news: &Presence) -> Result<bool, StoreError
     .execute(values)?;
     conn.prepare_cached("DELETE FROM presence_log WHERE n <= ?1")?
         .execute([n - LOG_MAX.cast_signed()])?;
-    Ok(true)
+    Ok(())
 }
 
 /// Number of the last change; 0 if there was none.
@@ -85,7 +137,7 @@ pub(crate) fn last_n(conn: &Connection) -> Result<u64, StoreError> {
     Ok(n.unwrap_or(0))
 }
 
-pub(crate) fn one(conn: &Connection, principal: &Principal) -> Result<Option<Numbered>, StoreError> {
+pub(crate) fn one(conn: &Connection, principal: &Address) -> Result<Option<Numbered>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT * FROM presence WHERE principal = ?1")?
         .query_row([principal.to_string()], read)
@@ -95,11 +147,11 @@ pub(crate) fn one(conn: &Connection, principal: &Principal) -> Result<Option<Num
 /// The newest presence of principals beyond `after`, in order of their names; of all, or of those in `only`.
 pub(crate) fn page(
     conn: &Connection,
-    only: Option<&[Principal]>,
-    after: Option<&Principal>,
+    only: Option<&[Address]>,
+    after: Option<&Address>,
     limit: usize,
 ) -> Result<Vec<Numbered>, StoreError> {
-    let after = after.map(Principal::to_string).unwrap_or_default();
+    let after = after.map(Address::to_string).unwrap_or_default();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let Some(only) = only else {
         let mut statement =
@@ -131,10 +183,12 @@ fn changes(conn: &Connection, after: u64, limit: usize) -> Result<Vec<Numbered>,
 }
 
 fn read(found: &Row<'_>) -> rusqlite::Result<Numbered> {
+    let Address { principal, domain } = row::parsed(found, "principal")?;
     Ok(Numbered {
         n: row::number(found, "n")?,
+        domain,
         presence: Presence {
-            principal: row::parsed(found, "principal")?,
+            principal,
             epoch: row::number(found, "epoch")?,
             seq: row::number(found, "seq")?,
             state: row::word(found, "state")?,

@@ -236,7 +236,10 @@ impl House {
             device("lamp-1"),
             device("lamp-2"),
             app("climate", Scope::Everyone),
-            app("narrow", Scope::Only(vec![Principal::device(id("lamp-1"))])),
+            app(
+                "narrow",
+                Scope::Only(vec![Principal::device(id("lamp-1")).into()]),
+            ),
             binding("ann", true),
             binding("bob", false),
         ]
@@ -529,6 +532,7 @@ fn play(server: Server, item: Item, script: &Mutex<Script>) -> Vec<Item> {
                     Some(page) => Reply::Directory(page.clone()),
                     None => return Vec::new(),
                 },
+                Question::Peers => return Vec::new(),
                 Question::Presence { .. } => Reply::Presence {
                     page: script.presence.clone(),
                     next: None,

@@ -351,6 +351,7 @@ impl<'e> Client<'e> {
         let hop = self.next_hop(&destination)?;
         let acceptance = self.acceptance(kind, destination);
         let envelope = envelope::from_publish(acceptance, channel, publish, now)?;
+        route::check_size(&hop, &envelope)?;
         self.hand_over(
             connection,
             token,
@@ -363,10 +364,7 @@ impl<'e> Client<'e> {
     }
 
     fn next_hop(&self, destination: &Address) -> Result<Hop, Refused> {
-        Ok(route::next_hop(
-            &destination.principal,
-            &self.edge.enforcer.directory,
-        )?)
+        Ok(route::next_hop(destination, &self.edge.enforcer.directory)?)
     }
 
     fn acceptance(&self, kind: MessageKind, destination: Address) -> Acceptance {

@@ -57,7 +57,7 @@ impl WillOf {
                     now: self.courier.now(),
                     expiry: self.expiry,
                 };
-                let hop = route::next_hop(&acceptance.destination.principal, &self.directory);
+                let hop = route::next_hop(&acceptance.destination, &self.directory);
                 match (hop, envelope::from_publish(acceptance, channel, &publish, now)) {
                     (Ok(hop), Ok(envelope)) => {
                         self.courier.accept(envelope, hop, self.mailbox, NOBODY);

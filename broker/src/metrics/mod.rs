@@ -216,7 +216,7 @@ impl Limit {
 pub(crate) struct ByCode(Vec<(Status, Counter)>);
 
 impl ByCode {
-    fn register(registry: &mut Registry, name: &str, help: &str) -> ByCode {
+    pub(crate) fn register(registry: &mut Registry, name: &str, help: &str) -> ByCode {
         let family: Family<[(&'static str, u16); 1], Counter> = Family::default();
         let refusals = REGISTRY
             .iter()
@@ -404,13 +404,13 @@ impl Drop for Open {
     }
 }
 
-fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+pub(crate) fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
     counter
 }
 
-fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+pub(crate) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge = Gauge::default();
     registry.register(name, help, gauge.clone());
     gauge

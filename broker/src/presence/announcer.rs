@@ -20,6 +20,7 @@ use super::table::{Event, Table};
 use super::unstored::Unstored;
 use crate::attached::Attached;
 use crate::directory::Enforcer;
+use crate::federation::Abroad;
 use crate::store;
 
 /// Events under way before connections that begin or end wait for the disk.
@@ -55,16 +56,23 @@ pub(crate) struct Announcer {
     enforcer: Enforcer,
     attached: Arc<Attached>,
     unstored: Arc<Unstored>,
+    /// Who of other domains hears of it.
+    abroad: Arc<Abroad>,
     grace_ends: Option<Instant>,
 }
 
 impl Announcer {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, with one of each thing it is joined to"
+    )]
     pub(crate) fn new(
         table: Arc<Mutex<Table>>,
         courier: Courier,
         enforcer: Enforcer,
         attached: Arc<Attached>,
         unstored: Arc<Unstored>,
+        abroad: Arc<Abroad>,
         grace: Duration,
     ) -> (Announcer, Presences) {
         let (reports, events) = mpsc::channel(EVENTS_MAX);
@@ -81,6 +89,7 @@ impl Announcer {
                 enforcer,
                 attached,
                 unstored,
+                abroad,
                 grace_ends,
             },
             presences,
@@ -145,12 +154,13 @@ impl Announcer {
     }
 
     async fn store(&self, changes: Vec<Presence>) -> Result<(), StoreError> {
-        let courier = self.courier.clone();
+        let (courier, abroad) = (self.courier.clone(), Arc::clone(&self.abroad));
         self.courier
             .write(move |tx| {
                 for presence in &changes {
                     store::put_presence(tx, presence)?;
                     tx.accept(envelope(&courier, presence), Hop::Server(Server::App))?;
+                    abroad.tell(tx, presence, || courier.new_id())?;
                 }
                 Ok(())
             })

@@ -112,6 +112,11 @@ impl Table {
         )
     }
 
+    /// The presence of a principal that ever had one.
+    pub(crate) fn of(&self, principal: &Principal) -> Option<&Presence> {
+        self.entries.get(principal).map(|entry| &entry.presence)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Presence> {
         self.entries.values().map(|entry| &entry.presence)
     }

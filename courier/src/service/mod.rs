@@ -42,7 +42,7 @@ use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::store::{
     Admission, Context, InFlight, Progress, Store, StoreError, Tx, Usage, count_dead_letters, progress,
-    queue, read_cause, read_ledger,
+    read_cause, read_ledger,
 };
 use events::{Command, Event};
 use outgoing::Outgoing;
@@ -247,7 +247,7 @@ impl Courier {
 
     /// How many messages wait for a hop, and when the oldest of them was accepted.
     pub async fn queue(&self, hop: Hop) -> Result<(u64, Option<Timestamp>), StoreError> {
-        self.shared.store.read(move |sql| queue(sql, &hop)).await
+        self.shared.store.queue(hop).await
     }
 
     /// Asks another server; `None` if no reply comes within the time.

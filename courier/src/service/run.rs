@@ -124,7 +124,8 @@ impl Runner {
                             Ok(finding) => Reply::Courier(finding),
                             Err(error) => Reply::Unanswered(error.status()),
                         },
-                        other @ (Question::Directory { .. } | Question::Presence { .. }) => {
+                        other
+                        @ (Question::Directory { .. } | Question::Presence { .. } | Question::Peers) => {
                             role.answer(other).await
                         }
                     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use irsp_protocol::options::SupersedeKey;
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, MessageId, Status, Timestamp};
+use irsp_protocol::{Address, Envelope, MessageId, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::effects::{EndedRow, Left};
@@ -258,6 +258,24 @@ pub(super) fn waiting(sql: &Connection, hop: &Hop) -> Result<Vec<MessageId>, Sto
         "SELECT id FROM message WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL ORDER BY seq",
     )?;
     let ids = rows.query_map([text::hop(hop)], |row| Ok(text::read_id(row.get(0)?)))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// The same of one sender and, if it is named, to one receiver.
+pub(super) fn waiting_from(
+    sql: &Connection,
+    hop: &Hop,
+    from: &Address,
+    to: Option<&Address>,
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut rows = sql.prepare_cached(
+        "SELECT id FROM message WHERE hop = ?1 AND source = ?2 AND ended_at IS NULL AND answered_at IS NULL
+             AND (?3 IS NULL OR head ->> '$.destination' = ?3) ORDER BY seq",
+    )?;
+    let ids = rows.query_map(
+        params![text::hop(hop), from.to_string(), to.map(Address::to_string)],
+        |row| Ok(text::read_id(row.get(0)?)),
+    )?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 

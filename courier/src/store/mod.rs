@@ -29,9 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use irsp_protocol::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use crate::hop::Hop;
 use crate::lock::lock;
 use keeper::Keeper;
 
@@ -45,7 +47,7 @@ pub(crate) use dead::{count as count_dead_letters, one as dead_letter, page as d
 pub(crate) use effects::{Effects, EndedRow, Left, Stored};
 pub(crate) use format::migrate;
 pub(crate) use ledger::{oldest, read as read_ledger};
-pub(crate) use message::{End, Page, Progress, cause as read_cause, load, progress, queue};
+pub(crate) use message::{End, Page, Progress, cause as read_cause, load, progress};
 pub(crate) use order::Order;
 pub(crate) use probe::probe;
 pub(crate) use receipt::{page as read_receipts, read as read_receipt, received as read_received};
@@ -84,6 +86,11 @@ struct Inner {
 }
 
 impl Store {
+    /// How many messages wait for a hop, and when the oldest of them was accepted.
+    pub async fn queue(&self, hop: Hop) -> Result<(u64, Option<Timestamp>), StoreError> {
+        self.read(move |sql| message::queue(sql, &hop)).await
+    }
+
     /// Opens or makes the database at `path`, brings it to the newest format and refuses one that is newer.
     pub fn open(path: &Path, migrations: &'static [Migration]) -> Result<Store, StoreError> {
         let cannot = |reason: String| StoreError::Open {

@@ -108,6 +108,22 @@ impl<'a> Tx<'a> {
         Ok(ended)
     }
 
+    /// Ends what waits for a hop from one sender and, if it is named, to one receiver (a grant was withdrawn); says how
+    /// many.
+    pub fn end_from(
+        &mut self,
+        hop: &Hop,
+        from: &Address,
+        to: Option<&Address>,
+        status: Status,
+    ) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        for id in message::waiting_from(self.sql, hop, from, to)? {
+            ended += u64::from(self.end_with(id, Some(hop), &End::by_us(status, None))?);
+        }
+        Ok(ended)
+    }
+
     /// Ends one message. One that is unknown or has ended stays as it is.
     pub fn end(&mut self, id: MessageId, status: Status, answer: Option<Answer>) -> Result<(), StoreError> {
         self.end_with(id, None, &End::by_us(status, answer))?;

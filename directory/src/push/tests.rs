@@ -15,7 +15,7 @@ fn an_application_pushes_within_its_scope() {
     assert_eq!(house.push("app/climate", "dev/lamp-1"), Ok(()));
     assert_eq!(house.push("app/climate", "usr/ann"), Ok(()));
     let narrow = Application {
-        pushes: Scope::Only(vec![who("dev/lamp-1"), who("dev/lamp-9")]),
+        pushes: Scope::Only(vec![who("dev/lamp-1").into(), who("dev/lamp-9").into()]),
         ..application_of("climate")
     };
     house.put(Cause::Modify, Entity::Application(narrow));

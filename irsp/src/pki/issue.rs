@@ -78,6 +78,16 @@ impl Ca {
                 params.subject_alt_names = CertificateParams::new(holder.host_names())?.subject_alt_names;
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }
+            Holder::Peer { .. } => {
+                params.subject_alt_names = CertificateParams::new(holder.host_names())?.subject_alt_names;
+                params
+                    .subject_alt_names
+                    .push(SanType::URI(holder.uri().try_into()?));
+                params.extended_key_usages = vec![
+                    ExtendedKeyUsagePurpose::ServerAuth,
+                    ExtendedKeyUsagePurpose::ClientAuth,
+                ];
+            }
             Holder::Role { .. } => {
                 params.subject_alt_names = vec![SanType::URI(holder.uri().try_into()?)];
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

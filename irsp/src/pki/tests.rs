@@ -46,7 +46,11 @@ fn certificates_are_made_once_and_used_again() {
     let now = SystemTime::now();
     prepare(&settings, now).unwrap();
     let made = contents(&settings);
-    assert_eq!(made.len(), 8, "ca, server, account and app, each .crt and .key");
+    assert_eq!(
+        made.len(),
+        10,
+        "ca, server, peer, account and app, each .crt and .key"
+    );
     prepare(&settings, now + DAY * 300).unwrap();
     assert_eq!(contents(&settings), made);
 }

@@ -17,6 +17,8 @@ use super::{PkiError, read_certificates, read_key};
 pub(crate) enum Holder {
     /// The message server, under the names clients reach it by.
     MessageServer { domain: String },
+    /// The message server as other domains know it, by its domain, whichever side dials.
+    Peer { domain: String },
     /// A role that runs apart, known by its URI `irsp://{domain}/srv/{name}`.
     Role { domain: String, name: &'static str },
 }
@@ -24,7 +26,7 @@ pub(crate) enum Holder {
 impl Holder {
     pub(super) fn common_name(&self) -> String {
         match self {
-            Holder::MessageServer { domain } => domain.clone(),
+            Holder::MessageServer { domain } | Holder::Peer { domain } => domain.clone(),
             Holder::Role { name, .. } => format!("srv/{name}"),
         }
     }
@@ -38,13 +40,16 @@ impl Holder {
                 }
                 names
             }
+            Holder::Peer { domain } => vec![domain.clone()],
             Holder::Role { .. } => Vec::new(),
         }
     }
 
     pub(super) fn uri(&self) -> String {
         match self {
-            Holder::MessageServer { domain } => format!("irsp://{domain}/srv/message"),
+            Holder::MessageServer { domain } | Holder::Peer { domain } => {
+                format!("irsp://{domain}/srv/message")
+            }
             Holder::Role { domain, name } => format!("irsp://{domain}/srv/{name}"),
         }
     }
@@ -70,7 +75,7 @@ pub(crate) fn verify(
     })?;
     let leaf = EndEntityCert::try_from(&chain[0]).map_err(|error| refuse(error.to_string()))?;
     let usage = match holder {
-        Holder::MessageServer { .. } => KeyUsage::server_auth(),
+        Holder::MessageServer { .. } | Holder::Peer { .. } => KeyUsage::server_auth(),
         Holder::Role { .. } => KeyUsage::client_auth(),
     };
     leaf.verify_for_usage(
@@ -144,7 +149,7 @@ fn check_names(leaf: &EndEntityCert<'_>, holder: &Holder) -> Result<(), String> 
             }
             Ok(())
         }
-        Holder::Role { .. } => {
+        Holder::Peer { .. } | Holder::Role { .. } => {
             let uri = holder.uri();
             let named = leaf.valid_uri_names().any(|name| name == uri);
             if named {

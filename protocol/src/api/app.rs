@@ -15,7 +15,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::receivers::{PushTo, Receivers};
-use crate::address::{Address, Domain, Id, Principal};
+use crate::address::{Address, Domain, Id};
 use crate::message_id::MessageId;
 use crate::options::{Epoch, SupersedeKey};
 use crate::presence::{Connectivity, Presence, Reason};
@@ -197,7 +197,7 @@ pub struct LatestPage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PresenceView {
     #[schema(value_type = String, example = "dev/lamp-1")]
-    pub principal: Principal,
+    pub principal: Address,
     pub epoch: u64,
     pub seq: u64,
     #[schema(value_type = String, example = "online")]
@@ -211,7 +211,8 @@ pub struct PresenceView {
 }
 
 impl PresenceView {
-    pub fn new(n: u64, presence: Presence) -> PresenceView {
+    /// `domain` is the principal's, if it is not ours.
+    pub fn new(n: u64, domain: Option<Domain>, presence: Presence) -> PresenceView {
         let Presence {
             principal,
             epoch,
@@ -221,7 +222,7 @@ impl PresenceView {
             reason,
         } = presence;
         PresenceView {
-            principal,
+            principal: Address { principal, domain },
             epoch,
             seq,
             state,
@@ -241,7 +242,7 @@ pub struct PresencePage {
     pub at: u64,
     /// `after` of the next page; null after the last.
     #[schema(value_type = Option<String>)]
-    pub next: Option<Principal>,
+    pub next: Option<Address>,
 }
 
 /// A push to a device or a user (clause 8.3.3). Exactly one of `data`, `text` and `data_base64` is given.

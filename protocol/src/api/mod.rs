@@ -3,6 +3,7 @@
 pub mod account;
 pub mod app;
 pub mod operator;
+pub mod peer;
 mod problem;
 pub mod receivers;
 

@@ -1,0 +1,130 @@
+//! Grants to applications of other domains (clause 8.7). A grant's record is its entity alone.
+
+use irsp_courier::store::StoreError;
+use irsp_protocol::api::peer::{GrantView, NewGrant};
+use irsp_protocol::change::{Cause, Entity, EntityKey};
+use irsp_protocol::peer::Grant;
+use irsp_protocol::{Address, Kind, Principal};
+use rusqlite::Connection;
+
+use super::entity::{self, Found};
+use super::{Draft, binding, foreign};
+use crate::refusal::Refusal;
+
+/// Grants of one device or user at most.
+const GRANTS_MAX: usize = 100;
+
+/// The grants beyond a key, in order; of all, or of one principal.
+pub(crate) fn list(
+    sql: &Connection,
+    of: Option<&Principal>,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<GrantView>, StoreError> {
+    let start = of.map_or_else(|| "grant/".to_owned(), |of| format!("grant/{of}/"));
+    let found = entity::list(sql, &start, after, limit)?;
+    let grants = found.into_iter().map(|(n, state)| match state {
+        Entity::Grant(grant) => Ok(view(n, grant)),
+        Entity::User(_)
+        | Entity::Device(_)
+        | Entity::Application(_)
+        | Entity::Binding(_)
+        | Entity::TokenKey(_)
+        | Entity::Peer(_) => Err(foreign("grant")),
+    });
+    grants.collect()
+}
+
+/// Gives a grant, in place of the one that is there.
+pub(crate) fn give(draft: &mut Draft<'_, '_>, new: &NewGrant) -> Result<GrantView, StoreError> {
+    match new.principal.kind {
+        Kind::Device => drop(entity::device(draft.sql(), &new.principal.id)?),
+        Kind::User => drop(entity::user(draft.sql(), &new.principal.id)?),
+        Kind::Application | Kind::External | Kind::Peer | Kind::Server => {
+            return Err(Refusal::Malformed(format!("{} is no device or user", new.principal)).into());
+        }
+    }
+    let grant = Grant {
+        principal: new.principal.clone(),
+        to: new.to.clone(),
+        hears: new.hears,
+        pushes: new.pushes,
+    };
+    let state = Entity::Grant(grant);
+    let key = state.key();
+    match entity::find(draft.sql(), &key)? {
+        Found::Live { state: before, .. } if before == state => {}
+        Found::Live { .. } => draft.put(Cause::Modify, state)?,
+        Found::Deleted | Found::Never => {
+            if list(draft.sql(), Some(&new.principal), "", u32::MAX)?.len() >= GRANTS_MAX {
+                return Err(Refusal::TooMany {
+                    what: "grants of one principal",
+                    max: GRANTS_MAX,
+                }
+                .into());
+            }
+            draft.put(Cause::Register, state)?;
+        }
+    }
+    find(draft.sql(), &new.principal, &new.to)
+}
+
+/// Withdraws a grant and gives what it was; 404 if there is none.
+pub(crate) fn withdraw(
+    draft: &mut Draft<'_, '_>,
+    principal: &Principal,
+    to: &Address,
+) -> Result<GrantView, StoreError> {
+    let gone = find(draft.sql(), principal, to)?;
+    draft.remove(EntityKey::Grant {
+        principal: principal.clone(),
+        to: to.clone(),
+    })?;
+    Ok(gone)
+}
+
+/// Withdraws everything that was granted about a principal: it is deleted.
+pub(super) fn remove_of(draft: &mut Draft<'_, '_>, principal: &Principal) -> Result<(), StoreError> {
+    for grant in list(draft.sql(), Some(principal), "", u32::MAX)? {
+        withdraw(draft, principal, &grant.to)?;
+    }
+    Ok(())
+}
+
+/// Whether this user may grant about the principal: it is the user itself, or a device it owns.
+pub(crate) fn may_give(
+    sql: &Connection,
+    user: &irsp_protocol::Id,
+    principal: &Principal,
+) -> Result<bool, StoreError> {
+    match principal.kind {
+        Kind::User => Ok(principal.id == *user),
+        Kind::Device => binding::is_owner(sql, &principal.id, user),
+        Kind::Application | Kind::External | Kind::Peer | Kind::Server => Ok(false),
+    }
+}
+
+fn find(sql: &Connection, principal: &Principal, to: &Address) -> Result<GrantView, StoreError> {
+    let key = EntityKey::Grant {
+        principal: principal.clone(),
+        to: to.clone(),
+    };
+    match entity::find(sql, &key)? {
+        Found::Live {
+            n,
+            state: Entity::Grant(grant),
+        } => Ok(view(n, grant)),
+        Found::Live { .. } => Err(foreign("grant")),
+        Found::Deleted | Found::Never => Err(Refusal::NoGrant.into()),
+    }
+}
+
+fn view(n: u64, grant: Grant) -> GrantView {
+    GrantView {
+        principal: grant.principal,
+        to: grant.to,
+        hears: grant.hears,
+        pushes: grant.pushes,
+        version: n,
+    }
+}

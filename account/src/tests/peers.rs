@@ -1,0 +1,127 @@
+//! Other domains, and what their applications are granted.
+
+use irsp_protocol::Server;
+use irsp_protocol::change::Entity;
+use serde_json::{Value, json};
+
+use super::house::House;
+
+const FINGERPRINT: &str = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+
+fn peer() -> Value {
+    json!({"domain": "b.example", "fingerprint": FINGERPRINT, "urls": ["irsp://b.example:7443"]})
+}
+
+#[tokio::test]
+async fn a_peer_is_registered_changed_and_removed_and_the_followers_hear_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let made = house.post(&house.admin, "/v1/peers", peer()).await.is(201);
+    assert_eq!(
+        (&made["state"], &made["in_effect"]),
+        (&json!("active"), &json!(true))
+    );
+    assert_eq!(
+        made["in"]["kinds"],
+        json!(["upload", "push", "message", "presence"])
+    );
+    house.post(&house.admin, "/v1/peers", peer()).await.problem(409);
+    let paused = house
+        .patch(&house.admin, "/v1/peers/b.example", json!({"state": "paused"}))
+        .await
+        .is(200);
+    assert_eq!(
+        (&paused["state"], &paused["urls"]),
+        (&json!("paused"), &made["urls"])
+    );
+    let shown = house.get(&house.admin, "/v1/peers/b.example").await.is(200);
+    assert_eq!(
+        (&shown["state"], &shown["link"]),
+        (&json!("paused"), &Value::Null)
+    );
+    house.delete(&house.admin, "/v1/peers/b.example").await.is(200);
+    house.get(&house.admin, "/v1/peers/b.example").await.problem(404);
+    house.post(&house.admin, "/v1/peers", peer()).await.is(201);
+
+    let heard = house.followers.changes(Server::Message);
+    let states = heard
+        .iter()
+        .filter(|change| change.key.to_string() == "as/b.example");
+    let states: Vec<Option<&str>> = states
+        .map(|change| match &change.entity {
+            Some(Entity::Peer(peer)) => Some(peer.state.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(states, [Some("active"), Some("paused"), None, Some("active")]);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_cannot_be_known_or_is_nobodys_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    for (field, value) in [
+        ("domain", json!("home.example")),
+        ("domain", json!("B example")),
+        ("fingerprint", Value::Null),
+        ("fingerprint", json!("b9")),
+        ("ca", json!("no certificate")),
+        ("urls", json!(["https://b.example"])),
+        ("rate_max", json!(0)),
+        ("in", json!({"kinds": ["directory"]})),
+        ("trusted", json!(true)),
+    ] {
+        let mut body = peer();
+        body[field] = value;
+        house.post(&house.admin, "/v1/peers", body).await.problem(400);
+    }
+    let ann = house.user("ann").await;
+    house.post(&ann, "/v1/peers", peer()).await.problem(403);
+    house.get(&ann, "/v1/peers").await.problem(403);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_grant_is_the_owners_to_give_and_to_take_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let code = house.device("lamp-1").await;
+    let (ann, bob) = (house.user("ann").await, house.user("bob").await);
+    let bind = json!({"device": "lamp-1", "code": code});
+    house.post(&ann, "/v1/bindings", bind).await.is(201);
+    let grant = json!({"principal": "dev/lamp-1", "to": "app/climate@b.example", "hears": true});
+    house.post(&bob, "/v1/grants", grant.clone()).await.problem(403);
+    let given = house.post(&ann, "/v1/grants", grant.clone()).await.is(201);
+    assert_eq!((&given["hears"], &given["pushes"]), (&json!(true), &json!(false)));
+    let listed = house.get(&ann, "/v1/grants?principal=dev/lamp-1").await.is(200);
+    assert_eq!(listed["items"][0]["to"], "app/climate@b.example");
+    house
+        .get(&bob, "/v1/grants?principal=dev/lamp-1")
+        .await
+        .problem(403);
+    for (field, value) in [
+        ("to", json!("app/climate")),
+        ("to", json!("app/climate@home.example")),
+        ("to", json!("dev/x@b.example")),
+        ("hears", json!(false)),
+    ] {
+        let mut body = grant.clone();
+        body[field] = value;
+        house.post(&ann, "/v1/grants", body).await.problem(400);
+    }
+    let which = "/v1/grants?principal=dev/lamp-1&to=app/climate@b.example";
+    house.delete(&bob, which).await.problem(403);
+    house.delete(&ann, which).await.is(200);
+    house.delete(&ann, which).await.problem(404);
+
+    house.post(&house.admin, "/v1/grants", grant).await.is(201);
+    house.delete(&house.admin, "/v1/devices/lamp-1").await.is(200);
+    let left = house.get(&house.admin, "/v1/grants").await.is(200);
+    assert_eq!(
+        left["items"],
+        json!([]),
+        "what was granted about a device goes with it"
+    );
+    house.stop().await;
+}

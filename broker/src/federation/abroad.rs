@@ -1,0 +1,174 @@
+//! Presence across domains (clause 8.7): applications of other domains that were granted it hear of a principal's changes,
+//! of its state when a link comes up or the grant is given, and that it is unknown once the grant is withdrawn. Our own
+//! application server hears when a peer is out of sight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use irsp_courier::store::{StoreError, Tx};
+use irsp_courier::{Courier, Hop};
+use irsp_directory::Directory;
+use irsp_protocol::peer::Grant;
+use irsp_protocol::presence::{Connectivity, Presence, Reason};
+use irsp_protocol::{
+    Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, PushOptions, Server, Timestamp,
+    expiry,
+};
+use tokio::sync::{Mutex, mpsc};
+
+use super::links::News;
+use crate::presence::Table;
+
+/// How long news of presence waits for a link. What is older is made good by the state told when the link comes up.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// States told in one transaction.
+const BATCH: usize = 500;
+/// How long to wait after the disk refused.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Who abroad hears of a principal.
+pub(crate) struct Abroad {
+    pub(crate) directory: Arc<Directory>,
+}
+
+impl Abroad {
+    /// Puts a change into the outbox for everyone abroad who hears the principal, in the transaction that stores it.
+    pub(crate) fn tell(
+        &self,
+        tx: &mut Tx<'_>,
+        presence: &Presence,
+        new_id: impl Fn() -> MessageId,
+    ) -> Result<(), StoreError> {
+        for to in self.directory.heard_by(&presence.principal) {
+            accept(tx, presence, &to, new_id())?;
+        }
+        Ok(())
+    }
+}
+
+/// Acts on what happens to links and grants until the server stops.
+pub(crate) async fn abroad(
+    mut news: mpsc::UnboundedReceiver<News>,
+    courier: Courier,
+    directory: Arc<Directory>,
+    table: Arc<Mutex<Table>>,
+) {
+    while let Some(one) = news.recv().await {
+        match one {
+            News::Linked(peer) => {
+                let of_peer = |grant: &Grant| grant.hears && grant.to.domain.as_ref() == Some(&peer);
+                let grants = directory.grants(of_peer);
+                let wanted = grants
+                    .iter()
+                    .map(|grant| (grant.principal.clone(), grant.to.clone()));
+                let states = known(&table, wanted.collect()).await;
+                for some in states.chunks(BATCH) {
+                    tell(&courier, some.to_vec()).await;
+                }
+            }
+            News::Granted { principal, to } => {
+                let hears = directory.grant(&principal, &to).is_some_and(|grant| grant.hears);
+                let mut states = known(&table, vec![(principal, to)]).await;
+                if !hears {
+                    for (presence, _) in &mut states {
+                        presence.state = Connectivity::Unknown;
+                        presence.reason = Reason::Revoked;
+                        presence.since = courier.now();
+                    }
+                }
+                tell(&courier, states).await;
+            }
+            News::Parted { peer, at } => out_of_sight(&courier, peer, at).await,
+        }
+    }
+}
+
+/// The present state of those that have one.
+async fn known(table: &Mutex<Table>, wanted: Vec<(Principal, Address)>) -> Vec<(Presence, Address)> {
+    let table = table.lock().await;
+    let states = wanted
+        .into_iter()
+        .filter_map(|(principal, to)| Some((table.of(&principal)?.clone(), to)));
+    states.collect()
+}
+
+async fn tell(courier: &Courier, states: Vec<(Presence, Address)>) {
+    store(courier, move |courier, tx| {
+        for (presence, to) in &states {
+            accept(tx, presence, to, courier.new_id())?;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// Tells the application server that nothing is heard of a peer's principals since `at`.
+async fn out_of_sight(courier: &Courier, peer: Domain, at: Timestamp) {
+    store(courier, move |courier, tx| {
+        let news = Envelope {
+            source: Address {
+                principal: Principal::server(Server::Message),
+                domain: Some(peer.clone()),
+            },
+            destination: Address::local(Principal::server(Server::App)),
+            time: at,
+            expires: tx.now().plus(expiry::BETWEEN_SERVERS),
+            ..empty(courier.new_id(), tx.now())
+        };
+        tx.accept(news, Hop::Server(Server::App)).map(drop)
+    })
+    .await;
+}
+
+/// Stores it, however often the disk refuses. The task that runs this ends with the server.
+async fn store(
+    courier: &Courier,
+    put: impl Fn(&Courier, &mut Tx<'_>) -> Result<(), StoreError> + Clone + Send + 'static,
+) {
+    loop {
+        let (put, with) = (put.clone(), courier.clone());
+        match courier.write(move |tx| put(&with, tx)).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(%error, "presence abroad cannot be stored; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn accept(tx: &mut Tx<'_>, presence: &Presence, to: &Address, id: MessageId) -> Result<(), StoreError> {
+    let Some(peer) = &to.domain else { return Ok(()) };
+    if to.principal.kind != Kind::Application {
+        return Ok(());
+    }
+    let envelope = Envelope {
+        source: Address::local(presence.principal.clone()),
+        destination: to.clone(),
+        time: presence.since,
+        expires: tx.now().plus(LIFETIME),
+        content_type: Some("application/json".to_owned()),
+        data: Bytes::from(serde_json::to_vec(presence)?),
+        ..empty(id, tx.now())
+    };
+    tx.accept(envelope, Hop::Peer(peer.clone())).map(drop)
+}
+
+fn empty(id: MessageId, now: Timestamp) -> Envelope {
+    let nobody = Address::local(Principal::server(Server::Message));
+    Envelope {
+        id,
+        kind: MessageKind::Presence,
+        source: nobody.clone(),
+        destination: nobody,
+        channel: None,
+        time: now,
+        expires: now,
+        sender_id: None,
+        content_type: None,
+        options: PushOptions::default(),
+        attributes: Vec::new(),
+        data: Bytes::new(),
+    }
+}

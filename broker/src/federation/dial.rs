@@ -1,0 +1,180 @@
+//! Links that we dial: one task for each peer that has addresses, which tries them in turn and backs off while none
+//! answers. A peer whose terms change is parted from, and called anew on the new terms.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use irsp_protocol::peer::{Peer, PeerState, PeerUrl};
+use rustls_pki_types::ServerName;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::{TlsConnector, TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use super::Federation;
+use super::accept::HANDSHAKE_TIMEOUT;
+use super::link::{self, Greeted, NoLink};
+use super::links::Dialled;
+use super::tls::IdentityError;
+
+/// The waits between calls: short at first, because a server restarts in moments; half of each is by chance, so that
+/// many peers of one server that is back do not call in step.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A link that lived so long was a good one: the next wait is the shortest again.
+const STEADY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Error)]
+enum CallError {
+    #[error("{url}: {reason}")]
+    Connect { url: PeerUrl, reason: std::io::Error },
+    #[error("{0}: no answer in time")]
+    Late(PeerUrl),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{url}: {reason}")]
+    NoLink { url: PeerUrl, reason: NoLink },
+    #[error("the peer's domain is no name for TLS")]
+    Name,
+    #[error("the peer has no address")]
+    Nowhere,
+}
+
+/// What a call rests on: with other terms it is made anew.
+struct Caller {
+    terms: Arc<Peer>,
+    end: CancellationToken,
+}
+
+impl Caller {
+    fn serves(&self, peer: &Peer) -> bool {
+        (&self.terms.trust, &self.terms.urls) == (&peer.trust, &peer.urls)
+    }
+}
+
+/// Keeps one caller for each peer that is not paused, until the server stops.
+pub(super) async fn run(federation: Arc<Federation>, stop: CancellationToken) {
+    let mut changes = federation.links.changes();
+    let mut callers: BTreeMap<_, Caller> = BTreeMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let peers = federation.directory.peers();
+        let wanted = |peer: &&Arc<Peer>| peer.state != PeerState::Paused;
+        callers.retain(|domain, caller| {
+            let peer = peers.iter().filter(wanted).find(|peer| peer.domain == *domain);
+            let stays = peer.is_some_and(|peer| caller.serves(peer));
+            if !stays {
+                caller.end.cancel();
+                federation.links.cut(domain);
+                federation.links.forget(domain);
+            }
+            stays
+        });
+        for peer in peers.iter().filter(wanted) {
+            if callers.contains_key(&peer.domain) {
+                continue;
+            }
+            let end = stop.child_token();
+            if !peer.urls.is_empty() {
+                tasks.spawn(keep_up(Arc::clone(&federation), Arc::clone(peer), end.clone()));
+            }
+            let caller = Caller {
+                terms: Arc::clone(peer),
+                end,
+            };
+            callers.insert(peer.domain.clone(), caller);
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = changes.changed() => if changed.is_err() { break },
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Calls a peer whenever it is not linked.
+async fn keep_up(federation: Arc<Federation>, peer: Arc<Peer>, end: CancellationToken) {
+    let mut changes = federation.links.changes();
+    let mut wait = RETRY_MIN;
+    loop {
+        while federation.links.is_linked(&peer.domain) {
+            tokio::select! {
+                () = end.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+        let began = Instant::now();
+        let called = tokio::select! {
+            () = end.cancelled() => return,
+            called = call(&federation, &peer) => called,
+        };
+        let lived = match called {
+            Ok((greeted, url)) => link::live(greeted, Dialled::ByUs, &federation, &end)
+                .await
+                .map_err(|reason| CallError::NoLink { url, reason }),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = lived {
+            federation.metrics.dials_failed.inc();
+            tracing::debug!(peer = %peer.domain, %error, retry = ?wait, "no link");
+            federation.links.trouble(&peer.domain, error.to_string());
+        } else if began.elapsed() >= STEADY {
+            wait = RETRY_MIN;
+        }
+        if end
+            .run_until_cancelled(tokio::time::sleep(by_chance(wait, &federation)))
+            .await
+            .is_none()
+        {
+            return;
+        }
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+/// Half of the wait to all of it.
+fn by_chance(wait: Duration, federation: &Federation) -> Duration {
+    let [.., a, b] = *federation.courier.new_id().as_bytes();
+    let part = u32::from(u16::from_be_bytes([a, b]));
+    wait / 2 + wait / 2 * part / u32::from(u16::MAX)
+}
+
+/// Tries the peer's addresses in turn; the last one's trouble is the call's.
+async fn call(federation: &Federation, peer: &Arc<Peer>) -> Result<(Greeted, PeerUrl), CallError> {
+    let mut trouble = CallError::Nowhere;
+    for url in &peer.urls {
+        let calling = timeout(HANDSHAKE_TIMEOUT, shake_hands(federation, peer, url));
+        match calling
+            .await
+            .unwrap_or_else(|_| Err(CallError::Late(url.clone())))
+        {
+            Ok(greeted) => return Ok((greeted, url.clone())),
+            Err(error) => trouble = error,
+        }
+    }
+    Err(trouble)
+}
+
+async fn shake_hands(federation: &Federation, peer: &Arc<Peer>, url: &PeerUrl) -> Result<Greeted, CallError> {
+    let fail = |reason| CallError::Connect {
+        url: url.clone(),
+        reason,
+    };
+    let name = ServerName::try_from(peer.domain.as_str().to_owned()).map_err(|_| CallError::Name)?;
+    let config = federation.identity.client(Arc::clone(peer))?;
+    let socket = TcpStream::connect(url.authority()).await.map_err(fail)?;
+    socket.set_nodelay(true).map_err(fail)?;
+    let stream = TlsConnector::from(config)
+        .connect(name, socket)
+        .await
+        .map_err(fail)?;
+    let greeted = link::greet(TlsStream::Client(stream), peer.domain.clone(), federation);
+    greeted.await.map_err(|reason| CallError::NoLink {
+        url: url.clone(),
+        reason,
+    })
+}

@@ -1,0 +1,171 @@
+//! What a peer may say at all, before anything of it costs more than reading it: it speaks for its own principals, to
+//! ours, and relays nothing. What its policy and the grants allow is asked later, where the effect is stored.
+
+use bytes::Bytes;
+use irsp_courier::{PeerAnswer, PeerFrame};
+use irsp_protocol::frame::{self, FrameError, Item};
+use irsp_protocol::{Domain, Envelope, MessageId, MessageKind, Status};
+use thiserror::Error;
+
+/// Why a frame ends its link.
+#[derive(Debug, Error)]
+pub(crate) enum Breach {
+    #[error("a frame is not understood: {0}")]
+    Frame(#[from] FrameError),
+    #[error("a peer delivers and answers, and asks nothing")]
+    Item,
+}
+
+/// What of a frame goes on, and what is refused at once.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    pub(crate) taken: PeerFrame,
+    pub(crate) refused: Vec<(MessageId, Status)>,
+}
+
+/// Reads a frame of `peer` and sorts what it holds.
+pub(crate) fn sort(mut frame: Bytes, peer: &Domain, own: &Domain) -> Result<Sorted, Breach> {
+    let mut sorted = Sorted::default();
+    while let Some(item) = frame::read(&mut frame)? {
+        match item {
+            Item::Deliver { place, envelope, .. } => match admit(envelope, peer, own) {
+                Ok(envelope) => sorted.taken.delivered.push((place, envelope)),
+                Err(refused) => sorted.refused.push(refused),
+            },
+            Item::Answer {
+                id,
+                status,
+                answer,
+                cause,
+                ..
+            } => sorted.taken.answers.push(PeerAnswer {
+                id,
+                status,
+                answer,
+                cause,
+            }),
+            Item::Hello { .. } | Item::Ask { .. } | Item::Reply { .. } => return Err(Breach::Item),
+        }
+    }
+    Ok(sorted)
+}
+
+/// An envelope with its addresses as we write them, or its refusal.
+fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope, (MessageId, Status)> {
+    let refuse = |status| Err((envelope.id, status));
+    if envelope.source.domain.as_ref() != Some(peer) {
+        return refuse(Status::FORBIDDEN);
+    }
+    if envelope.destination.domain.as_ref() != Some(own) {
+        return refuse(Status::WRONG_DOMAIN);
+    }
+    if envelope.kind == MessageKind::Directory {
+        return refuse(Status::FORBIDDEN);
+    }
+    envelope.destination.domain = None;
+    Ok(envelope)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use irsp_protocol::frame::{Place, Question};
+    use irsp_protocol::{PushOptions, Server, Timestamp};
+
+    use super::*;
+
+    fn envelope(kind: MessageKind, source: &str, destination: &str) -> Envelope {
+        Envelope {
+            id: MessageId::from_bytes([7; 16]),
+            kind,
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            channel: None,
+            time: Timestamp::from_millis(1),
+            expires: Timestamp::from_millis(2),
+            sender_id: None,
+            content_type: None,
+            options: PushOptions::default(),
+            attributes: Vec::new(),
+            data: Bytes::new(),
+        }
+    }
+
+    fn sorted(items: &[Item]) -> Result<Sorted, Breach> {
+        let mut frame = BytesMut::new();
+        items.iter().for_each(|item| frame::write(item, &mut frame));
+        let (peer, own) = (
+            Domain::new("b.example").unwrap(),
+            Domain::new("a.example").unwrap(),
+        );
+        sort(frame.freeze(), &peer, &own)
+    }
+
+    fn deliver(kind: MessageKind, source: &str, destination: &str) -> Item {
+        Item::Deliver {
+            from: Server::Message,
+            place: Place::default(),
+            envelope: envelope(kind, source, destination),
+        }
+    }
+
+    #[test]
+    fn a_peer_speaks_for_its_own_principals_to_ours() {
+        let own = deliver(MessageKind::Upload, "dev/x@b.example", "app/climate@a.example");
+        let taken = sorted(&[own]).unwrap().taken.delivered;
+        assert_eq!(taken[0].1.source.to_string(), "dev/x@b.example");
+        assert_eq!(
+            taken[0].1.destination.to_string(),
+            "app/climate",
+            "ours is written without its domain"
+        );
+        for (kind, source, destination, code) in [
+            (
+                MessageKind::Upload,
+                "dev/x@c.example",
+                "app/climate@a.example",
+                403,
+            ),
+            (
+                MessageKind::Upload,
+                "dev/x@a.example",
+                "app/climate@a.example",
+                403,
+            ),
+            (MessageKind::Upload, "dev/x", "app/climate@a.example", 403),
+            (
+                MessageKind::Upload,
+                "dev/x@b.example",
+                "app/climate@c.example",
+                421,
+            ),
+            (MessageKind::Upload, "dev/x@b.example", "app/climate", 421),
+            (
+                MessageKind::Directory,
+                "srv/account@b.example",
+                "srv/message@a.example",
+                403,
+            ),
+        ] {
+            let refused = sorted(&[deliver(kind, source, destination)]).unwrap();
+            assert!(refused.taken.delivered.is_empty());
+            assert_eq!(refused.refused[0].1.code(), code, "{source} {destination}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_asks_or_sends_garbage_breaks_the_link() {
+        let asks = Item::Ask {
+            from: Server::Message,
+            token: 1,
+            question: Question::Presence { after: None },
+        };
+        assert!(matches!(sorted(&[asks]), Err(Breach::Item)));
+        let (peer, own) = (
+            Domain::new("b.example").unwrap(),
+            Domain::new("a.example").unwrap(),
+        );
+        let garbage = Bytes::from_static(b"\0\0\0\x02{}\0\0\0\0");
+        assert!(matches!(sort(garbage, &peer, &own), Err(Breach::Frame(_))));
+    }
+}

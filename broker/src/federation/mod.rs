@@ -1,0 +1,71 @@
+//! Links to other domains (clause 8.5): message server to message server over mutual TLS, the wire as
+//! `irsp_protocol::peer_link` draws it.
+//!
+//! ```text
+//! courier ── frames ──► link ── TLS ──► peer          link: one connection, both directions
+//!         ◄── port ─── gate ◄── TLS ───              gate: a peer speaks for its own, to our own
+//! dial: one task for each peer with addresses         links: who is linked, and which of two links stays
+//! ```
+//!
+//! - `trust`: whose certificate this is
+//! - `tls`: certificates and verifiers of both sides
+//! - `gate`, `rate`: what is taken from a peer, as pure functions
+//! - `link`: one connection's life
+//! - `links`: which peers are linked, and which of two links stays
+//! - `accept`, `dial`: how links come about
+//! - `abroad`: presence told to other domains
+
+mod abroad;
+mod accept;
+mod dial;
+mod gate;
+mod link;
+mod links;
+mod metrics;
+mod rate;
+mod tls;
+mod trust;
+
+use std::sync::Arc;
+
+use irsp_courier::Courier;
+use irsp_directory::Directory;
+use irsp_protocol::Domain;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use abroad::{Abroad, abroad};
+pub(crate) use accept::{Bound, bind};
+pub(crate) use links::{Links, News};
+pub(crate) use metrics::Metrics;
+
+use tls::Identity;
+
+/// What every link of this server needs.
+pub(crate) struct Federation {
+    pub(crate) domain: Domain,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) courier: Courier,
+    pub(crate) links: Arc<Links>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) identity: Arc<Identity>,
+}
+
+/// Keeps up the links to all peers, and takes those that come, until `stop`.
+pub(crate) fn start(
+    federation: Federation,
+    bound: Option<Bound>,
+    stop: CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let federation = Arc::new(federation);
+    if let Some(bound) = bound {
+        tasks.spawn(accept::run(bound, Arc::clone(&federation), stop.clone()));
+    }
+    tasks.spawn(dial::run(federation, stop));
+}
+
+/// This server's own certificate for links, read anew whenever its files change.
+pub(crate) fn identity(settings: &crate::settings::Federation) -> Arc<Identity> {
+    Arc::new(Identity::new(settings.certificate.clone(), settings.key.clone()))
+}

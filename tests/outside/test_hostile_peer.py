@@ -1,0 +1,180 @@
+"""What a peer may not do (clauses 8.5, 9): refused each time with a code and a metric, and local traffic unharmed."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+import unittest
+
+from .federation import Domain
+from .hostile import PING, PONG, Authority, Peer, Refused, envelope
+from .mqtt import Client
+from .waiting import until
+
+
+@unittest.skipUnless(shutil.which("openssl"), "needs openssl")
+class Hostile(unittest.TestCase):
+    """b.example knows evil.example by its authority, with a small rate."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.b = Domain("b.example")
+        cls.addClassCleanup(cls.b.remove)
+        folder = tempfile.mkdtemp(prefix="irsp-hostile-")
+        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
+        cls.evil, cls.other = Authority(folder, "evil"), Authority(folder, "other")
+        admin = cls.b.admin()
+        made = admin.post("/v1/peers", {"domain": "evil.example", "ca": cls.evil.pem, "rate_max": 50})
+        assert made.code == 201, made
+        cls.certificate = cls.evil.issue("evil.example")
+        cls.key = admin.post("/v1/apps", {"id": "shop"})["key"]
+        cls.shop = admin.as_application("shop", cls.key)
+        cls.code = admin.post("/v1/devices", {"id": "lamp"})["code"]
+
+    def tearDown(self):
+        """Local traffic goes its way whatever a peer has done."""
+        lamp = Client(self.b, "dev/lamp", self.code).open()
+        lamp.subscribe("v1/dev/lamp/status")
+        self.assertEqual(lamp.publish("v1/dev/lamp/up/shop/temp", b"1"), 0)
+        self.assertEqual(lamp.receive("v1/dev/lamp/status").json["code"], 200)
+        lamp.leave()
+
+    @contextlib.contextmanager
+    def counted(self, name, **labels):
+        before = self.b.metric(name, **labels)
+        yield
+        until(lambda: self.b.metric(name, **labels) > before, f"{name} {labels} counts it")
+
+    @contextlib.contextmanager
+    def a_peer(self, greets=True):
+        peer = Peer(self.b.door, self.certificate)
+        try:
+            if greets:
+                self.assertEqual(peer.hello("evil.example", "b.example")["domain"], "b.example")
+            yield peer
+        finally:
+            peer.close()
+
+    def refused_at_the_door(self, certificate):
+        with self.assertRaises(Refused):
+            peer = Peer(self.b.door, certificate)
+            try:
+                peer.hello("evil.example", "b.example")
+            finally:
+                peer.close()
+
+    def uploads(self, source):
+        return self.shop.get(f"/v1/apps/shop/uploads?device={source}")["uploads"]
+
+    def test_a_certificate_that_is_none_foreign_expired_or_a_strangers(self):
+        with self.counted("irsp_peer_refused", reason="incomplete"):
+            self.refused_at_the_door(None)
+        with self.counted("irsp_peer_refused", reason="untrusted"):
+            self.refused_at_the_door(self.other.issue("evil.example"))
+        with self.counted("irsp_peer_refused", reason="stranger"):
+            self.refused_at_the_door(self.evil.issue("b.example"))
+        expired = self.evil.issue("evil.example", days=0)
+        time.sleep(1.1)  # it ends with the second it was made in
+        with self.counted("irsp_peer_refused", reason="expired"):
+            self.refused_at_the_door(expired)
+
+    def test_a_greeting_of_another_version_or_for_somebody_else(self):
+        for greeting, code, reason in [
+            (("evil.example", "b.example", (2, 0)), 400, "version"),
+            (("other.example", "b.example"), 403, "greeting"),
+            (("evil.example", "a.example"), 421, "greeting"),
+        ]:
+            with self.counted("irsp_peer_refused", reason=reason), self.a_peer(greets=False) as peer:
+                peer.hello(*greeting)
+                self.assertEqual(peer.goodbye(), code, greeting)
+        with self.a_peer(greets=False) as peer:
+            peer.hello("evil.example", "b.example", (1, 9))
+            peer.send(77, b"of a newer version")
+            peer.send(PING)
+            self.assertEqual(peer.part()[0], PONG, "a newer minor version is spoken to")
+
+    def test_a_spoofed_source_and_a_message_in_transit(self):
+        for source, destination, code in [
+            ("dev/x@a.example", "app/shop@b.example", 403),
+            ("dev/lamp@b.example", "app/shop@b.example", 403),
+            ("dev/lamp", "app/shop@b.example", 403),
+            ("dev/x@evil.example", "app/shop@a.example", 421),
+        ]:
+            with self.counted("irsp_peer_envelopes_refused", code=code), self.a_peer() as peer:
+                head = envelope("upload", source, destination)
+                peer.deliver((head, b"1"))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (source, destination))
+        self.assertEqual(self.uploads("dev/x@a.example"), [])
+
+    def test_what_is_not_granted_or_not_for_peers(self):
+        for kind, source, destination, code in [
+            ("push", "app/x@evil.example", "dev/lamp@b.example", 403),
+            ("push", "app/x@evil.example", "dev/nobody@b.example", 403),
+            ("upload", "dev/x@evil.example", "app/nobody@b.example", 404),
+            ("upload", "app/x@evil.example", "app/shop@b.example", 403),
+            ("directory", "srv/account@evil.example", "srv/message@b.example", 403),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope(kind, source, destination)
+                peer.deliver((head, b"{}"))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (kind, source, destination))
+
+    def test_a_replay_takes_effect_once(self):
+        head = envelope("upload", "dev/replayed@evil.example", "app/shop@b.example")
+        for _ in range(2):
+            with self.a_peer() as peer:
+                for _ in range(3):
+                    peer.deliver((head, b"1"))
+                    self.assertEqual(peer.answers(), {head["id"]: 202})
+        until(lambda: self.uploads("dev/replayed@evil.example"), "it is stored")
+        self.assertEqual(len(self.uploads("dev/replayed@evil.example")), 1)
+
+    def test_the_end_of_a_message_that_is_not_its_own(self):
+        sent = self.shop.post("/v1/push", {"to": "dev/lamp", "channel": "set", "text": "on"})
+        self.assertEqual(sent.code, 202)
+        with self.a_peer() as peer:
+            head = envelope("upload", "dev/x@evil.example", "app/shop@b.example", id=sent["id"])
+            peer.deliver((head, b"1"))
+            self.assertEqual(peer.answers(), {sent["id"]: 409}, "an id that is taken tells nothing")
+        self.assertEqual(self.shop.get(f"/v1/messages/{sent['id']}").body["status"], 202)
+
+    def test_garbage_and_what_is_too_large(self):
+        for name, data, code in [
+            ("too large", b"\x7f\xff\xff\xff\x01", 413),
+            ("empty", b"\0\0\0\0", 400),
+            ("no items", b"\0\0\0\x05\x01\xff\xff\xff\xff", 400),
+            ("no JSON", b"\0\0\0\x0b\x01\0\0\0\x02{}\0\0\0\0", 400),
+            ("a second greeting that is none", b"\0\0\0\x03\0{}", 400),
+        ]:
+            with self.subTest(name), self.counted("irsp_peer_links_ended", cause="breach"), self.a_peer() as peer:
+                peer.raw(data)
+                self.assertEqual(peer.goodbye(), code)
+
+    def test_a_handshake_that_does_not_go_on(self):
+        with self.counted("irsp_peer_refused", reason="incomplete"), self.a_peer(greets=False) as peer:
+            self.assertEqual(peer.part()[0], 0, "we are greeted")
+            with self.assertRaises(Refused):
+                peer.part()
+
+    def test_a_flood_waits_in_its_own_connection(self):
+        with self.counted("irsp_peer_throttled"), self.a_peer() as peer:
+            heads = [envelope("upload", "dev/flood@evil.example", "app/shop@b.example") for _ in range(120)]
+            for at in range(0, 120, 20):
+                peer.deliver(*[(head, b"x") for head in heads[at : at + 20]])
+            self.tearDown()
+            self.assertEqual(set(peer.answers(len(heads)).values()), {202})
+
+    def test_a_paused_peer_is_refused(self):
+        admin = self.b.admin()
+        try:
+            with self.a_peer() as peer:
+                self.assertEqual(admin.patch("/v1/peers/evil.example", {"state": "paused"}).code, 200)
+                self.assertEqual(peer.goodbye(), 503)
+            with self.counted("irsp_peer_refused", reason="paused"):
+                self.refused_at_the_door(self.certificate)
+        finally:
+            admin.patch("/v1/peers/evil.example", {"state": "active"})
+
+
+if __name__ == "__main__":
+    unittest.main()
