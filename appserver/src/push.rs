@@ -200,7 +200,7 @@ mod tests {
         let request: PushRequest = serde_json::from_str(json).unwrap();
         match &request.to {
             Receivers::One(to) => asking.compose(&request, to),
-            several => panic!("several: {several:?}"),
+            several @ (Receivers::Many(_) | Receivers::DevicesOf(_)) => panic!("several: {several:?}"),
         }
     }
 

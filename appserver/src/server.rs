@@ -140,6 +140,7 @@ impl AppServer {
             push: settings.push,
             metrics,
             stop: leave.clone(),
+            tasks: tasks.clone(),
         })));
         Ok(AppServer {
             courier,

@@ -16,6 +16,7 @@ mod sending;
 pub(crate) mod state;
 mod stream;
 mod uploads;
+mod websocket;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::response::sse::Event;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::{PresencePage, PresenceView};
 use irsp_protocol::{Address, Kind, Status};
@@ -17,7 +16,8 @@ use super::input::{Params, Path};
 use super::page_limit;
 use super::refusal::Refusal;
 use super::state::Api;
-use super::stream::{Listener, resume_after};
+use super::stream::{Listener, Told, resume_after};
+use super::websocket::Asked;
 use crate::live::Log as _;
 use crate::store::presence::{self, Changes, Numbered};
 
@@ -182,6 +182,7 @@ pub(super) async fn stream_presence(
     caller: Caller,
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
+    Asked(upgrade): Asked,
 ) -> Result<Response, Refusal> {
     let after = resume_after(&headers, query.after)?;
     let place = api.place()?;
@@ -212,14 +213,15 @@ pub(super) async fn stream_presence(
         store,
         _place: place,
     };
-    Ok(listener.respond())
+    Ok(listener.respond(&api, upgrade))
 }
 
-fn event(change: &Numbered) -> Result<Event, axum::Error> {
-    Event::default()
-        .id(change.n.to_string())
-        .event("presence")
-        .json_data(view(change.clone()))
+fn event(change: &Numbered) -> Result<Told, serde_json::Error> {
+    Ok(Told {
+        number: change.n,
+        name: "presence",
+        data: serde_json::to_string(&view(change.clone()))?,
+    })
 }
 
 fn view(numbered: Numbered) -> PresenceView {

@@ -8,6 +8,7 @@ use irsp_directory::Directory;
 use irsp_protocol::{Address, Domain, Status};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::refusal::Refusal;
 use crate::heard::Heard;
@@ -37,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) push: PushLimits,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
+    /// Streams that have left their request behind.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Deref for Api {

@@ -1,5 +1,6 @@
-//! Server-sent events over a numbered log: everything beyond a number, first from the store, then live, without a
-//! gap and without a repeat. `id:` is the number, so that a client resumes with `Last-Event-ID`.
+//! Live streams over a numbered log: everything beyond a number, first from the store, then live, without a
+//! gap and without a repeat. They are server-sent events, whose `id:` is the number, so
+//! that a client resumes with `Last-Event-ID`; or messages of a WebSocket.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::caller::Warrant;
 use super::refusal::Refusal;
+use super::state::Api;
+use super::websocket::Upgrade;
 use crate::live::{Batch, Log, read_on};
 
 /// Keeps proxies from closing an idle stream, and finds clients that are gone.
@@ -27,7 +30,40 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Whether and how one entry is shown to this stream's caller; `None` if it is not for it.
-pub(super) type Show<E> = Arc<dyn Fn(&E) -> Option<Result<Event, axum::Error>> + Send + Sync>;
+pub(super) type Show<E> = Arc<dyn Fn(&E) -> Option<Result<Told, serde_json::Error>> + Send + Sync>;
+
+/// One entry as it is told.
+pub(super) struct Told {
+    pub(super) number: u64,
+    /// What it is, such as `upload`.
+    pub(super) name: &'static str,
+    /// JSON in one line.
+    pub(super) data: String,
+}
+
+/// What goes out next.
+pub(super) enum Ready {
+    /// The stream is open; sent at once, so that the client sees it.
+    Open,
+    Told(Told),
+    Beat,
+    /// It ends, and why.
+    Closed(String),
+}
+
+impl From<Ready> for Event {
+    fn from(ready: Ready) -> Event {
+        match ready {
+            Ready::Open => Event::default().comment("open"),
+            Ready::Beat => Event::default().comment("keep-alive"),
+            Ready::Closed(why) => Event::default().comment(why),
+            Ready::Told(told) => Event::default()
+                .id(told.number.to_string())
+                .event(told.name)
+                .data(told.data),
+        }
+    }
+}
 
 /// One open stream.
 pub(super) struct Listener<L: Log> {
@@ -66,35 +102,39 @@ enum Phase {
     Closed,
 }
 
-struct State<L: Log> {
+/// A stream that is told, however it travels.
+pub(super) struct State<L: Log> {
     listener: Listener<L>,
     phase: Phase,
-    ready: VecDeque<Event>,
+    ready: VecDeque<Ready>,
     beat: tokio::time::Interval,
 }
 
 impl<L: Log> Listener<L> {
     /// The response. It ends when the server stops, or when the caller may no longer listen.
-    pub(super) fn respond(self) -> Response {
+    pub(super) fn respond(self, api: &Api, upgrade: Option<Upgrade>) -> Response {
         let mut beat = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let state = State {
             listener: self,
             phase: Phase::Replay,
-            // Sent at once, so that the client sees the stream is open.
-            ready: VecDeque::from([Event::default().comment("open")]),
+            ready: VecDeque::from([Ready::Open]),
             beat,
         };
+        if let Some(upgrade) = upgrade {
+            return upgrade.respond(api, state);
+        }
         let events = stream::unfold(state, |mut state| async move {
             let event = state.next().await?;
-            Some((Ok::<_, Infallible>(event), state))
+            Some((Ok::<_, Infallible>(Event::from(event)), state))
         });
         Sse::new(events).into_response()
     }
 }
 
 impl<L: Log> State<L> {
-    async fn next(&mut self) -> Option<Event> {
+    /// What goes out next; `None` at the end. One that is dropped while it waits has lost nothing.
+    pub(super) async fn next(&mut self) -> Option<Ready> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -140,7 +180,7 @@ impl<L: Log> State<L> {
             },
             _ = self.beat.tick() => {
                 if self.allowed() {
-                    self.ready.push_back(Event::default().comment("keep-alive"));
+                    self.ready.push_back(Ready::Beat);
                 }
             }
         }
@@ -156,7 +196,7 @@ impl<L: Log> State<L> {
             self.listener.last = number;
             match (self.listener.show)(entry) {
                 None => {}
-                Some(Ok(event)) => self.ready.push_back(event),
+                Some(Ok(told)) => self.ready.push_back(Ready::Told(told)),
                 Some(Err(error)) => {
                     tracing::error!(%error, number, "an entry cannot be written as an event");
                     self.close("closed: 500 failed");
@@ -180,7 +220,7 @@ impl<L: Log> State<L> {
     }
 
     fn close(&mut self, why: &str) {
-        self.ready.push_back(Event::default().comment(why));
+        self.ready.push_back(Ready::Closed(why.to_owned()));
         self.phase = Phase::Closed;
     }
 }

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::response::sse::Event;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::{Body, LatestPage, UploadPage, UploadView};
 use irsp_protocol::{Address, Channel, Id, Kind, MessageKind, Principal, Status, Timestamp};
@@ -17,7 +16,8 @@ use super::input::{Params, Path};
 use super::page_limit;
 use super::refusal::Refusal;
 use super::state::Api;
-use super::stream::{Listener, resume_after};
+use super::stream::{Listener, Told, resume_after};
+use super::websocket::Asked;
 use crate::following;
 use crate::live::Log as _;
 use crate::store::uploads::{self, Filter, Order, Upload, Uploads};
@@ -183,7 +183,8 @@ pub(super) async fn list_latest(
     }))
 }
 
-/// The application's uploads as they are stored, as server-sent events: `event: upload` or `event: message`, `id:` its number.
+/// The application's uploads as they are stored, as server-sent events or, with `Upgrade: websocket`, as messages of a
+/// WebSocket: `event: upload` or `event: message`, `id:` its number.
 #[utoipa::path(get, path = "/v1/apps/{app}/uploads/stream", tag = "uploads",
     params(("app" = String, Path, description = "The application's id"), StreamQuery,
         ("last-event-id" = Option<u64>, Header, description = "Resume after this number")),
@@ -201,6 +202,7 @@ pub(super) async fn stream_uploads(
     Path(app): Path<Id>,
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
+    Asked(upgrade): Asked,
 ) -> Result<Response, Refusal> {
     caller.may_read_uploads(&api.directory, &app)?;
     let after = resume_after(&headers, query.after)?;
@@ -234,14 +236,15 @@ pub(super) async fn stream_uploads(
         store,
         _place: place,
     };
-    Ok(listener.respond())
+    Ok(listener.respond(&api, upgrade))
 }
 
-fn event(upload: &Upload) -> Result<Event, axum::Error> {
-    Event::default()
-        .id(upload.seq.to_string())
-        .event(upload.kind.as_str())
-        .json_data(view(upload))
+fn event(upload: &Upload) -> Result<Told, serde_json::Error> {
+    Ok(Told {
+        number: upload.seq,
+        name: upload.kind.as_str(),
+        data: serde_json::to_string(&view(upload))?,
+    })
 }
 
 /// The sender a query names: a device by its id, or anybody by address.

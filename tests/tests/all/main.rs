@@ -37,3 +37,5 @@ mod push_options;
 mod sessions;
 #[cfg(test)]
 mod upload;
+#[cfg(test)]
+mod websocket;
