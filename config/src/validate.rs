@@ -177,6 +177,7 @@ impl Settings {
         within("appserver.streams_max", self.appserver.streams_max, 1, 1_000_000)?;
         within("courier.failures_max", self.courier.failures_max, 1, 1_000_000)?;
         for (key, value) in [
+            ("courier.receipts_max", self.courier.receipts_max),
             ("courier.seen_max", self.courier.seen_max),
             (
                 "courier.principal_messages_max",

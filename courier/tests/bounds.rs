@@ -233,6 +233,37 @@ async fn repeats_are_recognised_as_far_back_as_is_said() {
 }
 
 #[tokio::test]
+async fn receipts_are_kept_for_as_many_messages_as_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house, _bus) = House::open(Server::Message, folder.path(), Settings::default());
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let push = house.envelope(MessageKind::Push, "dev/lamp-1", b"on");
+        ids.push(id_of(house.accept(push, lamp()).await));
+    }
+    // The second does not end.
+    for id in [ids[0], ids[2], ids[3], ids[4]] {
+        let end = house.courier.write(move |tx| tx.end(id, Status::DONE, None));
+        end.await.unwrap();
+    }
+    house.crash().await;
+
+    let settings = Settings {
+        receipts_max: 2,
+        ..Settings::default()
+    };
+    let (house, _bus) = House::open(Server::Message, folder.path(), settings);
+    // The first sweep is queued at the start, before this write.
+    house.courier.write(|_| Ok(())).await.unwrap();
+    let mut kept = Vec::new();
+    for (n, id) in ids.iter().enumerate() {
+        kept.extend(house.courier.receipt(*id).await.unwrap().map(|_| n));
+    }
+    assert_eq!(kept, [1, 3, 4], "what is in flight, and the last two that ended");
+    assert!(house.ledger().await.is_balanced());
+}
+
+#[tokio::test]
 async fn every_message_that_is_refused_is_heard_of_and_none_ends_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let (mut house, _bus) = House::open(Server::Message, folder.path(), narrow());

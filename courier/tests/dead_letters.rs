@@ -140,6 +140,37 @@ async fn what_a_receiver_keeps_failing_at_is_a_dead_letter_and_others_go_past_it
 }
 
 #[tokio::test]
+async fn what_follows_a_failure_waits_for_it_and_what_others_send_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        failures_max: u32::MAX,
+        ..quick()
+    };
+    let (message, app, _tasks) = neighbours(folder.path(), settings).await;
+    let failed = upload(&message, b"poison").await;
+    let behind = [upload(&message, b"1").await, upload(&message, b"2").await];
+    let elsewhere = message.envelope(MessageKind::Upload, "app/garden", b"elsewhere");
+    let elsewhere = id_of(message.accept(elsewhere, APP).await);
+    let mut other = message.envelope(MessageKind::Upload, "app/climate", b"other");
+    other.source = "dev/lamp-2".parse().unwrap();
+    let other = id_of(message.accept(other, APP).await);
+    for id in [elsewhere, other] {
+        let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+        assert_eq!(outcome, Some((Status::DONE, None)));
+    }
+    assert_eq!(app.effects().await, ["elsewhere", "other"]);
+    heal(&app).await;
+    for id in [behind[1], failed, behind[0]] {
+        let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
+        assert_eq!(outcome, Some((Status::DONE, None)));
+    }
+    assert_eq!(
+        app.effects().await,
+        ["elsewhere", "other", "poison", "1", "2"]
+    );
+}
+
+#[tokio::test]
 async fn a_dead_letter_sent_again_is_in_flight_again_and_takes_effect_once() {
     let folder = tempfile::tempdir().unwrap();
     let (message, app, _tasks) = neighbours(folder.path(), patient()).await;

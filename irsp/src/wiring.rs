@@ -116,6 +116,7 @@ fn courier(settings: &Settings) -> irsp_courier::Settings {
         retry_min: given.retry_min,
         retry_max: given.retry_max,
         receipt_retention: given.receipt_retention,
+        receipts_max: given.receipts_max,
         failures_max: given.failures_max,
         dead_letter_retention: given.dead_letter_retention,
         seen_retention: given.message_expiry_max + CLOCKS_DISAGREE,

@@ -18,6 +18,8 @@ pub enum Fault {
     Eager,
     /// Couriers have a wider window than was agreed.
     Wide,
+    /// Couriers have more bytes under way than was agreed.
+    Heavy,
     /// Couriers repeat sooner than was agreed.
     Hasty,
     /// Nothing is ever sent a second time.
@@ -26,20 +28,33 @@ pub enum Fault {
     Shuffled,
     /// The end of a push is told wrongly to its origin.
     Misreported,
+    /// What follows a failure does not wait for it.
+    Overtaken,
+    /// The end of a dead letter that is sent again stays in the ledger.
+    Recounted,
+    /// Nothing that was seen is ever forgotten.
+    Hoarding,
+    /// No receipt is ever forgotten.
+    Archived,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 15] = [
         Fault::Forgetful,
         Fault::EarlyAck,
         Fault::Dropped,
         Fault::Revived,
         Fault::Eager,
         Fault::Wide,
+        Fault::Heavy,
         Fault::Hasty,
         Fault::Once,
         Fault::Shuffled,
         Fault::Misreported,
+        Fault::Overtaken,
+        Fault::Recounted,
+        Fault::Hoarding,
+        Fault::Archived,
     ];
 
     /// What happens to a disk before each commit.
@@ -64,10 +79,26 @@ impl Fault {
                      WHEN NEW.ended_at IS NOT NULL AND NEW.seq % 3 = 0
                  BEGIN UPDATE message SET ended_at = NULL, status = NULL, answered_at = NULL WHERE seq = NEW.seq; END",
             ),
+            Fault::Overtaken => sql.execute_batch(
+                "CREATE TRIGGER fault AFTER INSERT ON held
+                 BEGIN DELETE FROM held WHERE origin = NEW.origin AND seq = NEW.seq; END",
+            ),
+            Fault::Recounted => sql.execute_batch(
+                "CREATE TRIGGER fault AFTER UPDATE OF ended_at ON message
+                     WHEN OLD.ended_at IS NOT NULL AND NEW.ended_at IS NULL
+                 BEGIN UPDATE ledger SET count = count + 1 WHERE kind = OLD.kind AND status = OLD.status; END",
+            ),
+            Fault::Hoarding => sql.execute_batch(
+                "CREATE TRIGGER fault BEFORE DELETE ON seen BEGIN SELECT RAISE(IGNORE); END",
+            ),
+            Fault::Archived => sql.execute_batch(
+                "CREATE TRIGGER fault BEFORE DELETE ON message BEGIN SELECT RAISE(IGNORE); END",
+            ),
             Fault::EarlyAck
             | Fault::Dropped
             | Fault::Eager
             | Fault::Wide
+            | Fault::Heavy
             | Fault::Hasty
             | Fault::Once
             | Fault::Shuffled

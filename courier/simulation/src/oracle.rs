@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use irsp_protocol::receipt::Answer;
-use irsp_protocol::{Address, MessageId, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Address, MessageId, MessageKind, Principal, Server, State, Status};
 use thiserror::Error;
 
 use crate::plan::{Clocks, Plan};
@@ -24,8 +24,10 @@ pub enum Rule {
     Disagreement,
     /// The ledger adds up.
     Residue,
-    /// No more under way than the window.
+    /// No more under way than the window, in messages and in bytes.
     Window,
+    /// No more remembered than was agreed.
+    Memory,
     /// Nothing is repeated sooner than agreed.
     Spinning,
     /// With everything well, everything ends.
@@ -63,7 +65,8 @@ pub(crate) struct End {
 /// What an envelope's way over the bus looks like from outside.
 #[derive(Debug, Default)]
 struct Lane {
-    unanswered: BTreeSet<MessageId>,
+    /// With their bytes.
+    unanswered: BTreeMap<MessageId, usize>,
     /// Its answer has arrived, though it may not be stored yet; what is repeated meanwhile does not count.
     answered: BTreeSet<MessageId>,
     sent_at: BTreeMap<MessageId, Instant>,
@@ -78,11 +81,21 @@ pub(crate) struct Oracle {
     sent: BTreeMap<MessageId, (usize, Sent)>,
     acked: BTreeSet<MessageId>,
     ended: BTreeMap<(Server, MessageId), End>,
+    /// Dead letters that an operator has taken up: they may end anew, and come behind what they were sent before.
+    operated: BTreeSet<MessageId>,
     /// Answers that a device was told are stored.
     answered: BTreeMap<MessageId, u16>,
     lanes: BTreeMap<(Server, Server), Lane>,
-    /// What each present device was given in this session: the last place in order per source, and the unanswered.
-    sessions: BTreeMap<Principal, (BTreeMap<Address, usize>, BTreeSet<MessageId>)>,
+    sessions: BTreeMap<Principal, Session>,
+}
+
+/// What a present device was given in this session.
+#[derive(Debug, Default)]
+struct Session {
+    /// The last place in order per source.
+    last: BTreeMap<Address, usize>,
+    /// With their bytes.
+    unanswered: BTreeMap<MessageId, usize>,
 }
 
 type Verdict = Result<(), Violation>;
@@ -94,6 +107,7 @@ impl Oracle {
             at: Duration::ZERO,
             sent: BTreeMap::new(),
             acked: BTreeSet::new(),
+            operated: BTreeSet::new(),
             ended: BTreeMap::new(),
             answered: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -122,11 +136,12 @@ impl Oracle {
     /// A device was told that its answer is stored, and that it is the first.
     pub(crate) fn answered(&mut self, id: MessageId, code: u16) -> Verdict {
         match self.answered.insert(id, code) {
-            Some(before) => self.broken(
+            // A push that was forgotten is given and answered anew.
+            Some(before) if self.plan.keeps_ends() => self.broken(
                 Rule::EndedTwice,
                 format!("{id} was answered {before}, then {code}"),
             ),
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -145,12 +160,17 @@ impl Oracle {
             for (_, lane) in lanes {
                 lane.unanswered.remove(&id);
             }
-            for (_, unanswered) in self.sessions.values_mut() {
-                unanswered.remove(&id);
+            for session in self.sessions.values_mut() {
+                session.unanswered.remove(&id);
             }
         }
-        let remembered = self.plan.clocks != Clocks::Months;
+        let remembered = self.plan.keeps_ends();
+        let reopened = self.operated.contains(&id);
         match self.ended.get(&(server, id)) {
+            Some(before) if reopened && State::of(before.status) == State::Undeliverable => {
+                self.ended.insert((server, id), end);
+                Ok(())
+            }
             Some(before) if remembered && (heard || *before != end) => self.broken(
                 Rule::EndedTwice,
                 format!("{id} ended at {server} with {before:?} and {end:?}"),
@@ -179,15 +199,25 @@ impl Oracle {
     }
 
     /// An envelope goes out on the bus.
-    pub(crate) fn delivering(&mut self, from: Server, to: Server, id: MessageId, now: Instant) -> Verdict {
+    pub(crate) fn delivering(
+        &mut self,
+        from: Server,
+        to: Server,
+        (id, bytes): (MessageId, usize),
+        now: Instant,
+    ) -> Verdict {
         let lane = self.lanes.entry((from, to)).or_default();
-        if !lane.answered.contains(&id) {
-            lane.unanswered.insert(id);
-        }
+        let others: usize = lane.unanswered.values().sum();
+        let is_new = !lane.answered.contains(&id) && lane.unanswered.insert(id, bytes).is_none();
         let (under_way, before) = (lane.unanswered.len(), lane.sent_at.insert(id, now));
+        let (window, window_bytes) = (
+            self.plan.settings.server_window,
+            self.plan.settings.server_window_bytes,
+        );
         let wait = self.plan.settings.retry_min * 3 / 4;
-        if under_way > self.plan.settings.server_window {
-            return self.broken(Rule::Window, format!("{under_way} from {from} to {to}"));
+        if under_way > window || (is_new && under_way > 1 && others >= window_bytes) {
+            let what = format!("{under_way} from {from} to {to}, {others} bytes before the last");
+            return self.broken(Rule::Window, what);
         }
         match before {
             Some(before) if now.duration_since(before) < wait => {
@@ -215,41 +245,67 @@ impl Oracle {
     }
 
     /// A device is given a push.
-    pub(crate) fn given(&mut self, device: &Principal, id: MessageId) -> Verdict {
+    pub(crate) fn given(&mut self, device: &Principal, id: MessageId, bytes: usize) -> Verdict {
         let Some((place, sent)) = self.sent.get(&id) else {
             return self.broken(
                 Rule::Disagreement,
                 format!("{device} was given {id}, which nobody sent"),
             );
         };
-        let expired = self.expired(id, sent);
-        let Some((last, unanswered)) = self.sessions.get_mut(device) else {
+        let given_up = self.given_up(id, sent);
+        let Some(session) = self.sessions.get_mut(device) else {
             return self.broken(Rule::Disagreement, format!("{device} was given {id} while away"));
         };
-        unanswered.insert(id);
-        let count = unanswered.len();
-        let before = match expired {
+        let others: usize = session.unanswered.values().sum();
+        session.unanswered.insert(id, bytes);
+        let count = session.unanswered.len();
+        let before = match given_up {
             true => None,
-            false => last.insert(sent.source.clone(), *place),
+            false => session.last.insert(sent.source.clone(), *place),
         };
-        if count > self.plan.settings.principal_window {
-            return self.broken(Rule::Window, format!("{count} to {device}"));
+        let (window, window_bytes) = (
+            self.plan.settings.principal_window,
+            self.plan.settings.principal_window_bytes,
+        );
+        if count > window || (count > 1 && others >= window_bytes) {
+            let what = format!("{count} to {device}, {others} bytes before the last");
+            return self.broken(Rule::Window, what);
         }
-        if before.is_some_and(|before| before >= *place) {
+        // What was forgotten is taken for new, and given again.
+        if before.is_some_and(|before| before >= *place) && self.plan.keeps_ends() {
             return self.broken(Rule::Order, format!("{device} was given {id} too late"));
         }
         Ok(())
     }
 
-    fn expired(&self, id: MessageId, sent: &Sent) -> bool {
+    /// An operator takes up a dead letter.
+    pub(crate) fn operates(&mut self, id: MessageId) {
+        self.operated.insert(id);
+    }
+
+    /// Whether its sender has given it up, or did and thought better of it: it may come late, or not at all.
+    fn given_up(&self, id: MessageId, sent: &Sent) -> bool {
         let end = self.ended.get(&(sent.server, id));
-        end.is_some_and(|end| end.status == Status::EXPIRED)
+        self.operated.contains(&id)
+            || end.is_some_and(|end| {
+                end.status == Status::EXPIRED || State::of(end.status) == State::Undeliverable
+            })
+    }
+
+    /// What a server remembers after it has swept.
+    pub(crate) fn remembers(&self, server: Server, (seen, receipts): (u64, u64)) -> Verdict {
+        let settings = &self.plan.settings;
+        if seen > settings.seen_max || receipts > settings.receipts_max {
+            let what = format!("{server} remembers {seen} envelopes and {receipts} receipts");
+            return self.broken(Rule::Memory, what);
+        }
+        Ok(())
     }
 
     /// A device answers what it was given.
     pub(crate) fn answering(&mut self, device: &Principal, id: MessageId) {
-        if let Some((_, unanswered)) = self.sessions.get_mut(device) {
-            unanswered.remove(&id);
+        if let Some(session) = self.sessions.get_mut(device) {
+            session.unanswered.remove(&id);
         }
     }
 
@@ -271,6 +327,12 @@ impl Oracle {
             if end.status == Status::EXPIRED {
                 if !may_expire {
                     return self.broken(Rule::Lost, format!("{id} expired before its time: {sent:?}"));
+                }
+                continue;
+            }
+            if State::of(end.status) == State::Undeliverable {
+                if self.plan.moods == 0 {
+                    return self.broken(Rule::Lost, format!("{id} failed, and nobody fails: {sent:?}"));
                 }
                 continue;
             }
@@ -298,7 +360,7 @@ impl Oracle {
     }
 
     fn judge_effects(&self, effects: &[MessageId]) -> Verdict {
-        let remembered = self.plan.clocks != Clocks::Months;
+        let remembered = self.plan.remembers();
         let (mut ids, mut sender_ids) = (BTreeSet::new(), BTreeSet::new());
         let mut last: BTreeMap<(&Address, &Address), usize> = BTreeMap::new();
         for id in effects {
@@ -322,7 +384,7 @@ impl Oracle {
                 );
             }
             // What its sender has given up may come late.
-            if self.expired(*id, sent) {
+            if self.given_up(*id, sent) {
                 continue;
             }
             let before = last.insert((&sent.source, &sent.destination), *place);
@@ -336,7 +398,7 @@ impl Oracle {
     fn judge_push(&self, id: MessageId, sent: &Sent, end: &End) -> Verdict {
         let there = self.ended.get(&(Server::Message, id));
         match there {
-            Some(there) if there != end && self.plan.clocks != Clocks::Months => {
+            Some(there) if there != end && self.plan.keeps_ends() => {
                 let what = format!("{id} ended with {end:?}, at the message server with {there:?}: {sent:?}");
                 self.broken(Rule::Disagreement, what)
             }
@@ -350,7 +412,7 @@ impl Oracle {
     }
 
     fn judge_answers(&self) -> Verdict {
-        if self.plan.clocks == Clocks::Months {
+        if !self.plan.keeps_ends() {
             return Ok(());
         }
         for (id, code) in &self.answered {

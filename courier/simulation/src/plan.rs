@@ -11,6 +11,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Longer than any story with clocks that jump by hours.
 const LONG: Duration = DAY.saturating_mul(60);
 
+/// Fewer than a story has messages, and more.
+const FEW: u64 = 10;
+const MANY: u64 = 10_000_000;
+
 /// How far the clocks that people read may be off the true time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clocks {
@@ -21,11 +25,11 @@ pub(crate) enum Clocks {
 }
 
 impl Clocks {
-    pub(crate) fn off_ms_max(self) -> i64 {
+    pub(crate) fn off_max(self) -> Duration {
         match self {
-            Clocks::Steady => 0,
-            Clocks::Hours => 6 * 3600 * 1000,
-            Clocks::Months => 90 * 24 * 3600 * 1000,
+            Clocks::Steady => Duration::ZERO,
+            Clocks::Hours => DAY / 4,
+            Clocks::Months => 90 * DAY,
         }
     }
 }
@@ -38,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) drift_max: i64,
     /// Receipts, and senders' ids with them, are forgotten within the story.
     pub(crate) forgets: bool,
+    /// So are envelopes seen: repeats may be taken for new.
+    pub(crate) forgets_seen: bool,
     pub(crate) steps: u64,
     /// Of a thousand frames.
     pub(crate) lost: u32,
@@ -61,7 +67,8 @@ impl Plan {
             Clocks::Hours,
             Clocks::Months,
         ]);
-        let forgets = dice.chance(150);
+        let (short, few_receipts, forgets_seen) = (dice.chance(150), dice.chance(100), dice.chance(150));
+        let forgets = short || few_receipts;
         Plan {
             settings: Settings {
                 server_window: dice.pick([1, 2, 4, 16]),
@@ -70,21 +77,25 @@ impl Plan {
                 principal_window_bytes: dice.pick([8, 1 << 20]),
                 retry_min: SECOND,
                 retry_max: dice.pick([2, 8, 30]) * SECOND,
-                receipt_retention: if forgets { 20 * SECOND } else { LONG },
+                receipt_retention: if short { 20 * SECOND } else { LONG },
+                receipts_max: if few_receipts { FEW } else { MANY },
                 seen_retention: LONG,
+                seen_max: if forgets_seen { FEW } else { MANY },
+                failures_max: dice.pick([2, 16]),
                 custody_grace: dice.pick([5, 60]) * SECOND,
                 ..Settings::default()
             },
             clocks,
             drift_max: dice.pick([0, 100, 20_000]),
             forgets,
+            forgets_seen,
             steps: dice.pick([150, 300, 600]),
             lost: dice.pick([0, 0, 50, 200, 500]),
             repeated: dice.pick([0, 50, 300]),
             late: dice.pick([0, 100, 400]),
             crashes: dice.pick([0, 5, 15, 40]),
             disk_faults: dice.pick([0, 0, 10]),
-            moods: dice.pick([0, 0, 50]),
+            moods: dice.pick([0, 0, 50, 300]),
             short_lived: dice.pick([0, 100, 500]),
         }
     }
@@ -94,7 +105,21 @@ impl Plan {
         if dice.chance(self.short_lived) {
             Duration::from_millis(dice.range(100, 20_000))
         } else {
-            LONG / 2
+            self.lifetime_max()
         }
+    }
+
+    /// Whether every repeat is recognised as one.
+    pub(crate) fn remembers(&self) -> bool {
+        self.clocks != Clocks::Months && !self.forgets_seen
+    }
+
+    /// Whether what has ended never begins anew: one of the two memories recognises every repeat.
+    pub(crate) fn keeps_ends(&self) -> bool {
+        self.clocks != Clocks::Months && !(self.forgets && self.forgets_seen)
+    }
+
+    pub(crate) fn lifetime_max(&self) -> Duration {
+        LONG / 2
     }
 }

@@ -102,22 +102,26 @@ impl Shop {
         if envelope.data == REFUSED {
             return Err(StoreError::refused(Status::CONFLICT, "refused"));
         }
+        self.moody(Received::Ended(Status::DONE))
+    }
+
+    /// What is to be answered, or a passing fault.
+    fn moody(&self, well: Received) -> Result<Received, StoreError> {
         let mut dice = lock(&self.dice);
-        if dice.chance(self.moods.load(Ordering::Relaxed)) {
-            return if dice.chance(500) {
-                Ok(Received::Later)
-            } else {
-                Err(StoreError::Corrupt("a passing fault".to_owned()))
-            };
+        if !dice.chance(self.moods.load(Ordering::Relaxed)) {
+            Ok(well)
+        } else if dice.chance(500) {
+            Ok(Received::Later)
+        } else {
+            Err(StoreError::Corrupt("a passing fault".to_owned()))
         }
-        Ok(Received::Ended(Status::DONE))
     }
 }
 
 impl Role for Shop {
     fn receive(&self, tx: &mut Tx<'_>, _from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
         match envelope.kind {
-            MessageKind::Push => Ok(Received::Forward(Hop::Principal(
+            MessageKind::Push => self.moody(Received::Forward(Hop::Principal(
                 envelope.destination.principal.clone(),
             ))),
             MessageKind::Directory => self.change(tx, envelope),

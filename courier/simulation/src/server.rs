@@ -111,7 +111,9 @@ impl Server {
         Ok(())
     }
 
-    pub(crate) fn quiet(&self) {
+    /// No moods from now on, in this life and the next.
+    pub(crate) fn quiet(&mut self) {
+        self.moods = 0;
         if let Some(process) = &self.process {
             process.shop.calm();
         }
@@ -135,6 +137,38 @@ impl Server {
             effects.extend(lock(eager).iter());
         }
         Ok(effects)
+    }
+
+    /// What is in flight: id, hop, what the hop has answered, seconds until it expires by this server's clock.
+    pub(crate) fn in_flight(&self) -> Result<Vec<(MessageId, String, Option<u16>, i64)>, StoreError> {
+        let mut rows = self.disk.prepare_cached(
+            "SELECT id, hop, answered, (expires_at - ?1) / 1000 FROM message WHERE ended_at IS NULL ORDER BY seq",
+        )?;
+        let found = rows.query_map([self.clock.now().wall.as_millis()], |row| {
+            Ok((MessageId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) fn dead_letters(&self) -> Result<Vec<MessageId>, StoreError> {
+        let mut rows = self.disk.prepare_cached("SELECT id FROM dead_letter ORDER BY id")?;
+        let ids = rows.query_map([], |row| Ok(MessageId::from_bytes(row.get(0)?)))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    /// How many envelopes seen and how many receipts stand on the disk; receipts of dead letters stay as long as those.
+    pub(crate) fn remembered(&self) -> Result<(u64, u64), StoreError> {
+        let count = |query: &str| -> Result<u64, StoreError> {
+            let count: i64 = self.disk.query_row(query, [], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        };
+        Ok((
+            count("SELECT count(*) FROM seen")?,
+            count(
+                "SELECT count(*) FROM message
+                 WHERE ended_at IS NOT NULL AND id NOT IN (SELECT id FROM dead_letter)",
+            )?,
+        ))
     }
 
     /// The number of the last change that is known here.

@@ -73,6 +73,10 @@ impl World {
                 settings.server_window *= 8;
                 settings.principal_window *= 8;
             }
+            Some(Fault::Heavy) => {
+                settings.server_window_bytes *= 64;
+                settings.principal_window_bytes *= 64;
+            }
             Some(Fault::Hasty) => {
                 settings.retry_min /= 8;
                 settings.retry_max /= 8;
@@ -277,6 +281,39 @@ impl World {
             // The admin does not wait for the answer: what is committed has to arrive whoever was told.
             drop(process.courier.write(change));
         }
+    }
+
+    /// An operator takes up a dead letter: sends it again, or discards it.
+    pub(crate) fn operate(&mut self, place: usize) -> Result<(), Failure> {
+        let Some(server) = self.servers.get_mut(place) else {
+            return Ok(());
+        };
+        let letters = server.dead_letters()?;
+        let (Some(id), Some(process)) = (letters.get(self.dice.place(letters.len())), &mut server.process)
+        else {
+            return Ok(());
+        };
+        self.oracle.operates(*id);
+        if self.dice.chance(700) {
+            let expires = server.clock.now().wall.plus(self.plan.lifetime_max());
+            process.courier.retry_dead(*id, expires);
+        } else {
+            process.courier.discard_dead(*id);
+        }
+        Ok(())
+    }
+
+    /// Every server begins anew and sweeps: what it then remembers is bounded.
+    pub(crate) fn check_memory(&mut self) -> Result<(), Failure> {
+        for place in 0..self.servers.len() {
+            self.crash(place)?;
+            self.start(place)?;
+            self.commit(place)?;
+            if let Some(server) = self.servers.get(place) {
+                self.oracle.remembers(server.name, server.remembered()?)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn connect(&mut self, place: usize) -> Result<(), Failure> {
@@ -489,7 +526,7 @@ impl World {
             delivered.reverse();
         }
         for (to, envelope) in delivered {
-            self.oracle.given(&to, envelope.id)?;
+            self.oracle.given(&to, envelope.id, envelope.data.len())?;
             if let Some(device) = self.devices.iter_mut().find(|device| device.principal == to) {
                 device.given.push(envelope.id);
             }
@@ -499,7 +536,8 @@ impl World {
             self.spoil(name, to, &mut items);
             for item in &items {
                 if let Item::Deliver { envelope, .. } = item {
-                    self.oracle.delivering(name, to, envelope.id, now)?;
+                    let what = (envelope.id, envelope.data.len());
+                    self.oracle.delivering(name, to, what, now)?;
                 }
             }
             let plan = (!self.quiet).then_some(&self.plan);
@@ -573,9 +611,9 @@ impl World {
 
 /// How far off a clock is from now on.
 fn off(plan: &Plan, dice: &mut Dice) -> i64 {
-    let max = plan.clocks.off_ms_max();
-    let throw = dice.range(0, 2 * max.unsigned_abs());
-    let off_ms = i64::try_from(throw).unwrap_or(0) - max;
+    let max_ms = i64::try_from(plan.clocks.off_max().as_millis()).unwrap_or(0);
+    let throw = dice.range(0, 2 * max_ms.unsigned_abs());
+    let off_ms = i64::try_from(throw).unwrap_or(0) - max_ms;
     // Small jumps matter as much as great ones.
     off_ms / dice.pick([1, 60, 3600])
 }

@@ -3,7 +3,7 @@
 use irsp_courier_simulation::{Failure, Fault, Rule, tell};
 
 /// Stories told until the fault shows.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 500;
 
 /// Whether a story with this fault is found to break this promise.
 fn is_found(fault: Fault, rule: Rule) -> bool {
@@ -23,10 +23,15 @@ fn every_fault_is_found_by_the_promise_it_breaks() {
         (Fault::Revived, Rule::EndedTwice),
         (Fault::Eager, Rule::EffectTwice),
         (Fault::Wide, Rule::Window),
+        (Fault::Heavy, Rule::Window),
         (Fault::Hasty, Rule::Spinning),
         (Fault::Once, Rule::Stuck),
         (Fault::Shuffled, Rule::Order),
         (Fault::Misreported, Rule::Disagreement),
+        (Fault::Overtaken, Rule::Order),
+        (Fault::Recounted, Rule::Residue),
+        (Fault::Hoarding, Rule::Memory),
+        (Fault::Archived, Rule::Memory),
     ];
     assert_eq!(expected.map(|(fault, _)| fault), Fault::ALL);
     for (fault, rule) in expected {

@@ -8,7 +8,7 @@ use irsp_protocol::frame::Place;
 use irsp_protocol::{Envelope, MessageId, Timestamp};
 
 use super::retry::Retry;
-use super::{Load, Sending, Window};
+use super::{Leaving, Load, Rest, Sending, Window};
 use crate::clock::Now;
 use crate::hop::Hop;
 
@@ -122,7 +122,7 @@ impl Lane {
     pub(super) fn loaded(
         &mut self,
         rows: Vec<(i64, Arc<Envelope>)>,
-        complete: bool,
+        rest: Rest,
         now: Now,
     ) -> Vec<Sending> {
         let before = std::mem::replace(&mut self.disk, Disk::Behind);
@@ -130,7 +130,7 @@ impl Lane {
             self.disk = before;
             return Vec::new();
         };
-        if complete && !missed {
+        if rest == Rest::Nothing && !missed {
             self.disk = Disk::CaughtUp;
         }
         let mut send = Vec::with_capacity(rows.len());
@@ -154,15 +154,17 @@ impl Lane {
     }
 
     /// The message waits for this hop no more. Gives its envelope, if it was kept.
-    pub(super) fn left(&mut self, id: MessageId) -> Option<Arc<Envelope>> {
+    pub(super) fn left(&mut self, id: MessageId, why: Leaving) -> Option<Arc<Envelope>> {
         self.sent_before.remove(&id);
         if let Some(slot) = self.slots.remove(&id) {
             self.order.remove(&slot.seq);
             self.bytes -= slot.size;
             if let Some(retry) = &mut self.retry {
-                retry.answered();
+                if why == Leaving::Answered {
+                    retry.answered();
+                }
                 if self.slots.is_empty() {
-                    retry.restart();
+                    retry.nothing_waits();
                 }
             }
             return slot.envelope;

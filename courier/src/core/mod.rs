@@ -21,7 +21,7 @@ use crate::clock::Now;
 use crate::hop::Hop;
 use lane::{Lane, Offer};
 
-/// How long after a failed load it is tried again.
+/// How long after a load that failed, or was held up, it is tried again.
 const RELOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// What may be under way to one hop without an answer. One message is, however large.
@@ -52,6 +52,24 @@ pub(crate) enum Action {
     Remember { sent: Vec<(MessageId, Timestamp)> },
 }
 
+/// What waits on disk behind what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Nothing,
+    More,
+    /// Something that has expired and is to be ended first, and perhaps more.
+    Expired,
+}
+
+/// Why a message waits for its hop no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// The hop has spoken: it lives.
+    Answered,
+    /// It has expired, was deleted, superseded and the like.
+    Unanswered,
+}
+
 /// An envelope on its way, and where it stands among those on the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sending {
@@ -77,7 +95,7 @@ pub(crate) struct Core {
     principals: HashMap<Principal, Lane>,
     actions: VecDeque<Action>,
     tickets: u64,
-    /// Loads that failed, and when they are tried again.
+    /// What could not be read, or not to its end, and when that is tried again.
     failed: Vec<Hop>,
     reload_at: Option<Instant>,
     /// Envelopes handed to servers again since it was last asked.
@@ -169,8 +187,7 @@ impl Core {
             let mut lane = Lane::to_principal(ticket, self.limits.window_of(principal));
             lane.inherit_sent(before);
             *before = lane;
-            self.failed.push(Hop::Principal(principal.clone()));
-            self.reload_at.get_or_insert(now.instant + RELOAD_WAIT);
+            self.reload_later(&Hop::Principal(principal.clone()), now);
         }
     }
 
@@ -184,12 +201,16 @@ impl Core {
         }
     }
 
-    /// What was read from disk for [`Action::Load`]; `complete` if nothing waited behind it.
-    pub(crate) fn loaded(&mut self, load: &Load, rows: Vec<(i64, Arc<Envelope>)>, complete: bool, now: Now) {
+    /// What was read from disk for [`Action::Load`], and what waits behind it.
+    pub(crate) fn loaded(&mut self, load: &Load, rows: Vec<(i64, Arc<Envelope>)>, rest: Rest, now: Now) {
         if let Some(lane) = self.lane_of(load) {
-            let sendings = lane.loaded(rows, complete, now);
+            let sendings = lane.loaded(rows, rest, now);
             self.send(&load.hop, sendings);
-            self.refill(&load.hop);
+            match rest {
+                Rest::Nothing | Rest::More => self.refill(&load.hop),
+                // It is read on when that has ended; or in a while, should the clock have jumped back before it could.
+                Rest::Expired => self.reload_later(&load.hop, now),
+            }
         }
     }
 
@@ -197,14 +218,13 @@ impl Core {
     pub(crate) fn load_failed(&mut self, load: &Load, now: Now) {
         if let Some(lane) = self.lane_of(load) {
             lane.load_failed();
-            self.failed.push(load.hop.clone());
-            self.reload_at.get_or_insert(now.instant + RELOAD_WAIT);
+            self.reload_later(&load.hop, now);
         }
     }
 
     /// A message has ended or is in the next server's custody, on disk. Gives its envelope, if it was kept.
-    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId) -> Option<Arc<Envelope>> {
-        let envelope = self.lane(hop)?.left(id);
+    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId, why: Leaving) -> Option<Arc<Envelope>> {
+        let envelope = self.lane(hop)?.left(id, why);
         self.refill(hop);
         envelope
     }
@@ -273,6 +293,11 @@ impl Core {
     /// The lane that asked, unless its hop has gone or come again since.
     fn lane_of(&mut self, load: &Load) -> Option<&mut Lane> {
         self.lane(&load.hop).filter(|lane| lane.ticket() == load.ticket)
+    }
+
+    fn reload_later(&mut self, hop: &Hop, now: Now) {
+        self.failed.push(hop.clone());
+        self.reload_at.get_or_insert(now.instant + RELOAD_WAIT);
     }
 
     fn refill(&mut self, hop: &Hop) {

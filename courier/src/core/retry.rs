@@ -47,6 +47,11 @@ impl Retry {
         self.set(self.min);
     }
 
+    /// All sends so far count no more. Whether the other side lives is as open as before.
+    pub(super) fn nothing_waits(&mut self) {
+        self.sends.clear();
+    }
+
     pub(super) fn back_off(&mut self) {
         self.set((self.wait * 2).min(self.max));
     }

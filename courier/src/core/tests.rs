@@ -117,14 +117,14 @@ impl World {
     fn load_all(&mut self) {
         while !self.loads.is_empty() {
             let load = self.loads.remove(0);
-            let (rows, complete) = self.read(&load);
+            let (rows, rest) = self.read(&load);
             let now = self.now();
-            self.core.loaded(&load, rows, complete, now);
+            self.core.loaded(&load, rows, rest, now);
             self.act();
         }
     }
 
-    fn read(&self, load: &Load) -> (Rows, bool) {
+    fn read(&self, load: &Load) -> (Rows, Rest) {
         let mut waiting = self
             .disk
             .range(load.after + 1..)
@@ -134,7 +134,11 @@ impl World {
             .take(load.count)
             .map(|(seq, _)| (*seq, envelope(*seq)))
             .collect();
-        (rows, waiting.next().is_none())
+        let rest = match waiting.next() {
+            None => Rest::Nothing,
+            Some(_) => Rest::More,
+        };
+        (rows, rest)
     }
 
     fn store(&mut self, hop: &Hop) -> i64 {
@@ -148,7 +152,7 @@ impl World {
 
     fn leave(&mut self, hop: &Hop, seq: i64) {
         self.disk.remove(&seq);
-        self.core.left(hop, id(seq));
+        self.core.left(hop, id(seq), Leaving::Answered);
         self.act();
     }
 
@@ -289,10 +293,10 @@ fn what_left_while_it_was_being_read_is_not_sent() {
     world.store(&lamp_hop());
     world.present();
     let load = world.loads.remove(0);
-    let (rows, complete) = world.read(&load);
+    let (rows, rest) = world.read(&load);
     world.leave(&lamp_hop(), 1);
     let now = world.now();
-    world.core.loaded(&load, rows, complete, now);
+    world.core.loaded(&load, rows, rest, now);
     world.act();
     assert_eq!(world.taken(), [2]);
 }
@@ -303,10 +307,10 @@ fn what_is_stored_while_the_disk_is_read_follows_in_order() {
     world.store(&lamp_hop());
     world.present();
     let load = world.loads.remove(0);
-    let (rows, complete) = world.read(&load);
+    let (rows, rest) = world.read(&load);
     world.store(&lamp_hop());
     let now = world.now();
-    world.core.loaded(&load, rows, complete, now);
+    world.core.loaded(&load, rows, rest, now);
     world.act();
     world.load_all();
     world.store(&lamp_hop());
@@ -321,9 +325,9 @@ fn an_answer_to_an_earlier_life_of_the_lane_is_ignored() {
     let old = world.loads.remove(0);
     world.core.absent(&lamp());
     world.present();
-    let (rows, complete) = world.read(&old);
+    let (rows, rest) = world.read(&old);
     let now = world.now();
-    world.core.loaded(&old, rows, complete, now);
+    world.core.loaded(&old, rows, rest, now);
     world.act();
     assert!(world.taken().is_empty());
     world.load_all();
@@ -373,7 +377,7 @@ proptest! {
     fn a_principal_gets_everything_in_order_and_nothing_twice(steps in prop::collection::vec(step(), 0..120)) {
         let mut world = World::new();
         let hop = lamp_hop();
-        let mut reading: Option<(Load, Rows, bool)> = None;
+        let mut reading: Option<(Load, Rows, Rest)> = None;
         let mut under_way: BTreeSet<i64> = BTreeSet::new();
         let mut last = 0;
         let mut there = false;
@@ -408,14 +412,14 @@ proptest! {
                 Step::ReadStart => {
                     if reading.is_none() && !world.loads.is_empty() {
                         let load = world.loads.remove(0);
-                        let (rows, complete) = world.read(&load);
-                        reading = Some((load, rows, complete));
+                        let (rows, rest) = world.read(&load);
+                        reading = Some((load, rows, rest));
                     }
                 }
                 Step::ReadEnd => {
-                    if let Some((load, rows, complete)) = reading.take() {
+                    if let Some((load, rows, rest)) = reading.take() {
                         let now = world.now();
-                        world.core.loaded(&load, rows, complete, now);
+                        world.core.loaded(&load, rows, rest, now);
                         world.act();
                     }
                 }
@@ -429,9 +433,9 @@ proptest! {
             }
             prop_assert!(under_way.len() <= LIMITS.principal.count);
         }
-        if let Some((load, rows, complete)) = reading.take() {
+        if let Some((load, rows, rest)) = reading.take() {
             let now = world.now();
-            world.core.loaded(&load, rows, complete, now);
+            world.core.loaded(&load, rows, rest, now);
             world.act();
         }
         world.core.absent(&lamp());
@@ -453,4 +457,51 @@ proptest! {
         }
         prop_assert_eq!(got, waiting);
     }
+}
+
+#[test]
+fn what_expires_says_nothing_of_whether_the_other_side_lives() {
+    let mut world = World::new();
+    let sent = |world: &mut World, wait_ms: u64| {
+        world.pass(Duration::from_millis(wait_ms));
+        world.taken().len()
+    };
+    let one = world.store(&APP);
+    assert_eq!((sent(&mut world, 0), sent(&mut world, 1_000)), (1, 1));
+    // From here on the wait is two seconds, less a quarter at most.
+    world.disk.remove(&one);
+    world.core.left(&APP, id(one), Leaving::Unanswered);
+    let two = world.store(&APP);
+    assert_eq!((sent(&mut world, 0), sent(&mut world, 1_000)), (1, 0));
+    assert_eq!(sent(&mut world, 1_000), 1);
+    world.leave(&APP, two);
+    world.store(&APP);
+    assert_eq!((sent(&mut world, 0), sent(&mut world, 1_000)), (1, 1));
+}
+
+#[test]
+fn what_has_expired_holds_up_what_is_behind_it_until_it_has_ended() {
+    let mut world = World::new();
+    let (one, two) = (world.store(&lamp_hop()), world.store(&lamp_hop()));
+    world.present();
+    let load = world.loads.remove(0);
+    let now = world.now();
+    world.core.loaded(&load, Vec::new(), Rest::Expired, now);
+    world.act();
+    assert!(world.loads.is_empty(), "nothing spins meanwhile");
+    world.leave(&lamp_hop(), one);
+    world.load_all();
+    assert_eq!(world.taken(), [two]);
+
+    let three = world.store(&lamp_hop());
+    assert_eq!(world.taken(), [three], "caught up");
+    world.present();
+    let load = world.loads.remove(0);
+    let now = world.now();
+    world.core.loaded(&load, Vec::new(), Rest::Expired, now);
+    world.act();
+    // Its clock has jumped back, so nothing has ended.
+    world.pass(RELOAD_WAIT);
+    world.load_all();
+    assert_eq!(world.taken(), [two, three]);
 }

@@ -18,7 +18,8 @@ pub(super) enum Event {
     Committed(Effects),
     Received {
         delivered: Vec<((Origin, Envelope), Verdict)>,
-        settled: Vec<(Hop, MessageId)>,
+        /// What was answered and waited for no answer.
+        stale: Vec<(Hop, MessageId)>,
         /// Of a frame that came from another domain.
         permit: Option<OwnedSemaphorePermit>,
     },

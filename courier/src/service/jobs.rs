@@ -11,7 +11,7 @@ use super::events::Event;
 use crate::accept::{AcceptSink, Accepted};
 use crate::hop::{Hop, Origin};
 use crate::role::Role;
-use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Verdict, sweep};
+use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Verdict, sweep, sweep_hop};
 
 /// Accepts one envelope; the hot path.
 pub(super) struct Accept {
@@ -132,8 +132,8 @@ pub(super) struct Frame {
     pub(super) delivered: Vec<Delivered>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) answers: Vec<ServerAnswer>,
-    /// What is sent no more after these answers.
-    pub(super) settled: Vec<(Hop, MessageId)>,
+    /// What was answered and waited for no answer; the commit tells of the rest.
+    pub(super) stale: Vec<(Hop, MessageId)>,
     /// How often the next server may fail at a message.
     pub(super) failures_max: u32,
     /// Of a frame that came from another domain: its place among those under way.
@@ -144,7 +144,7 @@ pub(super) struct Frame {
 impl Job for Frame {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.verdicts.clear();
-        self.settled.clear();
+        self.stale.clear();
         let mut order = Order::default();
         for given in &self.delivered {
             let (role, from) = (self.role.as_ref(), &given.from);
@@ -153,8 +153,8 @@ impl Job for Frame {
         }
         order.store(tx)?;
         for told in &self.answers {
-            if store_answer(tx, &told.hop, told, self.failures_max)? {
-                self.settled.push((told.hop.clone(), told.id));
+            if !store_answer(tx, &told.hop, told, self.failures_max)? {
+                self.stale.push((told.hop.clone(), told.id));
             }
         }
         Ok(())
@@ -169,7 +169,7 @@ impl Job for Frame {
                     .map(|given| (given.from, given.envelope))
                     .zip(self.verdicts)
                     .collect(),
-                settled: self.settled,
+                stale: self.stale,
                 permit: self.permit,
             },
             // The sender hears nothing and repeats it.
@@ -177,7 +177,7 @@ impl Job for Frame {
                 tracing::warn!(%error, "a frame could not be stored");
                 Event::Received {
                     delivered: Vec::new(),
-                    settled: Vec::new(),
+                    stale: Vec::new(),
                     permit: self.permit,
                 }
             }
@@ -186,7 +186,7 @@ impl Job for Frame {
     }
 }
 
-/// Stores what the next server said of a message; whether it is sent no more.
+/// Stores what the next server said of a message; whether that has waited for an answer.
 fn store_answer(
     tx: &mut Tx<'_>,
     hop: &Hop,
@@ -194,8 +194,7 @@ fn store_answer(
     failures_max: u32,
 ) -> Result<bool, StoreError> {
     if told.status == Status::QUEUED {
-        tx.hand_over(told.id, hop, told.sent_at)?;
-        return Ok(true);
+        return tx.hand_over(told.id, hop, told.sent_at);
     }
     let end = End {
         status: told.status,
@@ -208,8 +207,7 @@ fn store_answer(
     if may_yet_take_it {
         return tx.failed(told.id, hop, &end, failures_max);
     }
-    tx.end_with(told.id, Some(hop), &end)?;
-    Ok(true)
+    tx.end_with(told.id, Some(hop), &end)
 }
 
 /// One answer of a principal.
@@ -326,6 +324,23 @@ impl Job for Sweep {
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
         report(&self.events, Event::Swept(result.map(|()| self.swept)));
+    }
+}
+
+/// Ends what has expired and holds up what waits behind it for the same hop.
+pub(super) struct SweepHop {
+    pub(super) hop: Hop,
+}
+
+impl Job for SweepHop {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        sweep_hop(tx, &self.hop)
+    }
+
+    fn done(self: Box<Self>, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::warn!(hop = %self.hop, %error, "what has expired could not be ended; tried again");
+        }
     }
 }
 

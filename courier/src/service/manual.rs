@@ -15,7 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use irsp_protocol::ledger::Ledger;
 use irsp_protocol::receipt::{Answer, Receipt};
-use irsp_protocol::{Address, Envelope, MessageId, Server};
+use irsp_protocol::{Address, Envelope, MessageId, Server, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -106,6 +106,16 @@ impl Manual {
         let (tell, done) = oneshot::channel();
         self.jobs.push(Box::new(jobs::Write { f, value: None, tell }));
         done
+    }
+
+    /// An operator sends a dead letter again.
+    pub fn retry_dead(&mut self, id: MessageId, expires: Timestamp) {
+        drop(self.write(move |tx| tx.retry_dead(id, Some(expires))));
+    }
+
+    /// An operator discards a dead letter.
+    pub fn discard_dead(&mut self, id: MessageId) {
+        drop(self.write(move |tx| tx.discard_dead(id)));
     }
 
     /// [`Courier::answered`](super::Courier::answered).

@@ -21,7 +21,7 @@ use super::unstored::Unstored;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
-use crate::core::{Action, Core, Load, Sending};
+use crate::core::{Action, Core, Leaving, Load, Rest, Sending};
 use crate::hop::{Hop, Origin};
 use crate::metrics::Metrics;
 use crate::role::{Ended, Received, Role};
@@ -170,14 +170,14 @@ impl Pump {
             Event::Committed(effects) => self.on_committed(effects, now),
             Event::Received {
                 delivered,
-                settled,
+                stale,
                 permit,
             } => {
                 if permit.is_none() {
                     self.frames_under_way -= 1;
                 }
                 self.on_received(delivered, now);
-                self.on_settled(settled);
+                self.on_settled(stale);
             }
             Event::Settled { settled, unstored } => {
                 self.unstored.keep(unstored, now);
@@ -251,8 +251,13 @@ impl Pump {
             self.upkeep.expires(stored.envelope.expires);
             self.core.stored(&stored.hop, stored.seq, &stored.envelope, now);
         }
-        for Left { id, hop, end } in effects.left {
-            let sent = self.core.left(&hop, id);
+        for left in effects.left {
+            let why = match left.is_answered() {
+                true => Leaving::Answered,
+                false => Leaving::Unanswered,
+            };
+            let Left { id, hop, end } = left;
+            let sent = self.core.left(&hop, id, why);
             if let Some(end) = end {
                 self.upkeep.wrote(now);
                 self.on_ended(hop, sent, end);
@@ -286,7 +291,7 @@ impl Pump {
                     from,
                     id: envelope.id,
                     status,
-                    answer: None,
+                    answer: verdict.said,
                     cause: verdict.cause,
                 };
                 match &origin {
@@ -310,7 +315,7 @@ impl Pump {
     /// An answer was dealt with, whatever it changed: the slot is free.
     fn on_settled(&mut self, settled: Vec<(Hop, MessageId)>) {
         for (hop, id) in settled {
-            self.core.left(&hop, id);
+            self.core.left(&hop, id, Leaving::Answered);
         }
     }
 
@@ -491,7 +496,7 @@ impl Pump {
             delivered,
             verdicts: Vec::new(),
             answers,
-            settled: Vec::new(),
+            stale: Vec::new(),
             failures_max: self.failures_max,
             permit,
             events: self.report.clone(),
@@ -525,7 +530,14 @@ impl Pump {
         self.reading.clear();
         for (load, page) in loaded {
             match page {
-                Ok(page) => self.core.loaded(&load, page.rows, page.complete, now),
+                Ok(page) => {
+                    if page.rest == Rest::Expired {
+                        self.write(jobs::SweepHop {
+                            hop: load.hop.clone(),
+                        });
+                    }
+                    self.core.loaded(&load, page.rows, page.rest, now);
+                }
                 Err(error) => {
                     tracing::error!(hop = %load.hop, %error, "what waits for a hop could not be read");
                     self.core.load_failed(&load, now);

@@ -32,6 +32,8 @@ pub struct Settings {
     pub retry_max: Duration,
     /// How long an ended message is remembered as a receipt, and its sender's id as used.
     pub receipt_retention: Duration,
+    /// For how many ended messages, if there are more within that time; those that ended first are forgotten first.
+    pub receipts_max: u64,
     /// How long, and for how many envelopes, repeats from other servers are recognised.
     pub seen_retention: Duration,
     pub seen_max: u64,
@@ -61,6 +63,7 @@ impl Default for Settings {
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             receipt_retention: 24 * HOUR,
+            receipts_max: 10_000_000,
             // The longest expiry, and a day for clocks that disagree: no sender repeats for longer.
             seen_retention: 31 * 24 * HOUR,
             seen_max: 10_000_000,
@@ -101,6 +104,7 @@ impl Settings {
     pub(super) fn retention(&self) -> Retention {
         Retention {
             receipts: self.receipt_retention,
+            receipts_max: self.receipts_max,
             seen: self.seen_retention,
             seen_max: self.seen_max,
             dead_letters: self.dead_letter_retention,

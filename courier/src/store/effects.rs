@@ -40,9 +40,18 @@ pub(crate) struct EndedRow {
     pub(crate) origin: Option<Origin>,
     pub(crate) expires: Timestamp,
     pub(crate) status: Status,
+    /// Its next hop said so.
+    pub(crate) answered: bool,
     pub(crate) answer: Option<Answer>,
     pub(crate) cause: Option<Cause>,
     pub(crate) at: Timestamp,
+}
+
+impl Left {
+    /// Whether its hop has spoken, in contrast to expiry, deletion and the like.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.end.as_ref().is_none_or(|end| end.answered)
+    }
 }
 
 impl Effects {

@@ -30,6 +30,14 @@ const COURIER: &[Migration] = &[
         version: 4,
         sql: include_str!("options.sql"),
     },
+    Migration {
+        version: 5,
+        sql: include_str!("held.sql"),
+    },
+    Migration {
+        version: 6,
+        sql: include_str!("receipts.sql"),
+    },
 ];
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.

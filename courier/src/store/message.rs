@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::effects::{EndedRow, Left};
 use super::error::StoreError;
 use super::text;
+use crate::core::Rest;
 use crate::hop::{Hop, Origin};
 
 /// How a message ends.
@@ -125,6 +126,7 @@ pub(super) fn end(
                 origin: origin.map(text::read_origin).transpose()?,
                 expires: Timestamp::from_millis(row.get(8)?),
                 status: end.status,
+                answered: end.answered,
                 answer: end.answer.clone(),
                 cause: end.cause,
                 at: now,
@@ -279,6 +281,23 @@ pub(super) fn waiting_from(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
+/// What waits for a hop and has expired, in order, at most `limit`.
+pub(super) fn expired(
+    sql: &Connection,
+    hop: &Hop,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<MessageId>, StoreError> {
+    let mut rows = sql.prepare_cached(
+        "SELECT id FROM message WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL AND expires_at <= ?2
+         ORDER BY seq LIMIT ?3",
+    )?;
+    let ids = rows.query_map(params![text::hop(hop), now.as_millis(), limit], |row| {
+        Ok(text::read_id(row.get(0)?))
+    })?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
 /// How many messages wait for a hop.
 pub(super) fn count_waiting(sql: &Connection, hop: &Hop) -> Result<u64, StoreError> {
     let count: i64 = sql
@@ -292,12 +311,12 @@ pub(super) fn count_waiting(sql: &Connection, hop: &Hop) -> Result<u64, StoreErr
 /// What waits for a hop, read in order.
 pub(crate) struct Page {
     pub(crate) rows: Vec<(i64, Arc<Envelope>)>,
-    /// Nothing waited behind the last row when this was read.
-    pub(crate) complete: bool,
+    pub(crate) rest: Rest,
 }
 
 /// Reads what waits for `hop` behind `after`: at most `count` messages and, beyond the first, `bytes` of data.
-/// What has expired is left out for a principal; a server is still asked, for it may have taken it before.
+/// Stops at what has expired if `hop` is a principal, because a clock that jumps back would bring it to life behind what
+/// has passed it; a server is still asked, for it may have taken it before.
 pub(crate) fn load(
     sql: &Connection,
     hop: &Hop,
@@ -307,21 +326,23 @@ pub(crate) fn load(
     now: Timestamp,
 ) -> Result<Page, StoreError> {
     let mut select = sql.prepare_cached(
-        "SELECT seq, head, data FROM message
-         WHERE hop = ?1 AND seq > ?2 AND ended_at IS NULL AND answered_at IS NULL AND expires_at > ?3 ORDER BY seq",
+        "SELECT seq, head, data, expires_at FROM message
+         WHERE hop = ?1 AND seq > ?2 AND ended_at IS NULL AND answered_at IS NULL ORDER BY seq",
     )?;
     let expired = match hop {
         Hop::Principal(_) => now.as_millis(),
         Hop::Server(_) | Hop::Peer(_) => i64::MIN,
     };
-    let mut found = select.query(params![text::hop(hop), after, expired])?;
+    let mut found = select.query(params![text::hop(hop), after])?;
     let (mut rows, mut size) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         if rows.len() >= count || (size >= bytes && !rows.is_empty()) {
-            return Ok(Page {
-                rows,
-                complete: false,
-            });
+            let rest = Rest::More;
+            return Ok(Page { rows, rest });
+        }
+        if row.get::<_, i64>(3)? <= expired {
+            let rest = Rest::Expired;
+            return Ok(Page { rows, rest });
         }
         match envelope(row) {
             Ok((seq, envelope)) => {
@@ -331,7 +352,8 @@ pub(crate) fn load(
             Err(error) => tracing::error!(%hop, %error, "a stored message cannot be read and is passed over"),
         }
     }
-    Ok(Page { rows, complete: true })
+    let rest = Rest::Nothing;
+    Ok(Page { rows, rest })
 }
 
 fn envelope(row: &Row<'_>) -> Result<(i64, Envelope), StoreError> {

@@ -52,7 +52,7 @@ pub(crate) use order::Order;
 pub(crate) use probe::probe;
 pub(crate) use receipt::{page as read_receipts, read as read_receipt, received as read_received};
 pub(crate) use receive::Verdict;
-pub(crate) use sweep::{Retention, Swept, sweep};
+pub(crate) use sweep::{Retention, Swept, sweep, sweep_hop};
 pub(crate) use tx::Context;
 pub(crate) use usage::Usage;
 pub(crate) use writer::{Admission, Writer};

@@ -16,8 +16,8 @@ use super::tx::Tx;
 use crate::hop::Hop;
 
 impl Tx<'_> {
-    /// The next server has failed at a message that it may yet take. After `failures_max` times it ends with that code;
-    /// says whether it waits no more.
+    /// The next server has failed at a message that it may yet take. After `failures_max` times it ends with that code.
+    /// Says whether it has waited for an answer.
     pub(crate) fn failed(
         &mut self,
         id: MessageId,
@@ -34,12 +34,9 @@ impl Tx<'_> {
             .query_row(params![id.as_bytes(), text::hop(hop)], |row| row.get(0))
             .optional()?;
         match failures {
-            Some(failures) if failures < failures_max => Ok(false),
-            Some(_) => {
-                self.end_with(id, Some(hop), end)?;
-                Ok(true)
-            }
-            None => Ok(true),
+            Some(failures) if failures < failures_max => Ok(true),
+            Some(_) => self.end_with(id, Some(hop), end),
+            None => Ok(false),
         }
     }
 

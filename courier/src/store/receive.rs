@@ -1,15 +1,15 @@
-//! An envelope that came over the bus or from another domain: its effect and the memory of it in one transaction, so that repeats are
-//! answered and not done again (design 3.1).
+//! An envelope that came over the bus or from another domain: its effect and the memory of it in one transaction, so that
+//! repeats are answered and not done again (design 3.1).
 
 use std::sync::Arc;
 
 use irsp_protocol::frame::Place;
-use irsp_protocol::receipt::{Cause, Ending};
+use irsp_protocol::receipt::{Answer, Cause, Ending};
 use irsp_protocol::{Envelope, MessageKind, State, Status};
 
 use super::error::StoreError;
 use super::message::{self, End, Progress};
-use super::order::Order;
+use super::order::{Order, Turn};
 use super::repeat;
 use super::seen;
 use super::tx::Tx;
@@ -21,6 +21,8 @@ use crate::role::{Received, Role};
 pub(crate) struct Verdict {
     /// `None`: nothing is answered, and the sender repeats it.
     pub(crate) answer: Option<Status>,
+    /// The receiver's own answer.
+    pub(crate) said: Option<Answer>,
     /// What the status leaves open.
     pub(crate) cause: Option<Cause>,
     pub(crate) decided: Option<Received>,
@@ -29,7 +31,8 @@ pub(crate) struct Verdict {
 impl Tx<'_> {
     /// Receives one envelope. An error means that the disk failed; a refusal or a failure of the role is a verdict.
     /// A failure (500, 502, 503, 504) stores nothing and is not remembered: the next try is a first one.
-    /// One that comes before its turn is left for its repeat, which comes after what it has overtaken.
+    /// One that comes before its turn is left for its repeat, which comes after what it has overtaken; so is what follows
+    /// a failure of the same source for the same destination, because the failed one may yet be taken.
     pub(crate) fn receive(
         &mut self,
         role: &dyn Role,
@@ -39,13 +42,15 @@ impl Tx<'_> {
         order: &mut Order,
     ) -> Result<Verdict, StoreError> {
         if let Some(status) = seen::find(self.sql(), from, envelope.id)? {
-            return Ok(Verdict {
-                cause: cause_again(self, status, envelope)?,
-                ..answered(status)
-            });
+            return again(self, status, envelope);
         }
-        if !order.is_next(self, from, place)? {
-            return Ok(Verdict::default());
+        match order.turn(self, from, place, envelope)? {
+            Turn::Now => {}
+            Turn::Early => return Ok(Verdict::default()),
+            Turn::Behind => {
+                order.passed_by(self, from, place, envelope)?;
+                return Ok(Verdict::default());
+            }
         }
         let verdict = if envelope.kind == MessageKind::Status {
             ended_elsewhere(self, from, envelope)?
@@ -77,11 +82,15 @@ impl Tx<'_> {
                 }
             }
         };
-        // What cannot be stored does not hold up what follows; what is wanted later does.
-        order.took(from, place);
-        // A failure has stored nothing, so the next try is a first one.
-        if let Some(status) = verdict.answer.filter(|status| !is_failure(*status)) {
-            seen::remember(self.sql(), from, envelope.id, status, self.now())?;
+        match verdict.answer {
+            // A failure has stored nothing, so the next try is a first one. It does not hold up what others have sent;
+            // what is wanted later does.
+            Some(status) if is_failure(status) => order.passed_by(self, from, place, envelope)?,
+            Some(status) => {
+                order.took(self, from, place, envelope.id)?;
+                seen::remember(self.sql(), from, envelope.id, status, self.now())?;
+            }
+            None => {}
         }
         Ok(verdict)
     }
@@ -143,18 +152,28 @@ fn take_custody(
             "another message has this id",
         ));
     }
-    let status = if accepted.duplicate {
-        // A repeat so late that `seen` has forgotten it: its row knows more.
-        match message::progress(tx.sql(), envelope.id)? {
-            Progress::Ended(status, _) => status,
-            Progress::Unknown | Progress::Waiting | Progress::HandedOver => Status::QUEUED,
-        }
-    } else {
-        Status::QUEUED
+    // A repeat so late that `seen` has forgotten it: its row knows more.
+    let verdict = match accepted.duplicate {
+        true => in_custody(tx, envelope)?,
+        false => answered(Status::QUEUED),
     };
     Ok(Verdict {
         decided: Some(Received::Forward(hop.clone())),
-        ..answered(status)
+        ..verdict
+    })
+}
+
+/// What is answered to a repeat of what we have taken into custody: its end, if it has one, because the news of that may
+/// have found its origin not waiting. A failure of ours is told by the news alone: as an answer it would ask for another try.
+fn in_custody(tx: &Tx<'_>, envelope: &Envelope) -> Result<Verdict, StoreError> {
+    Ok(match message::progress(tx.sql(), envelope.id)? {
+        Progress::Ended(status, said) if !is_failure(status) => Verdict {
+            said,
+            ..answered(status)
+        },
+        Progress::Ended(..) | Progress::Unknown | Progress::Waiting | Progress::HandedOver => {
+            answered(Status::QUEUED)
+        }
     })
 }
 
@@ -182,10 +201,14 @@ fn answered(status: Status) -> Verdict {
     }
 }
 
-/// What was said beside a status that is remembered.
-fn cause_again(tx: &Tx<'_>, status: Status, envelope: &Envelope) -> Result<Option<Cause>, StoreError> {
-    if status != Status::DUPLICATE {
-        return Ok(None);
+/// What is answered to a repeat, by the status that is remembered.
+fn again(tx: &Tx<'_>, status: Status, envelope: &Envelope) -> Result<Verdict, StoreError> {
+    match status {
+        Status::QUEUED => in_custody(tx, envelope),
+        Status::DUPLICATE => Ok(Verdict {
+            cause: repeat::earlier(tx.sql(), envelope)?.map(|of| Cause::Duplicate { of }),
+            ..answered(status)
+        }),
+        _ => Ok(answered(status)),
     }
-    Ok(repeat::earlier(tx.sql(), envelope)?.map(|of| Cause::Duplicate { of }))
 }

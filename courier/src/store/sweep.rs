@@ -8,9 +8,11 @@ use rusqlite::{Connection, params};
 
 use super::dead;
 use super::error::StoreError;
-use super::message::End;
+use super::message::{self, End};
+use super::order;
 use super::text;
 use super::tx::Tx;
+use crate::hop::Hop;
 
 /// Rows of each kind one transaction touches, so that a sweep never holds up the writer for long.
 const ROWS_MAX: usize = 500;
@@ -19,6 +21,7 @@ const ROWS_MAX: usize = 500;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retention {
     pub(crate) receipts: Duration,
+    pub(crate) receipts_max: u64,
     pub(crate) seen: Duration,
     pub(crate) seen_max: u64,
     pub(crate) dead_letters: Duration,
@@ -41,11 +44,20 @@ pub(crate) fn sweep(tx: &mut Tx<'_>, retention: &Retention) -> Result<Swept, Sto
     for id in &expired {
         tx.end_with(*id, None, &End::by_us(Status::EXPIRED, None))?;
     }
-    let receipts = prune_receipts(tx.sql(), before(now, retention.receipts))?;
+    let receipts = prune_receipts(tx.sql(), before(now, retention.receipts), retention.receipts_max)?;
     let dead = dead::prune(tx.sql(), before(now, retention.dead_letters), limit())?;
     let seen = prune_seen(tx.sql(), before(now, retention.seen), retention.seen_max)?;
+    order::prune(tx.sql(), before(now, retention.seen))?;
     let more = expired.len() >= ROWS_MAX || receipts >= ROWS_MAX || seen >= ROWS_MAX || dead >= ROWS_MAX;
     next(tx.sql(), retention, more)
+}
+
+/// Ends what has expired and waits for one hop, so that what is behind it need not wait for a whole sweep.
+pub(crate) fn sweep_hop(tx: &mut Tx<'_>, hop: &Hop) -> Result<(), StoreError> {
+    for id in message::expired(tx.sql(), hop, tx.now(), limit())? {
+        tx.end_with(id, Some(hop), &End::by_us(Status::EXPIRED, None))?;
+    }
+    Ok(())
 }
 
 /// When there will be something to sweep.
@@ -83,15 +95,34 @@ fn expired(sql: &Connection, now: Timestamp) -> Result<Vec<MessageId>, StoreErro
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-fn prune_receipts(sql: &Connection, before: i64) -> Result<usize, StoreError> {
-    let deleted = sql
+/// Forgets the receipts of what ended first: those that are old, and those that are too many.
+fn prune_receipts(sql: &Connection, before: i64, count_max: u64) -> Result<usize, StoreError> {
+    let mut forget = sql.prepare_cached(
+        "DELETE FROM message WHERE seq IN
+             (SELECT seq FROM message WHERE ended_at IS NOT NULL AND ended_at <= ?1
+              AND id NOT IN (SELECT id FROM dead_letter) ORDER BY ended_at LIMIT ?2)",
+    )?;
+    let mut forgotten = forget.execute(params![before, limit()])?;
+    let too_many = receipts(sql)?.saturating_sub_unsigned(count_max) - text::count(forgotten);
+    let room = limit() - text::count(forgotten);
+    if too_many > 0 && room > 0 {
+        forgotten += forget.execute(params![i64::MAX, too_many.min(room)])?;
+    }
+    if forgotten > 0 {
+        sql.prepare_cached("UPDATE forgotten SET receipts = receipts + ?1")?
+            .execute([text::count(forgotten)])?;
+    }
+    Ok(forgotten)
+}
+
+/// How many messages have ended and are not forgotten: of the ledger's few rows, not of the messages'.
+fn receipts(sql: &Connection) -> Result<i64, StoreError> {
+    let count = sql
         .prepare_cached(
-            "DELETE FROM message WHERE seq IN
-                 (SELECT seq FROM message WHERE ended_at IS NOT NULL AND ended_at <= ?1
-                  AND id NOT IN (SELECT id FROM dead_letter) ORDER BY ended_at LIMIT ?2)",
+            "SELECT ifnull((SELECT sum(count) FROM ledger WHERE status > 0), 0) - (SELECT receipts FROM forgotten)",
         )?
-        .execute(params![before, limit()])?;
-    Ok(deleted)
+        .query_row([], |row| row.get(0))?;
+    Ok(count)
 }
 
 /// Looks at the oldest only: `seen` is in order of time as far as the clock is.
@@ -115,5 +146,5 @@ fn before(now: Timestamp, age: Duration) -> i64 {
 }
 
 fn limit() -> i64 {
-    i64::try_from(ROWS_MAX).unwrap_or(i64::MAX)
+    text::count(ROWS_MAX)
 }

@@ -22,6 +22,10 @@ pub(super) fn read_hop(text: &str) -> Result<Hop, StoreError> {
     })
 }
 
+pub(super) fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 pub(super) fn read_id(bytes: [u8; 16]) -> MessageId {
     MessageId::from_bytes(bytes)
 }

@@ -272,19 +272,20 @@ impl<'a> Tx<'a> {
         }))
     }
 
-    /// The server on this hop has taken custody of the message.
+    /// The server on this hop has taken custody of the message. Says whether it waited for that.
     pub(crate) fn hand_over(
         &mut self,
         id: MessageId,
         hop: &Hop,
         sent_at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let grace_ms = i64::try_from(self.context.custody_grace.as_millis()).unwrap_or(i64::MAX);
-        if let Some(freed) = message::hand_over(self.sql, id, hop, sent_at, self.now, grace_ms)? {
-            self.release(0, &freed);
-            self.effects.left.push(freed.left);
-        }
-        Ok(())
+        let Some(freed) = message::hand_over(self.sql, id, hop, sent_at, self.now, grace_ms)? else {
+            return Ok(false);
+        };
+        self.release(0, &freed);
+        self.effects.left.push(freed.left);
+        Ok(true)
     }
 
     /// A message that had ended waits for its hop again.
