@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use crate::lock::lock;
-use crate::store::StoreError;
+use crate::store::{InFlight, StoreError};
 use irsp_protocol::ledger::{KindLedger, Ledger};
 
 /// Bounds of the commit-time histogram, seconds: from an SSD's cache to a disk in distress.
@@ -53,6 +53,7 @@ struct Books {
     ledger: Ledger,
     /// Since the oldest message that has not ended was accepted; 0 if there is none.
     oldest: Duration,
+    in_flight: InFlight,
 }
 
 impl Default for Metrics {
@@ -89,8 +90,17 @@ impl Metrics {
         *lock(&self.errors).entry(status).or_default() += 1;
     }
 
-    pub(crate) fn keep_books(&self, ledger: Ledger, oldest: Duration) {
-        *lock(&self.books) = Books { ledger, oldest };
+    /// A write was refused before it was tried.
+    pub(crate) fn refused(&self, status: Status) {
+        *lock(&self.refused).entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn keep_books(&self, ledger: Ledger, oldest: Duration, in_flight: InFlight) {
+        *lock(&self.books) = Books {
+            ledger,
+            oldest,
+            in_flight,
+        };
     }
 }
 
@@ -182,6 +192,31 @@ impl Couriers {
                     kind: kind.as_str(),
                 };
                 ConstGauge::new(count.cast_signed()).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        type Quotas = fn(&InFlight) -> u64;
+        let quotas: [(&str, &str, Quotas); 3] = [
+            (
+                "irsp_courier_in_flight_bytes",
+                "Bytes of what is in flight, heads and data, as quotas count them.",
+                |in_flight| in_flight.held.bytes,
+            ),
+            (
+                "irsp_courier_messages_max",
+                "Messages that may be in flight; beyond it 507.",
+                |in_flight| in_flight.all.messages_max,
+            ),
+            (
+                "irsp_courier_bytes_max",
+                "Bytes that may be in flight; beyond it 507.",
+                |in_flight| in_flight.all.bytes_max,
+            ),
+        ];
+        for (name, help, of) in quotas {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (server, books) in &books {
+                let figure = i64::try_from(of(&books.in_flight)).unwrap_or(i64::MAX);
+                ConstGauge::new(figure).encode(family.encode_family(&ByServer { server })?)?;
             }
         }
         let name = "irsp_courier_ledger_residue";

@@ -164,10 +164,7 @@ async fn what_follows_a_failure_waits_for_it_and_what_others_send_does_not() {
         let outcome = message.courier.outcome(id, MINUTE, Until::End).await;
         assert_eq!(outcome, Some((Status::DONE, None)));
     }
-    assert_eq!(
-        app.effects().await,
-        ["elsewhere", "other", "poison", "1", "2"]
-    );
+    assert_eq!(app.effects().await, ["elsewhere", "other", "poison", "1", "2"]);
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Ledger(Access),
     /// Dead letters: what could not be delivered and is kept to be sent again or discarded.
     Dead(Dead),
+    /// Receipts by principal, state and kind, the newest first.
+    Messages(Messages),
     /// Shows the stages messages pass, as they pass them.
     Tail(Tail),
     /// Other domains: registers, lists, shows, pauses, drains and removes them, and grants their applications something.
@@ -203,6 +205,27 @@ pub(crate) struct Which {
     /// All there are.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Messages {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    /// Only messages from or to this one, such as dev/lamp-1.
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    /// Only messages that stand there, such as in-flight or expired,undeliverable.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only these kinds, such as upload,push (with message, the default) or presence.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: u64,
+    /// The oldest first.
+    #[arg(long)]
+    pub(crate) oldest: bool,
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,8 @@ pub(crate) enum ClientError {
     LedgerUnknown(String),
     #[error("a server does not answer, so its dead letters are not known: start it and ask again")]
     LettersUnknown,
+    #[error("a server does not answer, so messages may be missing: start it and ask again")]
+    MessagesUnknown,
     #[error("{url} has ended the stream ({reason}): call irsp tail again")]
     StreamEnded { url: String, reason: String },
     #[error("what was found cannot be shown: {0}")]
@@ -74,6 +76,15 @@ impl Client {
 
     pub(crate) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
         self.answer(self.request(Method::GET, path)).await
+    }
+
+    /// The same with words to narrow it.
+    pub(crate) async fn list<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<A, ClientError> {
+        self.answer(self.request(Method::GET, path).query(query)).await
     }
 
     pub(crate) async fn post<A: DeserializeOwned>(

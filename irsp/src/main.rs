@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod ledger;
 mod logs;
+mod messages;
 mod metrics;
 mod origin;
 mod peer;
@@ -71,6 +72,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             .map_err(Failure::from),
         Command::Peer(order) => runtime
             .block_on(peer::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Messages(order) => runtime
+            .block_on(messages::run(&settings, order))
             .map_err(Failure::from),
         Command::Tail(order) => runtime
             .block_on(tail::run(&settings, order))

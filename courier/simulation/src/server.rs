@@ -29,6 +29,17 @@ pub(crate) struct Server {
     eager: Option<Arc<Mutex<Vec<MessageId>>>>,
 }
 
+/// A message in flight, as a story that has come to a bad end tells of it.
+#[derive(Debug)]
+#[expect(dead_code, reason = "shown by its Debug")]
+pub(crate) struct Waiting {
+    id: MessageId,
+    hop: String,
+    answered: Option<u16>,
+    /// By its server's clock.
+    expires_in_s: i64,
+}
+
 /// What is in memory; dropped by a crash.
 pub(crate) struct Process {
     pub(crate) courier: Manual,
@@ -139,19 +150,25 @@ impl Server {
         Ok(effects)
     }
 
-    /// What is in flight: id, hop, what the hop has answered, seconds until it expires by this server's clock.
-    pub(crate) fn in_flight(&self) -> Result<Vec<(MessageId, String, Option<u16>, i64)>, StoreError> {
+    pub(crate) fn in_flight(&self) -> Result<Vec<Waiting>, StoreError> {
         let mut rows = self.disk.prepare_cached(
             "SELECT id, hop, answered, (expires_at - ?1) / 1000 FROM message WHERE ended_at IS NULL ORDER BY seq",
         )?;
         let found = rows.query_map([self.clock.now().wall.as_millis()], |row| {
-            Ok((MessageId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?))
+            Ok(Waiting {
+                id: MessageId::from_bytes(row.get(0)?),
+                hop: row.get(1)?,
+                answered: row.get(2)?,
+                expires_in_s: row.get(3)?,
+            })
         })?;
         Ok(found.collect::<Result<_, _>>()?)
     }
 
     pub(crate) fn dead_letters(&self) -> Result<Vec<MessageId>, StoreError> {
-        let mut rows = self.disk.prepare_cached("SELECT id FROM dead_letter ORDER BY id")?;
+        let mut rows = self
+            .disk
+            .prepare_cached("SELECT id FROM dead_letter ORDER BY id")?;
         let ids = rows.query_map([], |row| Ok(MessageId::from_bytes(row.get(0)?)))?;
         Ok(ids.collect::<Result<_, _>>()?)
     }

@@ -119,12 +119,7 @@ impl Lane {
     }
 
     /// Takes what was read and says what of it is to be sent.
-    pub(super) fn loaded(
-        &mut self,
-        rows: Vec<(i64, Arc<Envelope>)>,
-        rest: Rest,
-        now: Now,
-    ) -> Vec<Sending> {
+    pub(super) fn loaded(&mut self, rows: Vec<(i64, Arc<Envelope>)>, rest: Rest, now: Now) -> Vec<Sending> {
         let before = std::mem::replace(&mut self.disk, Disk::Behind);
         let Disk::Loading { missed, left } = before else {
             self.disk = before;

@@ -1,17 +1,19 @@
 //! What the courier has the writer do. Each job reports to the pump or to its caller when it is on disk.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use irsp_protocol::frame::Place;
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, MessageId, Principal, State, Status, Timestamp};
+use irsp_protocol::{Envelope, MessageId, MessageKind, Principal, State, Status, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::events::Event;
 use crate::accept::{AcceptSink, Accepted};
 use crate::hop::{Hop, Origin};
+use crate::lock::lock;
+use crate::metrics::Metrics;
 use crate::role::Role;
-use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Verdict, sweep, sweep_hop};
+use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Usage, Verdict, sweep, sweep_hop};
 
 /// Accepts one envelope; the hot path.
 pub(super) struct Accept {
@@ -46,6 +48,35 @@ impl Accept {
                 None
             }
         }
+    }
+}
+
+impl Accept {
+    /// The job, unless a quota refuses it before it is tried; the sink has heard so. What an id or a key may find already
+    /// accepted, or make room for, is left to the transaction.
+    pub(super) fn unless_refused(
+        self: Box<Self>,
+        usage: &Mutex<Usage>,
+        metrics: &Metrics,
+    ) -> Option<Box<Accept>> {
+        let envelope = &self.envelope;
+        if envelope.sender_id.is_some() || !envelope.options.is_empty() {
+            return Some(self);
+        }
+        let bytes = (self.head.len() + envelope.data.len()) as u64;
+        let (source, hop) = (envelope.source.to_string(), self.hop.to_string());
+        let refusal = match envelope.kind {
+            MessageKind::Upload | MessageKind::Push | MessageKind::Message => {
+                lock(usage).refuses_early(&source, &hop, bytes)
+            }
+            MessageKind::Status | MessageKind::Presence | MessageKind::Directory => None,
+        };
+        let Some(status) = refusal else {
+            return Some(self);
+        };
+        metrics.refused(status);
+        self.sink.settled(self.token, Err(status));
+        None
     }
 }
 

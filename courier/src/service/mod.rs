@@ -170,7 +170,7 @@ impl Courier {
     /// Accepts an envelope for a hop. The sink hears of it once it is on disk, or why it is not accepted. Nothing is
     /// waited for here: when too much waits to be written, it is refused with 507.
     pub fn accept(&self, envelope: Envelope, hop: Hop, sink: Arc<dyn AcceptSink>, token: u64) {
-        if let Some(job) = jobs::Accept::new(envelope, hop, sink, token) {
+        if let Some(job) = self.admitted(envelope, hop, sink, token) {
             self.shared.writer.submit(job, Admission::Bounded);
         }
     }
@@ -185,10 +185,22 @@ impl Courier {
         sink: Arc<dyn AcceptSink>,
         token: u64,
     ) {
-        if let Some(accept) = jobs::Accept::new(envelope, hop, sink, token) {
+        if let Some(accept) = self.admitted(envelope, hop, sink, token) {
             let job = jobs::AcceptAlso { accept, also };
             self.shared.writer.submit(Box::new(job), Admission::Bounded);
         }
+    }
+
+    /// What is to be tried; `None` if the sink has heard why not.
+    fn admitted(
+        &self,
+        envelope: Envelope,
+        hop: Hop,
+        sink: Arc<dyn AcceptSink>,
+        token: u64,
+    ) -> Option<Box<jobs::Accept>> {
+        let job = jobs::Accept::new(envelope, hop, sink, token)?;
+        job.unless_refused(&self.shared.usage, &self.shared.metrics)
     }
 
     /// Runs a transaction; resolves when it is on disk. `f` may run again if the commit it shared has failed, so it

@@ -40,7 +40,7 @@ impl Courier {
             .await;
         let (ledger, oldest) = read.inspect_err(|error| shared.metrics.store_error(error.status()))?;
         let age = oldest.map_or(Duration::ZERO, |oldest| self.now().since(oldest));
-        shared.metrics.keep_books(ledger, age);
+        shared.metrics.keep_books(ledger, age, self.in_flight());
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use super::error::StoreError;
 
 /// What may be in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
     pub messages_max: u64,
     /// Heads and data.
@@ -66,6 +66,8 @@ pub struct Held {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InFlight {
     pub held: Held,
+    /// What may be.
+    pub all: Quota,
     /// With 429.
     pub refused_over_quota: u64,
     /// With 507.
@@ -119,7 +121,10 @@ impl Usage {
     pub(crate) fn new(bounds: Bounds) -> Usage {
         Usage {
             bounds,
-            in_flight: InFlight::default(),
+            in_flight: InFlight {
+                all: bounds.all,
+                ..InFlight::default()
+            },
             held: HashMap::new(),
             hasher: RandomState::new(),
             open: Vec::new(),
@@ -142,7 +147,7 @@ impl Usage {
              WHERE ended_at IS NULL",
         )?;
         let mut rows = rows.query([])?;
-        let (mut held, mut in_flight) = (std::mem::take(&mut self.held), InFlight::default());
+        let (mut held, mut all) = (std::mem::take(&mut self.held), Held::default());
         while let Some(row) = rows.next()? {
             let text = |n| row.get_ref(n)?.as_str().map_err(rusqlite::Error::from);
             let parties = Parties {
@@ -150,10 +155,10 @@ impl Usage {
                 hop: text(1)?,
             };
             let change = self.change(parties, 1, row.get(2)?);
-            apply(&mut held, &mut in_flight.held, change);
+            apply(&mut held, &mut all, change);
         }
         self.held = held;
-        self.in_flight.held = in_flight.held;
+        self.in_flight.held = all;
         self.known = true;
         Ok(())
     }
@@ -161,28 +166,42 @@ impl Usage {
     /// Counts a message in, or says no.
     pub(super) fn admit(&mut self, parties: Parties<'_>, bytes: u64) -> Result<(), StoreError> {
         let change = self.change(parties, 1, signed(bytes));
+        if let Some((status, reason)) = self.refuses(parties, change, bytes) {
+            self.open_refused.count(status);
+            return Err(StoreError::refused(status, reason));
+        }
+        self.record(change);
+        Ok(())
+    }
+
+    /// Whether a message that nothing makes room for would be refused as things stand, so that it need not be tried: one
+    /// that says no in a shared transaction makes all of it run again. Counted as refused, if so.
+    pub(crate) fn refuses_early(&mut self, source: &str, hop: &str, bytes: u64) -> Option<Status> {
+        if !self.known {
+            return None;
+        }
+        let parties = Parties { source, hop };
+        let change = self.change(parties, 1, signed(bytes));
+        let (status, _) = self.refuses(parties, change, bytes)?;
+        let mut refused = Refused::default();
+        refused.count(status);
+        self.in_flight.refused_over_quota += refused.over_quota;
+        self.in_flight.refused_full += refused.full;
+        Some(status)
+    }
+
+    fn refuses(&self, parties: Parties<'_>, change: Change, bytes: u64) -> Option<(Status, String)> {
         for (name, part) in [(parties.source, change.sender), (parties.hop, change.receiver)] {
             let (Some(key), Some(quota)) = (part, self.quota(name)) else {
                 continue;
             };
             let held = self.held.get(&key).copied().unwrap_or_default();
             if let Some(reason) = quota.refuses(held, bytes) {
-                self.open_refused.over_quota += 1;
-                return Err(StoreError::refused(
-                    Status::OVER_QUOTA,
-                    format!("{name} has {reason}"),
-                ));
+                return Some((Status::OVER_QUOTA, format!("{name} has {reason}")));
             }
         }
-        if let Some(reason) = self.bounds.all.refuses(self.in_flight.held, bytes) {
-            self.open_refused.full += 1;
-            return Err(StoreError::refused(
-                Status::QUEUE_FULL,
-                format!("this server has {reason}"),
-            ));
-        }
-        self.record(change);
-        Ok(())
+        let reason = self.bounds.all.refuses(self.in_flight.held, bytes)?;
+        Some((Status::QUEUE_FULL, format!("this server has {reason}")))
     }
 
     /// Counts a message in that is not refused.
@@ -252,6 +271,15 @@ impl Usage {
             Kind::Device | Kind::User => Some(&self.bounds.principal),
             Kind::Application | Kind::External | Kind::Peer => Some(&self.bounds.application),
             Kind::Server => None,
+        }
+    }
+}
+
+impl Refused {
+    fn count(&mut self, status: Status) {
+        match status {
+            Status::QUEUE_FULL => self.full += 1,
+            _ => self.over_quota += 1,
         }
     }
 }
@@ -328,6 +356,31 @@ mod tests {
 
     fn code(result: Result<(), StoreError>) -> u16 {
         result.map_or_else(|error| error.status().code(), |()| 202)
+    }
+
+    #[test]
+    fn asked_early_it_says_what_it_would_say_and_counts_nothing_in() {
+        let mut usage = usage();
+        let ask = |usage: &mut Usage| usage.refuses_early(UPLOAD.source, UPLOAD.hop, 10);
+        assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
+        assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
+        assert_eq!(ask(&mut usage), None, "before the disk was read nothing is known");
+        usage.known = true;
+        assert_eq!(ask(&mut usage), Some(Status::OVER_QUOTA));
+        usage.release(UPLOAD, 1, 10);
+        assert_eq!(ask(&mut usage), None);
+        let other = Parties {
+            source: "app/climate",
+            ..UPLOAD
+        };
+        for _ in 0..3 {
+            assert_eq!(code(usage.admit(other, 10)), 202);
+        }
+        assert_eq!(ask(&mut usage), Some(Status::QUEUE_FULL));
+        usage.keep();
+        let in_flight = usage.in_flight();
+        assert_eq!((in_flight.refused_over_quota, in_flight.refused_full), (1, 1));
+        assert_eq!((in_flight.held.messages, in_flight.all.messages_max), (4, 4));
     }
 
     #[test]
