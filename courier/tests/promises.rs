@@ -170,7 +170,8 @@ async fn a_message_in_lost_custody_expires_after_the_grace_and_after_a_restart()
         &tasks,
     );
     let mut push = app.envelope(MessageKind::Push, "dev/lamp-1", b"on");
-    push.expires = soon(&app.courier, 300);
+    // Long enough for a slow machine to take custody.
+    push.expires = soon(&app.courier, 5_000);
     let id = id_of(app.accept(push, Hop::Server(Server::Message)).await);
     let custody = app.courier.outcome(id, MINUTE, Until::Custody).await;
     assert_eq!(custody, Some((Status::QUEUED, None)));
