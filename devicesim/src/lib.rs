@@ -1,19 +1,46 @@
 //! The device simulator: loads a platform through its public contract (MQTT and HTTP) and tells the truth about it.
 //!
-//! `schedule` says when each upload is due, `device` sends it, `ledger` keeps what became of it, `store` reads what
-//! the application has, `report` judges. Nothing here knows the platform from inside.
+//! - Uploads of registered devices: `schedule` says when each is due, `device` sends it, `ledger` keeps what became of it,
+//!   `store` reads what the application has, `report` judges.
+//! - Scenarios: `scenario` says what a fleet does, `director` plays it with one `actor` for each member of the `cast`,
+//!   `story` joins their logs, `oracle` finds broken promises, `figures` measure, `outcome` judges and reports.
+//! - Comparison of plain MQTT servers: `compare` says which loads in which order, `engine` makes them.
+//!
+//! Nothing here knows the platform from inside.
 
+pub mod actor;
+pub mod cast;
+pub mod cli;
+pub mod compare;
 pub mod creds;
 pub mod device;
+pub mod dice;
+pub mod director;
+pub mod engine;
+pub mod figures;
 pub mod fleet;
 pub mod ledger;
+pub mod link;
+pub mod live;
 pub mod message;
+pub mod model;
 pub mod mqtt;
+pub mod observation;
 pub mod options;
+pub mod oracle;
+pub mod outcome;
+pub mod platform;
+pub mod play;
 pub mod progress;
 pub mod report;
+pub mod scenario;
 pub mod schedule;
+pub mod slo;
 pub mod store;
+pub mod story;
+pub mod target;
+pub mod usage;
+pub mod wire;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

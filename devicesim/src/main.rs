@@ -1,19 +1,20 @@
-//! Reads the options, runs the fleet, prints the report. Exit code 0: PASS, 1: FAIL, 2: no run.
+//! Reads the command line, runs what it asks for, prints the report. Exit code 0: PASS, 1: FAIL, 2: no run.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use devicesim::options::Options;
+use devicesim::cli::{Cli, Command};
+use devicesim::{compare, play};
 
 /// The run could not be started or ended without a report; the options' own errors have it too.
 const NO_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match report(&options) {
-        Ok(code) => code,
+    match work(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "devicesim: {error:#}");
             ExitCode::from(NO_RUN)
@@ -21,24 +22,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(options: &Options) -> anyhow::Result<ExitCode> {
+/// Whether it is a PASS.
+fn work(cli: &Cli) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let report = runtime.block_on(devicesim::run(options, async || {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // No signal can be heard, so none interrupts.
-            std::future::pending::<()>().await;
+    let (table, pass) = match (&cli.command, &cli.upload) {
+        (Some(Command::Run(run)), _) => {
+            let outcome = runtime.block_on(play::run(run, interrupted()))?;
+            (outcome.table(), outcome.verdict.pass)
         }
-    }))?;
+        (Some(Command::Merge(merge)), _) => {
+            let outcome = play::merge(merge)?;
+            (outcome.table(), outcome.verdict.pass)
+        }
+        (Some(Command::Compare(options)), _) => {
+            let comparison = runtime.block_on(compare::run(options))?;
+            (comparison.table(), true)
+        }
+        (None, Some(options)) => {
+            let report = runtime.block_on(devicesim::run(options, interrupted))?;
+            (report.table(), report.verdict.pass)
+        }
+        (None, None) => anyhow::bail!("nothing to do; see --help"),
+    };
     let mut out = std::io::stdout().lock();
-    out.write_all(report.table().as_bytes())
+    out.write_all(table.as_bytes())
         .and_then(|()| out.flush())
         .context("cannot print the report")?;
-    Ok(if report.verdict.pass {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(pass)
+}
+
+/// Resolves when the caller wants it to end early.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // No signal can be heard, so none interrupts.
+        std::future::pending::<()>().await;
+    }
 }

@@ -6,7 +6,12 @@ use serde_json::Value;
 /// The payload of upload `n`: `{"run":"..","n":7,"v":21.5,"pad":"xxx"}`, `size` bytes long unless run, number and
 /// value alone need more.
 pub fn payload(run: &str, n: u64, value: f64, size: usize) -> Bytes {
-    let mut text = format!("{{\"run\":\"{run}\",\"n\":{n},\"v\":{value:.1}");
+    letter(run, n, &format!("{value:.1}"), size)
+}
+
+/// The same with any JSON as the value.
+pub fn letter(run: &str, n: u64, value: &str, size: usize) -> Bytes {
+    let mut text = format!("{{\"run\":\"{run}\",\"n\":{n},\"v\":{value}");
     let room = size.saturating_sub(text.len() + 1);
     match room.checked_sub(PAD.len() + 1) {
         Some(pad) => {
@@ -21,6 +26,18 @@ pub fn payload(run: &str, n: u64, value: f64, size: usize) -> Bytes {
     Bytes::from(text)
 }
 
+/// The number in a payload of this run.
+pub fn number(run: &str, payload: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Letter<'a> {
+        #[serde(borrow)]
+        run: std::borrow::Cow<'a, str>,
+        n: u64,
+    }
+    let letter: Letter<'_> = serde_json::from_slice(payload).ok()?;
+    (letter.run == run).then_some(letter.n)
+}
+
 const PAD: &str = ",\"pad\":\"";
 
 /// The id an MQTT 5 upload carries.
@@ -29,6 +46,17 @@ pub fn id(run: &str, n: u64) -> String {
 }
 
 const ID_PREFIX: &str = "sim.";
+
+/// The upload or push of this run that an id names.
+pub fn named(run: &str, id: &str) -> Option<u64> {
+    let (of_run, n) = id.strip_prefix(ID_PREFIX)?.split_once('.')?;
+    (of_run == run).then(|| n.parse().ok()).flatten()
+}
+
+/// Whether a simulator has given this id, in whatever run.
+pub fn is_ours(id: &str) -> bool {
+    id.starts_with(ID_PREFIX)
+}
 
 /// A status as it comes on `v1/dev/{id}/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +85,13 @@ pub fn status(run: &str, payload: &[u8]) -> Option<Status> {
     let of = ["senderid", "sender_id", "id"]
         .into_iter()
         .filter_map(|name| body.get(name)?.as_str()?.strip_prefix(ID_PREFIX))
-        .map(|id| named(run, id))
+        .map(|id| of(run, id))
         .next()
         .unwrap_or(Of::Unnamed);
     Some(Status { code, of })
 }
 
-fn named(run: &str, id: &str) -> Of {
+fn of(run: &str, id: &str) -> Of {
     match id.split_once('.') {
         Some((of_run, n)) if of_run == run => n.parse().map_or(Of::Unnamed, Of::Upload),
         Some(_) | None => Of::EarlierRun,

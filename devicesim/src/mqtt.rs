@@ -69,7 +69,7 @@ impl Server {
     }
 }
 
-fn tls(path: &Path) -> Result<rustls::ClientConfig, CaError> {
+pub(crate) fn tls(path: &Path) -> Result<rustls::ClientConfig, CaError> {
     let pem = |error| CaError::Pem {
         path: path.to_owned(),
         error,

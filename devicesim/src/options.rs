@@ -242,7 +242,7 @@ fn count(text: &str) -> Result<usize, String> {
 /// Longest duration that can be asked for: a day.
 const DURATION_MAX: Duration = Duration::from_secs(86_400);
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let unit_ms: u64 = match unit {

@@ -1,0 +1,188 @@
+//! What a member hears, and what it makes of it.
+
+use irsp_protocol::presence::{Connectivity, Presence};
+use irsp_protocol::topic::Branch;
+use irsp_protocol::{Kind as PrincipalKind, MessageId, Status, Topic};
+use serde::Deserialize;
+
+use crate::cast::Role;
+use crate::message;
+use crate::observation::{Number, What};
+use crate::wire::{self, Packet, Publish};
+
+use super::agenda::Agenda;
+use super::desk::Desk;
+use super::outgoing::Cargo;
+
+/// Reason codes from here on refuse.
+const REFUSES: u8 = 0x80;
+
+impl Desk {
+    pub(super) fn hear(&mut self, packet: Packet, out: &mut Vec<u8>, agenda: &mut Agenda) {
+        match packet {
+            Packet::Publish(publish) => self.publish(&publish, out, agenda),
+            Packet::PubAck { id, code } | Packet::PubComp { id, code } => {
+                self.over(id, code);
+                self.send(out);
+            }
+            Packet::PubRec { id, code } if code >= REFUSES => {
+                self.over(id, code);
+                self.send(out);
+            }
+            Packet::PubRec { id, .. } => self.outbox.received(id, out),
+            Packet::PubRel { id } => wire::ack(out, wire::kind::PUBCOMP, id),
+            Packet::SubAck { codes, .. } => {
+                if codes.iter().any(|code| *code >= REFUSES) {
+                    self.note(What::SubscriptionRefused);
+                }
+            }
+            Packet::ConnAck { .. } | Packet::UnsubAck { .. } | Packet::Pong | Packet::Disconnect { .. } => {}
+        }
+    }
+
+    fn over(&mut self, id: u16, code: u8) {
+        let Some(cargo) = self.outbox.over(id) else {
+            return;
+        };
+        match cargo {
+            Cargo::Message(message) if code >= REFUSES => {
+                self.note(What::Rejected {
+                    message,
+                    code: u16::from(code),
+                });
+                self.stage.live.rejected.raise();
+                self.stage.live.open.add(-1);
+                self.unnamed.retain(|waiting| *waiting != message);
+            }
+            Cargo::Message(message) => {
+                self.note(What::Acknowledged { message, mid: None });
+                self.stage.live.acknowledged.raise();
+            }
+            Cargo::Answer(answer) if code < REFUSES => self.note(What::Answered {
+                message: answer.message,
+            }),
+            // The push had ended before: its answer came too late.
+            Cargo::Answer(_) => {}
+        }
+    }
+
+    fn publish(&mut self, publish: &Publish, out: &mut Vec<u8>, agenda: &mut Agenda) {
+        let mut push = None;
+        if let Ok(topic) = Topic::parse(&publish.topic) {
+            let own = topic.owner.principal == self.stage.cast.member(self.log.party).principal;
+            match topic.branch {
+                Branch::Status if own => self.status(&publish.payload),
+                Branch::Down { id, .. } => push = self.push(publish, own, id),
+                Branch::Presence => self.presence(&publish.payload),
+                Branch::Up { .. } | Branch::CloudEvent { .. } => {
+                    self.observe(&publish.payload, &topic.owner.principal.to_string());
+                }
+                Branch::Status | Branch::Ack { .. } | Branch::Live { .. } | Branch::To { .. } => {}
+            }
+        }
+        self.take(publish, push, out, agenda);
+    }
+
+    fn push(&mut self, publish: &Publish, own: bool, mid: MessageId) -> Option<(Number, MessageId)> {
+        let message = Number(message::number(&self.stage.run, &publish.payload)?);
+        if own {
+            self.note(What::Pushed {
+                message,
+                mid,
+                dup: publish.dup,
+            });
+            self.stage.live.pushed.raise();
+            Some((message, mid))
+        } else {
+            self.note(What::Overheard { message });
+            None
+        }
+    }
+
+    /// A copy of somebody's upload, for who may hear it.
+    fn observe(&mut self, payload: &[u8], owner: &str) {
+        let Some(n) = message::number(&self.stage.run, payload) else {
+            return;
+        };
+        let message = Number(n);
+        let owner = self.stage.cast.find(owner);
+        let allowed = match &self.stage.cast.member(self.log.party).role {
+            Role::App => true,
+            Role::User { devices } => devices.binary_search(&message.sender()).is_ok(),
+            Role::Device { .. } => false,
+        };
+        self.note(if allowed && owner == Some(message.sender()) {
+            What::Heard { message }
+        } else {
+            What::Overheard { message }
+        });
+    }
+
+    fn presence(&mut self, payload: &[u8]) {
+        let Ok(presence) = serde_json::from_slice::<Presence>(payload) else {
+            return;
+        };
+        if presence.principal.kind != PrincipalKind::Device {
+            return;
+        }
+        if let Some(of) = self.stage.cast.find(&presence.principal.to_string()) {
+            let online = presence.state == Connectivity::Online;
+            self.note(What::Presence {
+                of,
+                epoch: presence.epoch,
+                seq: presence.seq,
+                online,
+            });
+        }
+    }
+
+    fn status(&mut self, payload: &[u8]) {
+        let Ok(told) = serde_json::from_slice::<Told>(payload) else {
+            return;
+        };
+        if told.code == Status::QUEUED.code() {
+            return;
+        }
+        let mid = told.message;
+        let answer = told.answer.map(|answer| answer.status);
+        let named = told
+            .id
+            .as_deref()
+            .and_then(|id| message::named(&self.stage.run, id));
+        let message = match named {
+            Some(n) => Some(Number(n)),
+            None if told.id.as_deref().is_some_and(message::is_ours) => return,
+            None => self.unnamed.pop_front(),
+        };
+        match message {
+            Some(message) => {
+                self.note(What::Ended {
+                    message,
+                    code: told.code,
+                    answer,
+                    mid,
+                });
+                self.stage.live.ended.raise();
+                self.stage.live.open.add(-1);
+            }
+            None => self.note(What::EndedUnknown { code: told.code }),
+        }
+    }
+}
+
+/// A status as it stands on the wire.
+#[derive(Deserialize)]
+struct Told {
+    code: u16,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    message: Option<MessageId>,
+    #[serde(default)]
+    answer: Option<ToldAnswer>,
+}
+
+#[derive(Deserialize)]
+struct ToldAnswer {
+    status: u16,
+}

@@ -1,0 +1,242 @@
+//! Who takes part in a run: one application, devices, users with their bindings. Pure, by seed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
+
+use irsp_protocol::{AddressError, Id, Principal};
+use thiserror::Error;
+
+use crate::dice::Dice;
+use crate::observation::Party;
+use crate::scenario::Scenario;
+
+/// Everybody. The application is party 0.
+#[derive(Clone, Debug)]
+pub struct Cast {
+    pub members: Vec<Member>,
+    by_name: HashMap<String, Party>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub principal: Principal,
+    pub role: Role,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    App,
+    /// Of this kind, by its place in the scenario.
+    Device {
+        kind: usize,
+    },
+    /// With the devices it binds.
+    User {
+        devices: Vec<Party>,
+    },
+}
+
+/// Which part of a scenario this process plays: `2/3` is the second of three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From 0.
+    pub index: u32,
+    pub of: u32,
+}
+
+impl Part {
+    pub const WHOLE: Part = Part { index: 0, of: 1 };
+
+    fn has(self, n: u32) -> bool {
+        n % self.of == self.index
+    }
+}
+
+/// The text is no part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected a part such as 2/3, from 1/N to N/N, N at most 1000")]
+pub struct PartError;
+
+impl FromStr for Part {
+    type Err = PartError;
+    fn from_str(text: &str) -> Result<Part, PartError> {
+        let (index, of) = text.split_once('/').ok_or(PartError)?;
+        let number = |text: &str| text.parse::<u32>().map_err(|_| PartError);
+        let (index, of) = (number(index)?, number(of)?);
+        if (1..=of).contains(&index) && of <= 1000 {
+            Ok(Part { index: index - 1, of })
+        } else {
+            Err(PartError)
+        }
+    }
+}
+
+/// The party of the application.
+pub const APP: Party = Party(0);
+
+impl Cast {
+    /// The part's own members. `name` distinguishes runs on one platform; it is part of every id.
+    pub fn plan(scenario: &Scenario, seed: u64, name: &str, part: Part) -> Result<Cast, AddressError> {
+        let app = if part.of == 1 {
+            format!("sim-{name}")
+        } else {
+            format!("sim-{name}-{}", part.index + 1)
+        };
+        let mut members = vec![Member {
+            principal: Principal::application(Id::new(&app)?),
+            role: Role::App,
+        }];
+        for (kind, devices) in scenario.devices.iter().enumerate() {
+            for n in (0..devices.count).filter(|n| part.has(*n)) {
+                let id = Id::new(&format!("sim-{name}-{}-{}", devices.kind, n + 1))?;
+                members.push(Member {
+                    principal: Principal::device(id),
+                    role: Role::Device { kind },
+                });
+            }
+        }
+        if let Some(users) = &scenario.users {
+            let bindable: Vec<Party> = (0u32..)
+                .zip(&members)
+                .filter(|(_, member)| match member.role {
+                    Role::Device { kind } => {
+                        users.of.is_empty() || users.of.contains(&scenario.devices[kind].kind)
+                    }
+                    Role::App | Role::User { .. } => false,
+                })
+                .map(|(n, _)| Party(n))
+                .collect();
+            for n in (0..users.count).filter(|n| part.has(*n)) {
+                let mut dice = Dice::new(seed, 1 << 40 | u64::from(n));
+                let mut devices = BTreeSet::new();
+                let wanted = (users.binds as usize).min(bindable.len());
+                while devices.len() < wanted {
+                    devices.insert(bindable[dice.below(bindable.len())]);
+                }
+                members.push(Member {
+                    principal: Principal::user(Id::new(&format!("sim-{name}-user-{}", n + 1))?),
+                    role: Role::User {
+                        devices: devices.into_iter().collect(),
+                    },
+                });
+            }
+        }
+        let by_name = (0u32..)
+            .zip(&members)
+            .map(|(n, member)| (member.principal.to_string(), Party(n)))
+            .collect();
+        Ok(Cast { members, by_name })
+    }
+
+    pub fn member(&self, party: Party) -> &Member {
+        &self.members[party.0 as usize]
+    }
+
+    pub fn name(&self, party: Party) -> String {
+        match self.members.get(party.0 as usize) {
+            Some(member) => member.principal.to_string(),
+            None => format!("party {}", party.0),
+        }
+    }
+
+    /// The party of `dev/...`, `usr/...` or `app/...`, if it is one.
+    pub fn find(&self, principal: &str) -> Option<Party> {
+        self.by_name.get(principal).copied()
+    }
+
+    pub fn parties(&self) -> impl Iterator<Item = (Party, &Member)> {
+        (0u32..).zip(&self.members).map(|(n, member)| (Party(n), member))
+    }
+
+    /// Devices, of this kind or of all.
+    pub fn devices(&self, of: Option<usize>) -> Vec<Party> {
+        self.parties()
+            .filter(|(_, member)| match member.role {
+                Role::Device { kind } => of.is_none_or(|of| of == kind),
+                Role::App | Role::User { .. } => false,
+            })
+            .map(|(party, _)| party)
+            .collect()
+    }
+
+    /// Users who bind this device.
+    pub fn watchers(&self, device: Party) -> Vec<Party> {
+        self.parties()
+            .filter(|(_, member)| match &member.role {
+                Role::User { devices } => devices.binary_search(&device).is_ok(),
+                Role::App | Role::Device { .. } => false,
+            })
+            .map(|(party, _)| party)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario() -> Scenario {
+        toml::from_str(
+            "about = \"a\"\nduration = \"1s\"\n[[devices]]\nkind = \"lamp\"\ncount = 7\n[[devices]]\nkind = \"cam\"\ncount = 2\n\
+             [users]\ncount = 4\nbinds = 3\nof = [\"lamp\"]\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_fleet() {
+        let cast = |seed| {
+            format!(
+                "{:?}",
+                Cast::plan(&scenario(), seed, "x", Part::WHOLE).unwrap().members
+            )
+        };
+        assert_eq!(cast(1), cast(1));
+        assert_ne!(cast(1), cast(2));
+    }
+
+    #[test]
+    fn the_parts_together_are_the_whole() {
+        let whole = Cast::plan(&scenario(), 1, "x", Part::WHOLE).unwrap();
+        let mut ids: Vec<String> = Vec::new();
+        for part in ["1/3", "2/3", "3/3"] {
+            let cast = Cast::plan(&scenario(), 1, "x", part.parse().unwrap()).unwrap();
+            ids.extend(cast.devices(None).iter().map(|device| cast.name(*device)));
+        }
+        ids.sort();
+        let mut all: Vec<String> = whole
+            .devices(None)
+            .iter()
+            .map(|device| whole.name(*device))
+            .collect();
+        all.sort();
+        assert_eq!(ids, all);
+    }
+
+    #[test]
+    fn users_bind_devices_of_the_kinds_they_like() {
+        let cast = Cast::plan(&scenario(), 1, "x", Part::WHOLE).unwrap();
+        let users: Vec<_> = cast
+            .parties()
+            .filter(|(_, m)| matches!(m.role, Role::User { .. }))
+            .collect();
+        assert_eq!(users.len(), 4);
+        for (user, member) in users {
+            let Role::User { devices } = &member.role else {
+                unreachable!()
+            };
+            assert_eq!(devices.len(), 3);
+            for device in devices {
+                assert!(cast.name(*device).contains("-lamp-"));
+                assert!(cast.watchers(*device).contains(&user));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_part_is_refused() {
+        for text in ["", "1", "0/3", "4/3", "1/0", "a/b", "1/1001"] {
+            assert_eq!(text.parse::<Part>(), Err(PartError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the platform says itself at the end: its store, its presence, the ends of pushes made over HTTP.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cast::APP;
+use crate::observation::{Door, Log, Party, Stored, What};
+
+use super::{Director, pause_before};
+
+/// A store is read once more after this: a repeat may come late.
+const STORE_QUIET: Duration = Duration::from_millis(500);
+/// Most devices whose presence is asked for one by one.
+const PRESENCE_MAX: usize = 2_000;
+/// Most pushes whose end is asked for one by one.
+const ENDS_MAX: usize = 5_000;
+/// Between two looks at a push that has not ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+impl Director {
+    pub(super) async fn ask_store(&self, unasked: &mut Vec<String>) -> Vec<Stored> {
+        let cast = &self.stage.cast;
+        let app = cast.member(APP).principal.id.clone();
+        let (run, mut after, mut stored) = (&self.stage.run, 0, Vec::new());
+        for read in 0..2 {
+            if read > 0 {
+                tokio::time::sleep(STORE_QUIET).await;
+            }
+            match self.api.stored(cast, app.as_str(), run, after).await {
+                Ok((end, more)) => {
+                    after = end;
+                    stored.extend(more);
+                }
+                Err(error) => {
+                    unasked.push(format!("the store could not be read: {error}"));
+                    break;
+                }
+            }
+        }
+        stored
+    }
+
+    pub(super) async fn ask_presence(&self, unasked: &mut Vec<String>) -> Vec<(Party, Option<bool>)> {
+        let mut online = Vec::new();
+        for device in self.stage.cast.devices(None).into_iter().take(PRESENCE_MAX) {
+            match self.api.online(&self.stage.cast.name(device)).await {
+                Ok(known) => online.push((device, known)),
+                Err(error) => {
+                    unasked.push(format!("presence could not be read: {error}"));
+                    break;
+                }
+            }
+        }
+        online
+    }
+
+    /// Pushes by HTTP have no status topic: their receipts say how they ended.
+    pub(super) async fn ask_ends(&self, logs: &mut Vec<Log>, unasked: &mut Vec<String>) {
+        let by_http: HashSet<_> = logs
+            .iter()
+            .flat_map(|log| &log.seen)
+            .filter_map(|seen| {
+                let What::Due(number, facts) = seen.what else {
+                    return None;
+                };
+                (facts.door == Door::Http).then_some(number)
+            })
+            .collect();
+        let taken: Vec<_> = logs
+            .iter()
+            .flat_map(|log| &log.seen)
+            .filter_map(|seen| {
+                let What::Acknowledged {
+                    message,
+                    mid: Some(mid),
+                } = seen.what
+                else {
+                    return None;
+                };
+                by_http.contains(&message).then_some((message, mid))
+            })
+            .take(ENDS_MAX)
+            .collect();
+        let deadline = Instant::now() + self.play.scenario.settle.as_duration();
+        let mut log = Log::new(APP);
+        for (message, mid) in taken {
+            loop {
+                match self.api.receipt(&mid.to_string()).await {
+                    Ok(receipt) => {
+                        let code = receipt["status"]
+                            .as_u64()
+                            .and_then(|code| u16::try_from(code).ok())
+                            .unwrap_or(0);
+                        if code == 202 && pause_before(deadline, LOOK_AGAIN).await {
+                            continue;
+                        }
+                        if code != 202 {
+                            let answer = receipt["answer"]["code"]
+                                .as_u64()
+                                .and_then(|code| u16::try_from(code).ok());
+                            log.add(
+                                self.stage.now(),
+                                What::Ended {
+                                    message,
+                                    code,
+                                    answer,
+                                    mid: Some(mid),
+                                },
+                            );
+                        }
+                    }
+                    Err(error) => {
+                        unasked.push(format!("a receipt could not be read: {error}"));
+                        logs.push(log);
+                        return;
+                    }
+                }
+                break;
+            }
+        }
+        logs.push(log);
+    }
+}

@@ -1,0 +1,216 @@
+//! The plain MQTT load engine: publishers and subscribers that cost little, so that two cores can ask more of a server than
+//! it can do. One task and one socket for each connection, no buffer while nothing passes, packets written in batches.
+//!
+//! A message carries the instant at which it was to be sent, so that every latency counts from there (open loop at a
+//! steady rate; at saturation, from when it was written). MQTT 3.1.1 over TCP.
+
+mod books;
+mod peer;
+mod publisher;
+mod subscriber;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::link::{Broken, Dialer};
+use crate::usage::Usage;
+
+use books::Books;
+pub use books::Measured;
+use peer::Peer;
+
+/// Connections opened at once.
+const OPEN_AT_ONCE: usize = 128;
+/// How long the last messages may take.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Between two looks whether all has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a goodbye may take, of all together.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Who logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub client_id: String,
+    pub username: Option<String>,
+    pub password: Option<String>,
+}
+
+/// What one connection does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Publishes to this topic.
+    Publish(String),
+    /// Subscribes to this filter.
+    Subscribe(String),
+    /// Nothing.
+    Rest,
+}
+
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As much as the server takes.
+    Saturated,
+    /// Messages a second, of all publishers together.
+    Steady(f64),
+}
+
+/// One load.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub connections: Vec<(Login, Work)>,
+    pub pace: Pace,
+    pub qos: u8,
+    /// Bytes, at least the eight of the instant.
+    pub payload: usize,
+    /// How many subscribers hear each message.
+    pub copies: u64,
+    pub warm_up: Duration,
+    pub length: Duration,
+    pub pid: Option<u32>,
+}
+
+/// Why a load gave no figures.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    #[error("connection {client_id}: {broken}")]
+    Open { client_id: String, broken: Broken },
+    #[error("a task ended abnormally: {0}")]
+    Task(#[from] JoinError),
+    #[error("no histogram: {0}")]
+    Histogram(#[from] hdrhistogram::CreationError),
+}
+
+/// What a connection's task is told.
+#[derive(Clone)]
+struct Brief {
+    books: Arc<Books>,
+    /// Nothing is sent from here on.
+    cease: Instant,
+    begin: Instant,
+    leave: CancellationToken,
+    qos: u8,
+    payload: usize,
+}
+
+/// Runs a load against one server.
+pub async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError> {
+    let before_all = load.pid.and_then(Usage::of);
+    let books = Arc::new(Books::new()?);
+    let opened = Instant::now();
+    let peers = open(dialer, load, &books).await?;
+    let connect_s = opened.elapsed().as_secs_f64();
+    let connected = load.pid.and_then(Usage::of);
+    let begin = Instant::now() + load.warm_up;
+    let brief = Brief {
+        books: Arc::clone(&books),
+        begin,
+        cease: begin + load.length,
+        leave: CancellationToken::new(),
+        qos: load.qos,
+        payload: load.payload.max(8),
+    };
+    let publishers = peers
+        .iter()
+        .filter(|(_, work)| matches!(work, Work::Publish(_)))
+        .count();
+    let mut tasks = JoinSet::new();
+    books.measure(brief.begin, brief.cease);
+    let mut index = 0;
+    for (n, (peer, work)) in peers.into_iter().enumerate() {
+        match work {
+            Work::Publish(topic) => {
+                tasks.spawn(publisher::run(
+                    peer,
+                    topic,
+                    load.pace,
+                    (index, publishers),
+                    brief.clone(),
+                ));
+                index += 1;
+            }
+            Work::Subscribe(_) | Work::Rest => {
+                tasks.spawn(subscriber::run(peer, n, brief.clone()));
+            }
+        }
+    }
+    sleep_until(begin).await;
+    let before = load.pid.and_then(Usage::of);
+    sleep_until(brief.cease).await;
+    let after = load.pid.and_then(Usage::of);
+    let drained = Instant::now() + DRAIN;
+    while !books.quiet(load.copies) && Instant::now() < drained && load.copies > 0 {
+        sleep(LOOK_AGAIN).await;
+    }
+    brief.leave.cancel();
+    let left = Instant::now() + LEAVE;
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => match ended {
+                Some(ended) => ended?,
+                None => break,
+            },
+            () = sleep_until(left) => {
+                tasks.shutdown().await;
+                break;
+            }
+        }
+    }
+    let used = before.zip(after).map(|(before, after)| Usage {
+        cpu_s: after.cpu_s - before.cpu_s,
+        resident: after.resident,
+        written: after.written.saturating_sub(before.written),
+    });
+    let per_connection = before_all.zip(connected).map(|(before, after)| {
+        after.resident.saturating_sub(before.resident) as f64 / load.connections.len().max(1) as f64
+    });
+    Ok(books.close(load, connect_s, used, per_connection))
+}
+
+/// Opens every connection, subscribers first.
+async fn open(dialer: &Dialer, load: &Load, books: &Arc<Books>) -> Result<Vec<(Peer, Work)>, EngineError> {
+    let places = Arc::new(Semaphore::new(OPEN_AT_ONCE));
+    let many = dialer.target().is_loopback();
+    let mut peers = Vec::with_capacity(load.connections.len());
+    for subscribers in [true, false] {
+        let mut tasks = JoinSet::new();
+        let some = load.connections.iter().enumerate();
+        for (n, (login, work)) in
+            some.filter(|(_, (_, work))| matches!(work, Work::Subscribe(_)) == subscribers)
+        {
+            let (dialer, login, work) = (dialer.clone(), login.clone(), work.clone());
+            let (books, qos, places) = (Arc::clone(books), load.qos, Arc::clone(&places));
+            let source = many.then(|| Ipv4Addr::new(127, 0, 0, 2 + (n % 200) as u8));
+            tasks.spawn(async move {
+                // The semaphore is never closed.
+                let _place = places.acquire_owned().await;
+                let began = Instant::now();
+                let filter = match &work {
+                    Work::Subscribe(filter) => Some((filter.as_str(), qos)),
+                    Work::Publish(_) | Work::Rest => None,
+                };
+                let peer = Peer::open(&dialer, &login, source, filter).await;
+                books.connected(began.elapsed());
+                match peer {
+                    Ok(peer) => Ok((peer, work)),
+                    Err(broken) => Err(EngineError::Open {
+                        client_id: login.client_id,
+                        broken,
+                    }),
+                }
+            });
+        }
+        while let Some(opened) = tasks.join_next().await {
+            peers.push(opened??);
+        }
+    }
+    Ok(peers)
+}

@@ -1,0 +1,58 @@
+//! A connection that hears, or rests.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Brief;
+use super::peer::Peer;
+use crate::wire::{self, kind};
+
+/// Of an idle connection.
+const PING_EVERY: Duration = Duration::from_secs(50);
+
+/// Hears until it is told to leave.
+pub(super) async fn run(mut peer: Peer, shard: usize, brief: Brief) {
+    let mut stamps: Vec<u64> = Vec::new();
+    let mut ping = Instant::now() + PING_EVERY;
+    loop {
+        let turned = tokio::select! {
+            turned = peer.turn(|packet, out| match packet.kind() {
+                kind::PUBLISH => {
+                    let Some((qos, id, payload)) = packet.publish() else {
+                        return;
+                    };
+                    if let Some(stamp) = payload.first_chunk::<8>() {
+                        stamps.push(u64::from_be_bytes(*stamp));
+                    }
+                    match qos {
+                        0 => {}
+                        1 => wire::ack(out, kind::PUBACK, id),
+                        _ => wire::ack(out, kind::PUBREC, id),
+                    }
+                }
+                kind::PUBREL => {
+                    if let Some(id) = packet.id() {
+                        wire::ack(out, kind::PUBCOMP, id);
+                    }
+                }
+                _ => {}
+            }) => turned,
+            () = sleep_until(ping) => {
+                wire::ping(&mut peer.out);
+                ping = Instant::now() + PING_EVERY;
+                Ok(())
+            }
+            () = brief.leave.cancelled() => break,
+        };
+        if turned.and_then(|()| peer.write()).is_err() {
+            brief.books.broke();
+            return;
+        }
+        if !stamps.is_empty() {
+            brief.books.received(shard, &stamps, Instant::now());
+            stamps.clear();
+        }
+    }
+    peer.leave();
+}

@@ -1,0 +1,408 @@
+//! The figures of a story: counts, latencies of each stage, a line for each second. Pure.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::cast::Role;
+use crate::observation::{Door, Kind, Moment};
+use crate::oracle::presence::divergences;
+use crate::story::{Message, Story};
+use crate::usage::Usage;
+
+/// Stages of which latencies are kept, in the order of a message's way. All but `connect` and `answered` count from when
+/// the message was due, so that a slow platform shows its slowness instead of slowing the question.
+pub const STAGES: [&str; 8] = [
+    "connect",
+    "acknowledged",
+    "application",
+    "status",
+    "accepted",
+    "delivered",
+    "answered",
+    "ended",
+];
+
+/// Microseconds in a second.
+const SECOND: Moment = 1_000_000;
+/// Significant digits of the histograms: 0.1 %.
+const DIGITS: u8 = 3;
+/// Highest latency a histogram can hold, in microseconds: a day.
+const HIGHEST: u64 = 86_400_000_000;
+
+/// How often each thing happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pub members: u64,
+    /// Members that have connected at least once.
+    pub connected: u64,
+    pub connections: u64,
+    pub connections_refused: u64,
+    pub connections_failed: u64,
+    pub connections_ended_by_server: u64,
+    pub subscriptions_refused: u64,
+    pub uploads_sent: u64,
+    /// Acknowledged; at QoS 0 sent.
+    pub uploads_accepted: u64,
+    pub uploads_refused: u64,
+    /// Accepted and ended with 200 or 208, or in the store.
+    pub uploads_done: u64,
+    pub uploads_stored: u64,
+    pub pushes_sent: u64,
+    pub pushes_accepted: u64,
+    pub pushes_refused: u64,
+    /// Accepted and seen by their device.
+    pub pushes_delivered: u64,
+    pub pushes_done: u64,
+    pub pushes_expired: u64,
+    /// Publishes that were sent again.
+    pub resent: u64,
+    /// Statuses of nothing that was waiting for one.
+    pub statuses_unknown: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: &Counts) {
+        let Counts {
+            members,
+            connected,
+            connections,
+            connections_refused,
+            connections_failed,
+            connections_ended_by_server,
+            subscriptions_refused,
+            uploads_sent,
+            uploads_accepted,
+            uploads_refused,
+            uploads_done,
+            uploads_stored,
+            pushes_sent,
+            pushes_accepted,
+            pushes_refused,
+            pushes_delivered,
+            pushes_done,
+            pushes_expired,
+            resent,
+            statuses_unknown,
+        } = other;
+        for (sum, more) in [
+            (&mut self.members, members),
+            (&mut self.connected, connected),
+            (&mut self.connections, connections),
+            (&mut self.connections_refused, connections_refused),
+            (&mut self.connections_failed, connections_failed),
+            (&mut self.connections_ended_by_server, connections_ended_by_server),
+            (&mut self.subscriptions_refused, subscriptions_refused),
+            (&mut self.uploads_sent, uploads_sent),
+            (&mut self.uploads_accepted, uploads_accepted),
+            (&mut self.uploads_refused, uploads_refused),
+            (&mut self.uploads_done, uploads_done),
+            (&mut self.uploads_stored, uploads_stored),
+            (&mut self.pushes_sent, pushes_sent),
+            (&mut self.pushes_accepted, pushes_accepted),
+            (&mut self.pushes_refused, pushes_refused),
+            (&mut self.pushes_delivered, pushes_delivered),
+            (&mut self.pushes_done, pushes_done),
+            (&mut self.pushes_expired, pushes_expired),
+            (&mut self.resent, resent),
+            (&mut self.statuses_unknown, statuses_unknown),
+        ] {
+            *sum += more;
+        }
+    }
+}
+
+/// Latencies by stage, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(pub BTreeMap<String, Histogram<u64>>);
+
+impl Latencies {
+    pub fn add(&mut self, stage: &str, us: u64) {
+        self.add_n(stage, us, 1);
+    }
+
+    fn add_n(&mut self, stage: &str, us: u64, count: u64) {
+        if !self.0.contains_key(stage) {
+            // The bounds are right by construction; without a histogram the stage has no figure.
+            let Ok(histogram) = Histogram::new_with_bounds(1, HIGHEST, DIGITS) else {
+                return;
+            };
+            self.0.insert(stage.to_owned(), histogram);
+        }
+        if let Some(histogram) = self.0.get_mut(stage) {
+            histogram.saturating_record_n(us.max(1), count);
+        }
+    }
+
+    pub fn merge(&mut self, other: &Latencies) {
+        for (stage, histogram) in &other.0 {
+            for value in histogram.iter_recorded() {
+                self.add_n(stage, value.value_iterated_to(), value.count_at_value());
+            }
+        }
+    }
+
+    pub fn quantile(&self, stage: &str, quantile: f64) -> Option<u64> {
+        let histogram = self.0.get(stage).filter(|histogram| !histogram.is_empty())?;
+        Some(if quantile >= 1.0 {
+            histogram.max()
+        } else {
+            histogram.value_at_quantile(quantile)
+        })
+    }
+}
+
+/// A stage in the report: percentiles for people, and all of the histogram, so that parts can be merged.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    count: u64,
+    mean_ms: f64,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+    p999_ms: f64,
+    max_ms: f64,
+    /// Microseconds and how often.
+    histogram_us: Vec<(u64, u64)>,
+}
+
+impl Serialize for Latencies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ms = |us: u64| us as f64 / 1000.0;
+        serializer.collect_map(self.0.iter().filter(|(_, histogram)| !histogram.is_empty()).map(
+            |(stage, of)| {
+                let told = Told {
+                    count: of.len(),
+                    mean_ms: of.mean() / 1000.0,
+                    p50_ms: ms(of.value_at_quantile(0.5)),
+                    p90_ms: ms(of.value_at_quantile(0.9)),
+                    p99_ms: ms(of.value_at_quantile(0.99)),
+                    p999_ms: ms(of.value_at_quantile(0.999)),
+                    max_ms: ms(of.max()),
+                    histogram_us: of
+                        .iter_recorded()
+                        .map(|value| (value.value_iterated_to(), value.count_at_value()))
+                        .collect(),
+                };
+                (stage, told)
+            },
+        ))
+    }
+}
+
+impl<'de> Deserialize<'de> for Latencies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
+        let told = BTreeMap::<String, Told>::deserialize(deserializer)?;
+        let mut latencies = Latencies::default();
+        for (stage, told) in told {
+            for (us, count) in told.histogram_us {
+                latencies.add_n(&stage, us, count);
+            }
+        }
+        Ok(latencies)
+    }
+}
+
+/// One second of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Second {
+    pub sent: u64,
+    pub acknowledged: u64,
+    pub ended: u64,
+    pub delivered: u64,
+    pub refused: u64,
+    pub connected: u64,
+    /// Connections made.
+    pub connects: u64,
+    /// Observers and devices that disagree, most at once.
+    pub diverging: u64,
+    /// To PUBACK, of what was due in this second, in milliseconds; the greatest of merged parts.
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// Of the server's process: seconds of CPU in this second, and resident bytes.
+    pub server_cpu: f64,
+    pub server_resident: u64,
+}
+
+/// All figures.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    pub counts: Counts,
+    pub latencies: Latencies,
+    /// From moment zero on.
+    pub seconds: Vec<Second>,
+    /// Final statuses and refusals by code.
+    pub statuses: BTreeMap<String, u64>,
+    pub refusals: BTreeMap<String, u64>,
+}
+
+impl Figures {
+    pub fn of(story: &Story<'_>, usage: &[(Moment, Usage)]) -> Figures {
+        let mut figures = Figures {
+            seconds: vec![Second::default(); (story.quiet / SECOND) as usize + 1],
+            ..Figures::default()
+        };
+        figures.connections(story);
+        let mut acknowledged: Vec<Vec<u64>> = vec![Vec::new(); figures.seconds.len()];
+        for message in story.messages.values() {
+            figures.message(message);
+            if let Some(at) = message
+                .acknowledged
+                .filter(|_| message.facts.kind == Kind::Upload)
+                && let Some(latencies) = acknowledged.get_mut((message.facts.due / SECOND) as usize)
+            {
+                latencies.push(at.saturating_sub(message.facts.due));
+            }
+        }
+        for (second, mut latencies) in figures.seconds.iter_mut().zip(acknowledged) {
+            latencies.sort_unstable();
+            let at = |quantile: f64| {
+                let index =
+                    ((latencies.len() as f64 * quantile) as usize).min(latencies.len().saturating_sub(1));
+                latencies.get(index).map_or(0.0, |us| *us as f64 / 1000.0)
+            };
+            (second.p50_ms, second.p99_ms) = (at(0.5), at(0.99));
+        }
+        for divergence in divergences(story) {
+            for second in divergence.from / SECOND..=divergence.to / SECOND {
+                if let Some(second) = figures.seconds.get_mut(second as usize) {
+                    second.diverging += 1;
+                }
+            }
+        }
+        for pair in usage.windows(2) {
+            let ((from, before), (to, after)) = (pair[0], pair[1]);
+            let length = to.saturating_sub(from).max(1) as f64 / SECOND as f64;
+            if let Some(second) = figures.seconds.get_mut((to / SECOND) as usize) {
+                second.server_cpu = (after.cpu_s - before.cpu_s) / length;
+                second.server_resident = after.resident;
+            }
+        }
+        figures
+    }
+
+    fn connections(&mut self, story: &Story<'_>) {
+        let connects = &story.connects;
+        self.counts.members = story.cast.parties().count() as u64;
+        let devices = story
+            .cast
+            .parties()
+            .filter(|(party, _)| story.lives.get(party).is_some_and(|life| !life.spans.is_empty()));
+        self.counts.connected = devices.count() as u64;
+        // An application that stays quiet is no member that failed to come.
+        let quiet = |role: &Role| *role == Role::App;
+        if story
+            .cast
+            .parties()
+            .any(|(party, member)| quiet(&member.role) && !story.lives.contains_key(&party))
+        {
+            self.counts.members -= 1;
+        }
+        self.counts.connections = connects.took.len() as u64;
+        self.counts.connections_refused = connects.refused.len() as u64;
+        self.counts.connections_failed = connects.unreachable.len() as u64;
+        self.counts.connections_ended_by_server = connects.ended_by_server.len() as u64;
+        self.counts.subscriptions_refused = connects.subscriptions_refused;
+        self.counts.statuses_unknown = connects.unknown_statuses;
+        for (at, took) in &connects.took {
+            self.latencies.add("connect", *took);
+            self.second(*at, |second| second.connects += 1);
+        }
+        for life in story.lives.values() {
+            for span in &life.spans {
+                let to = span.to.map_or(story.quiet, |(to, _)| to);
+                for at in span.from / SECOND..=to / SECOND {
+                    if let Some(second) = self.seconds.get_mut(at as usize) {
+                        second.connected += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Message) {
+        let due = message.facts.due;
+        let since = |at: Moment| at.saturating_sub(due);
+        let Some(sent) = message.sends.first() else {
+            return;
+        };
+        self.second(*sent, |second| second.sent += 1);
+        self.counts.resent += message.sends.len() as u64 - 1;
+        if let Some(at) = message.acknowledged {
+            self.second(at, |second| second.acknowledged += 1);
+        }
+        if let Some((at, code)) = message.rejected {
+            self.second(at, |second| second.refused += 1);
+            let door = match message.facts.door {
+                Door::Mqtt => format!("0x{code:02X}"),
+                Door::Http => format!("HTTP {code}"),
+            };
+            *self.refusals.entry(door).or_default() += 1;
+        }
+        let by_topic = message.has_status_topic();
+        for end in &message.ends {
+            let name = irsp_protocol::Status::from_code(end.code)
+                .map_or("not registered", irsp_protocol::Status::name);
+            *self.statuses.entry(format!("{} {name}", end.code)).or_default() += 1;
+            if by_topic {
+                self.second(end.at, |second| second.ended += 1);
+            }
+        }
+        let done = message.ends.iter().any(|end| matches!(end.code, 200 | 208));
+        let end = message.ends.first().filter(|_| by_topic);
+        match message.facts.kind {
+            Kind::Upload => {
+                let accepted =
+                    message.acknowledged.is_some() || (message.facts.qos == 0 && message.rejected.is_none());
+                self.counts.uploads_sent += 1;
+                self.counts.uploads_accepted += u64::from(accepted);
+                self.counts.uploads_refused += u64::from(message.rejected.is_some());
+                self.counts.uploads_stored += u64::from(!message.stored.is_empty());
+                self.counts.uploads_done += u64::from(accepted && (done || !message.stored.is_empty()));
+                for (stage, at) in [
+                    ("acknowledged", message.acknowledged),
+                    ("application", message.heard),
+                    ("status", end.map(|end| end.at)),
+                ] {
+                    if let Some(at) = at {
+                        self.latencies.add(stage, since(at));
+                    }
+                }
+            }
+            Kind::Push => {
+                let delivered = message
+                    .pushed
+                    .iter()
+                    .find(|delivery| delivery.by == message.facts.to);
+                self.counts.pushes_sent += 1;
+                self.counts.pushes_accepted += u64::from(message.acknowledged.is_some());
+                self.counts.pushes_refused += u64::from(message.rejected.is_some());
+                self.counts.pushes_delivered += u64::from(delivered.is_some());
+                self.counts.pushes_done += u64::from(done);
+                self.counts.pushes_expired += u64::from(message.ends.iter().any(|end| end.code == 408));
+                if let Some(at) = message.acknowledged {
+                    self.latencies.add("accepted", since(at));
+                }
+                if let Some(end) = end {
+                    self.latencies.add("ended", since(end.at));
+                }
+                if let Some(delivery) = delivered {
+                    self.latencies.add("delivered", since(delivery.at));
+                    self.second(delivery.at, |second| second.delivered += 1);
+                    if let Some(at) = message.answered {
+                        self.latencies.add("answered", at.saturating_sub(delivery.at));
+                    }
+                }
+            }
+        }
+    }
+
+    fn second(&mut self, at: Moment, on: impl FnOnce(&mut Second)) {
+        if let Some(second) = self.seconds.get_mut((at / SECOND) as usize) {
+            on(second);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! *Duplicated*: done twice in effect. An upload stands in the store once, unless its sender itself sent it twice at
+//! QoS 1 without an id [MQTT-4.3.2]. A push comes again only in a later session, and not once its answer was taken.
+
+use super::Finding;
+use crate::observation::Kind;
+use crate::story::{Message, Story};
+
+pub(super) const NAME: &str = "duplicated";
+
+pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
+    story
+        .messages
+        .values()
+        .flat_map(|message| match message.facts.kind {
+            Kind::Upload => upload(story, message).into_iter().collect(),
+            Kind::Push => pushes(story, message),
+        })
+        .collect()
+}
+
+fn upload(story: &Story<'_>, message: &Message) -> Option<Finding> {
+    let by_sender = message.facts.qos == 1 && !message.facts.named;
+    let allowed = if by_sender { message.sends.len().max(1) } else { 1 };
+    let stored = message.stored.len();
+    (stored > allowed).then(|| {
+        let what = format!("sent {} times, {stored} times in the store", message.sends.len());
+        Finding::of(NAME, message, message.acknowledged.unwrap_or(story.quiet), what)
+    })
+}
+
+fn pushes(story: &Story<'_>, message: &Message) -> Vec<Finding> {
+    let receiver = message.facts.to;
+    let own: Vec<_> = message
+        .pushed
+        .iter()
+        .filter(|delivery| delivery.by == receiver)
+        .collect();
+    let Some(life) = story.lives.get(&receiver) else {
+        return Vec::new();
+    };
+    own.windows(2)
+        .filter_map(|pair| {
+            let (first, second) = (pair[0], pair[1]);
+            let Some(session) = life.began(first.at, second.at).last() else {
+                return Some(Finding::of(
+                    NAME,
+                    message,
+                    second.at,
+                    "delivered twice in one session",
+                ));
+            };
+            let taken = message.answered.is_some_and(|answered| answered < session.from);
+            taken.then(|| {
+                Finding::of(
+                    NAME,
+                    message,
+                    second.at,
+                    "delivered again after its answer was taken",
+                )
+            })
+        })
+        .collect()
+}

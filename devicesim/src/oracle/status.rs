@@ -1,0 +1,101 @@
+//! *Wrong status*: a message ends with a code that does not say what happened to it, with two codes, with an answer its
+//! receiver did not give, or with none.
+
+use super::Finding;
+use crate::observation::Kind;
+use crate::story::{End, Message, Story};
+
+pub(super) const NAME: &str = "status";
+/// How long a sender must have been there before the end for a missing status to count.
+const THERE: u64 = 1_000_000;
+
+pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
+    story
+        .messages
+        .values()
+        .flat_map(|message| of(story, message))
+        .collect()
+}
+
+fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let [first, rest @ ..] = &message.ends[..]
+        && let Some(other) = rest
+            .iter()
+            .find(|end| end.code != first.code && !repeat(message, end.code))
+    {
+        let what = format!("ended with {}, then with {}", first.code, other.code);
+        findings.push(Finding::of(NAME, message, other.at, what));
+    }
+    for end in message.ends.iter().take(1) {
+        if let Some(what) = wrong(story, message, end) {
+            findings.push(Finding::of(NAME, message, end.at, what));
+        }
+    }
+    if message.ends.is_empty() && missing(story, message) {
+        let at = message.acknowledged.unwrap_or(story.quiet);
+        findings.push(Finding::of(NAME, message, at, "no status has come"));
+    }
+    findings
+}
+
+/// 208 beside another code, for what was sent twice.
+fn repeat(message: &Message, code: u16) -> bool {
+    code == 208 && message.sends.len() > 1
+}
+
+/// What is wrong with this end.
+fn wrong(story: &Story<'_>, message: &Message, end: &End) -> Option<String> {
+    let code = end.code;
+    let side = message.device();
+    let revoked = story.revoked_between(side, message.facts.due, end.at);
+    if repeat(message, code) || (revoked && matches!(code, 401 | 403 | 404 | 410)) {
+        return None;
+    }
+    match (message.facts.kind, code) {
+        (Kind::Upload, 200) => None,
+        (Kind::Push, 200) => answer(story, message, end),
+        // Whether it is time, the expiry oracle says.
+        (Kind::Push, 408) if message.facts.expiry.is_some() => None,
+        (_, code) => Some(format!("ended with {code}, for which there is no reason")),
+    }
+}
+
+/// A push that is done was answered, with the number that its status shows.
+fn answer(story: &Story<'_>, message: &Message, end: &End) -> Option<String> {
+    if story.rules.by_puback.contains(&message.facts.to) {
+        return None;
+    }
+    let given: Vec<u16> = message.answering.iter().map(|(_, code)| *code).collect();
+    match end.answer {
+        Some(answer) if given.contains(&answer) => None,
+        Some(answer) => Some(format!(
+            "its status shows the answer {answer}, the device gave {given:?}"
+        )),
+        None if given.is_empty() => Some("ended with 200, and its device has not answered".to_owned()),
+        None => Some(format!("its status has no answer, the device gave {given:?}")),
+    }
+}
+
+fn missing(story: &Story<'_>, message: &Message) -> bool {
+    let sender = message.number.sender();
+    // A repeat without an id has a status of its own, which nobody can tell from the first one's.
+    let told_apart = message.facts.named || message.sends.len() == 1;
+    let due = match message.facts.kind {
+        Kind::Upload => true,
+        Kind::Push => {
+            let delivered = !message.pushed.is_empty() && story.rules.by_puback.contains(&message.facts.to);
+            let since = message
+                .answered
+                .filter(|at| at.saturating_add(THERE) <= story.quiet);
+            since.is_some() || (delivered && message.facts.expiry.is_none())
+        }
+    };
+    message.acknowledged.is_some()
+        && due
+        && told_apart
+        && message.has_status_topic()
+        && story.present_since(sender, THERE)
+        && !story.revoked_between(sender, message.facts.due, story.quiet)
+        && !story.revoked_between(message.device(), message.facts.due, story.quiet)
+}

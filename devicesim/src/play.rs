@@ -1,0 +1,128 @@
+//! `devicesim run` and `devicesim merge`: from the command line to reports.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use irsp_protocol::Secret;
+use thiserror::Error;
+
+use crate::cli;
+use crate::director::{self, Play, PlayError};
+use crate::outcome::{MergeError, Outcome, Run};
+use crate::scenario::{Fault, Scenario, ScenarioError};
+
+/// Why there is no outcome.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    #[error("after --scale and --duration: {0}")]
+    Changed(#[from] Fault),
+    #[error("cannot read the admin token {path}: {error}", path = path.display())]
+    Token { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Play(#[from] PlayError),
+    #[error("cannot write {path}: {error}", path = path.display())]
+    Report { path: PathBuf, error: io::Error },
+    #[error("cannot read {path}: {error}", path = path.display())]
+    Outcome { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+}
+
+/// Plays a scenario, writes the reports.
+pub async fn run(run: &cli::Run, interrupt: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+    let mut scenario = Scenario::read(&run.scenario)?.scaled(run.scale);
+    if let Some(duration) = run.duration {
+        scenario = scenario.lasting(duration);
+    }
+    scenario.check()?;
+    let token = std::fs::read_to_string(&run.token_file).map_err(|error| RunError::Token {
+        path: run.token_file.clone(),
+        error,
+    })?;
+    let seed = run.seed.unwrap_or(scenario.seed);
+    // Wrong paths are found before the run, not after it.
+    touch(&run.reports)?;
+    let play = Play {
+        seed,
+        name: run
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{:06x}", rand::random::<u32>() & 0xFF_FFFF)),
+        part: run.part,
+        target: run.url.clone(),
+        ca: run.ca.clone(),
+        http: run.http.clone(),
+        app_http: run.app_http.clone(),
+        token: Secret::new(token.trim()),
+        pid: run.pid,
+        start_at: run.start_at,
+        clean: run.clean,
+        scenario: scenario.clone(),
+    };
+    let played = director::play(play, interrupt).await?;
+    let of = Run {
+        scenario: run
+            .scenario
+            .file_stem()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        server: run.url.to_string(),
+        seed,
+        part: format!("{}/{}", run.part.index + 1, run.part.of),
+    };
+    let outcome = Outcome::of(of, &scenario, played).await;
+    write(&outcome, &run.reports)?;
+    Ok(outcome)
+}
+
+/// Joins reports of parts.
+pub fn merge(merge: &cli::Merge) -> Result<Outcome, RunError> {
+    let mut outcomes = Vec::new();
+    for path in &merge.reports_in {
+        let unreadable = |error| RunError::Outcome {
+            path: path.clone(),
+            error,
+        };
+        let text = std::fs::read(path).map_err(unreadable)?;
+        let outcome: Outcome = serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))?;
+        outcomes.push(outcome);
+    }
+    let outcome = Outcome::merge(outcomes)?;
+    write(&outcome, &merge.reports)?;
+    Ok(outcome)
+}
+
+fn touch(reports: &cli::Reports) -> Result<(), RunError> {
+    for path in [&reports.json, &reports.junit, &reports.html]
+        .into_iter()
+        .flatten()
+    {
+        put(path, b"")?;
+    }
+    Ok(())
+}
+
+fn write(outcome: &Outcome, reports: &cli::Reports) -> Result<(), RunError> {
+    if let Some(path) = &reports.json {
+        let json = serde_json::to_vec_pretty(outcome).map_err(|error| RunError::Report {
+            path: path.clone(),
+            error: error.into(),
+        })?;
+        put(path, &json)?;
+    }
+    if let Some(path) = &reports.junit {
+        put(path, outcome.junit().as_bytes())?;
+    }
+    if let Some(path) = &reports.html {
+        put(path, outcome.html().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    std::fs::write(path, bytes).map_err(|error| RunError::Report {
+        path: path.to_owned(),
+        error,
+    })
+}

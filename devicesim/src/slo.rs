@@ -1,0 +1,195 @@
+//! Service-level objectives: what a scenario expects of a platform beside the truth.
+
+use serde::{Deserialize, Serialize};
+
+use crate::figures::{Counts, Latencies, STAGES};
+use crate::scenario::Span;
+
+/// Objectives of a scenario. What is not named is not asked for; that everybody connects and every message ends well is
+/// always asked for, unless a lower fraction is named.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Slo {
+    /// From the attempt to CONNACK.
+    pub connect: Option<Percentiles>,
+    /// From when an upload was due to its PUBACK or PUBCOMP.
+    pub acknowledged: Option<Percentiles>,
+    /// ... to the application.
+    pub application: Option<Percentiles>,
+    /// ... to its final status.
+    pub status: Option<Percentiles>,
+    /// From when a push was due to when it was accepted.
+    pub accepted: Option<Percentiles>,
+    /// ... to its device.
+    pub delivered: Option<Percentiles>,
+    /// From a push's arrival at its device to when its answer was taken.
+    pub answered: Option<Percentiles>,
+    /// From when a push was due to its final status.
+    pub ended: Option<Percentiles>,
+    /// Fraction of the members that connect.
+    pub connected_min: Option<f64>,
+    /// Fraction of the uploads that are done.
+    pub uploads_done_min: Option<f64>,
+    /// Fraction of the pushes that are delivered.
+    pub pushes_delivered_min: Option<f64>,
+    /// Fraction of all messages that may be refused.
+    pub refused_max: Option<f64>,
+    /// Uploads a second that are acknowledged.
+    pub uploads_per_second_min: Option<f64>,
+}
+
+/// Upper bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Percentiles {
+    pub p50: Option<Span>,
+    pub p90: Option<Span>,
+    pub p99: Option<Span>,
+    pub p999: Option<Span>,
+    pub max: Option<Span>,
+}
+
+/// One objective and what was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    pub objective: String,
+    pub found: String,
+    pub met: bool,
+}
+
+impl Slo {
+    /// Holds the figures against every objective that was named.
+    pub fn check(&self, counts: &Counts, latencies: &Latencies, work_s: f64) -> Vec<Check> {
+        let mut checks = Vec::new();
+        let wanted = [
+            &self.connect,
+            &self.acknowledged,
+            &self.application,
+            &self.status,
+            &self.accepted,
+            &self.delivered,
+            &self.answered,
+            &self.ended,
+        ];
+        for (stage, wanted) in STAGES.iter().zip(wanted) {
+            let Some(wanted) = wanted else {
+                continue;
+            };
+            let bounds = [
+                ("p50", 0.5, wanted.p50),
+                ("p90", 0.9, wanted.p90),
+                ("p99", 0.99, wanted.p99),
+                ("p999", 0.999, wanted.p999),
+                ("max", 1.0, wanted.max),
+            ];
+            for (name, quantile, bound) in bounds {
+                let Some(bound) = bound else {
+                    continue;
+                };
+                let found = latencies.quantile(stage, quantile);
+                checks.push(Check {
+                    objective: format!("{stage} {name} <= {bound}"),
+                    found: found.map_or_else(
+                        || "nothing measured".to_owned(),
+                        |us| format!("{:.1} ms", us as f64 / 1000.0),
+                    ),
+                    // What was not measured has not been shown to be met.
+                    met: found.is_some_and(|us| us <= bound.as_micros()),
+                });
+            }
+        }
+        let fraction = |part: u64, whole: u64| {
+            if whole == 0 {
+                None
+            } else {
+                Some(part as f64 / whole as f64)
+            }
+        };
+        let mut least = |name: &str, bound: Option<f64>, found: Option<f64>| {
+            if let (Some(bound), Some(found)) = (bound, found) {
+                checks.push(Check {
+                    objective: format!("{name} >= {bound}"),
+                    found: format!("{found:.5}"),
+                    met: found >= bound,
+                });
+            }
+        };
+        least(
+            "connected",
+            self.connected_min.or(Some(1.0)),
+            fraction(counts.connected, counts.members),
+        );
+        least(
+            "uploads done",
+            self.uploads_done_min.or(Some(1.0)),
+            fraction(counts.uploads_done, counts.uploads_accepted),
+        );
+        least(
+            "pushes delivered",
+            self.pushes_delivered_min,
+            fraction(counts.pushes_delivered, counts.pushes_accepted),
+        );
+        least(
+            "uploads a second",
+            self.uploads_per_second_min,
+            Some(counts.uploads_accepted as f64 / work_s.max(0.001)),
+        );
+        if let Some(bound) = self.refused_max {
+            let refused = counts.uploads_refused + counts.pushes_refused;
+            let found = fraction(refused, counts.uploads_sent + counts.pushes_sent).unwrap_or(0.0);
+            checks.push(Check {
+                objective: format!("refused <= {bound}"),
+                found: format!("{found:.5}"),
+                met: found <= bound,
+            });
+        }
+        checks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slo(text: &str) -> Slo {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn each_objective_is_held_against_its_figure() {
+        let mut latencies = Latencies::default();
+        for us in 1..=1000 {
+            latencies.add("acknowledged", us * 100);
+        }
+        let counts = Counts {
+            members: 10,
+            connected: 9,
+            uploads_sent: 1000,
+            uploads_accepted: 1000,
+            uploads_done: 990,
+            uploads_refused: 2,
+            ..Counts::default()
+        };
+        let checks = slo("acknowledged = { p50 = \"60ms\", p99 = \"90ms\" }\nstatus = { max = \"1s\" }\nuploads_done_min = 0.99\nrefused_max = 0.001")
+            .check(&counts, &latencies, 10.0);
+        let met: Vec<(&str, bool)> = checks
+            .iter()
+            .map(|check| (check.objective.as_str(), check.met))
+            .collect();
+        assert_eq!(
+            met,
+            [
+                ("acknowledged p50 <= 60ms", true),
+                ("acknowledged p99 <= 90ms", false),
+                ("status max <= 1s", false),
+                ("connected >= 1", false),
+                ("uploads done >= 0.99", true),
+                ("uploads a second >= 0", true),
+                ("refused <= 0.001", false),
+            ]
+            .into_iter()
+            .filter(|(name, _)| *name != "uploads a second >= 0")
+            .collect::<Vec<_>>()
+        );
+    }
+}

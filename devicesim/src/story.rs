@@ -1,0 +1,381 @@
+//! The logs of all parties, joined: what became of each message, when each party was connected, what was told of whom.
+//! Pure. Oracles and figures read nothing else.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use irsp_protocol::MessageId;
+
+use crate::cast::{Cast, Role};
+use crate::observation::{Door, Ending, Facts, Kind, Log, Moment, Number, Party, Revocation, Stored, What};
+use crate::scenario::{Answers, Tolerance};
+
+/// All that is known at the end.
+#[derive(Debug)]
+pub struct Story<'a> {
+    pub cast: &'a Cast,
+    pub messages: BTreeMap<Number, Message>,
+    pub lives: HashMap<Party, Life>,
+    pub sights: Vec<Sight>,
+    pub overheard: Vec<(Moment, Party, Number)>,
+    pub revoked: HashMap<Party, Revoked>,
+    /// Devices as the application server takes them at the end.
+    pub online: &'a [(Party, Option<bool>)],
+    pub begin: Moment,
+    pub cease: Moment,
+    pub quiet: Moment,
+    pub rules: Rules,
+    pub connects: Connects,
+}
+
+/// What a story is held against.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub tolerance: Tolerance,
+    /// The store was read: what is not in it is not there.
+    pub store_read: bool,
+    /// Devices that answer by PUBACK alone.
+    pub by_puback: HashSet<Party>,
+    /// Devices that read slowly.
+    pub slow: HashSet<Party>,
+}
+
+impl Rules {
+    /// From what the scenario says of each kind.
+    pub fn new(scenario: &crate::scenario::Scenario, cast: &Cast, store_read: bool) -> Rules {
+        let of = |which: fn(&crate::scenario::Devices) -> bool| {
+            cast.parties()
+                .filter(|(_, member)| match member.role {
+                    Role::Device { kind } => which(&scenario.devices[kind]),
+                    Role::App | Role::User { .. } => false,
+                })
+                .map(|(party, _)| party)
+                .collect()
+        };
+        Rules {
+            tolerance: scenario.tolerance,
+            store_read,
+            by_puback: of(|kind| kind.answers == Answers::Mqtt),
+            slow: of(|kind| kind.slow.is_some()),
+        }
+    }
+}
+
+/// One message's way.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub number: Number,
+    pub facts: Facts,
+    pub sends: Vec<Moment>,
+    pub acknowledged: Option<Moment>,
+    pub rejected: Option<(Moment, u16)>,
+    pub ends: Vec<End>,
+    /// Deliveries of a push at a `down` topic.
+    pub pushed: Vec<Delivery>,
+    /// First seen by the application (uploads).
+    pub heard: Option<Moment>,
+    /// The receiver's answers, as they went out.
+    pub answering: Vec<(Moment, u16)>,
+    /// The platform took the answer.
+    pub answered: Option<Moment>,
+    /// Its places in the store.
+    pub stored: Vec<Stored>,
+    pub mid: Option<MessageId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub at: Moment,
+    pub code: u16,
+    pub answer: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub at: Moment,
+    pub by: Party,
+    pub dup: bool,
+}
+
+impl Message {
+    fn new(number: Number, facts: Facts) -> Message {
+        Message {
+            number,
+            facts,
+            sends: Vec::new(),
+            acknowledged: None,
+            rejected: None,
+            ends: Vec::new(),
+            pushed: Vec::new(),
+            heard: None,
+            answering: Vec::new(),
+            answered: None,
+            stored: Vec::new(),
+            mid: None,
+        }
+    }
+
+    /// When its expiry is over, counted from this moment on.
+    pub fn expires(&self, from: Moment) -> Option<Moment> {
+        self.facts.expiry.map(|expiry| from.saturating_add(expiry))
+    }
+
+    /// The device it is about: who uploads, or who is pushed to.
+    pub fn device(&self) -> Party {
+        match self.facts.kind {
+            Kind::Upload => self.number.sender(),
+            Kind::Push => self.facts.to,
+        }
+    }
+}
+
+/// When a party was connected.
+#[derive(Clone, Debug, Default)]
+pub struct Life {
+    pub spans: Vec<Connection>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub from: Moment,
+    /// Still connected at the end: none.
+    pub to: Option<(Moment, Ending)>,
+}
+
+impl Life {
+    /// The connection that stands at this moment.
+    pub fn at(&self, moment: Moment) -> Option<&Connection> {
+        self.spans
+            .iter()
+            .rev()
+            .find(|span| span.from <= moment && span.to.is_none_or(|(to, _)| to > moment))
+    }
+
+    /// Connections that began in this time.
+    pub fn began(&self, from: Moment, to: Moment) -> impl Iterator<Item = &Connection> {
+        self.spans
+            .iter()
+            .filter(move |span| span.from > from && span.from <= to)
+    }
+}
+
+/// Presence as somebody was told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    pub at: Moment,
+    pub by: Party,
+    pub of: Party,
+    pub epoch: u64,
+    pub seq: u64,
+    pub online: bool,
+}
+
+/// A reset or a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    pub how: Revocation,
+    pub asked: Moment,
+    pub effective: Option<Moment>,
+    /// When the device was given its new code.
+    pub restored: Option<Moment>,
+}
+
+/// How connecting went.
+#[derive(Clone, Debug, Default)]
+pub struct Connects {
+    /// From the attempt to CONNACK, in microseconds, with the time of CONNACK.
+    pub took: Vec<(Moment, u64)>,
+    pub refused: Vec<Moment>,
+    pub unreachable: Vec<Moment>,
+    pub subscriptions_refused: u64,
+    pub ended_by_server: Vec<Moment>,
+    pub unknown_statuses: u64,
+}
+
+impl<'a> Story<'a> {
+    /// Joins the logs.
+    pub fn tell(
+        cast: &'a Cast,
+        logs: &[Log],
+        stored: &[Stored],
+        online: &'a [(Party, Option<bool>)],
+        times: (Moment, Moment, Moment),
+        rules: Rules,
+    ) -> Story<'a> {
+        let (begin, cease, quiet) = times;
+        let mut story = Story {
+            cast,
+            messages: BTreeMap::new(),
+            lives: HashMap::new(),
+            sights: Vec::new(),
+            overheard: Vec::new(),
+            revoked: HashMap::new(),
+            online,
+            begin,
+            cease,
+            quiet,
+            rules,
+            connects: Connects::default(),
+        };
+        for seen in logs.iter().flat_map(|log| &log.seen) {
+            if let What::Due(number, facts) = seen.what {
+                story.messages.insert(number, Message::new(number, facts));
+            }
+        }
+        for log in logs {
+            story.read(log);
+        }
+        for entry in stored {
+            match story.messages.get_mut(&entry.message) {
+                Some(message) => {
+                    message.stored.push(*entry);
+                    message.mid = message.mid.or(entry.mid);
+                }
+                None => story.overheard.push((quiet, crate::cast::APP, entry.message)),
+            }
+        }
+        story.sights.sort_by_key(|sight| sight.at);
+        story
+    }
+
+    fn read(&mut self, log: &Log) {
+        let by = log.party;
+        let mut connecting = 0;
+        for seen in &log.seen {
+            let at = seen.at;
+            match seen.what {
+                What::Due(..) => {}
+                What::Connecting => connecting = at,
+                What::Connected => {
+                    self.connects.took.push((at, at.saturating_sub(connecting)));
+                    self.lives
+                        .entry(by)
+                        .or_default()
+                        .spans
+                        .push(Connection { from: at, to: None });
+                }
+                What::Refused => self.connects.refused.push(at),
+                What::Unreachable => self.connects.unreachable.push(at),
+                What::SubscriptionRefused => self.connects.subscriptions_refused += 1,
+                What::Gone(ending) => {
+                    if matches!(ending, Ending::ByServer(_)) {
+                        self.connects.ended_by_server.push(at);
+                    }
+                    if let Some(span) = self.lives.entry(by).or_default().spans.last_mut() {
+                        span.to = Some((at, ending));
+                    }
+                }
+                What::Presence {
+                    of,
+                    epoch,
+                    seq,
+                    online,
+                } => {
+                    self.sights.push(Sight {
+                        at,
+                        by,
+                        of,
+                        epoch,
+                        seq,
+                        online,
+                    });
+                }
+                What::Overheard { message } => self.overheard.push((at, by, message)),
+                What::EndedUnknown { .. } => self.connects.unknown_statuses += 1,
+                What::Revoking { of, how } => {
+                    let revoked = Revoked {
+                        how,
+                        asked: at,
+                        effective: None,
+                        restored: None,
+                    };
+                    self.revoked.insert(of, revoked);
+                }
+                What::Revoked { of } => {
+                    if let Some(revoked) = self.revoked.get_mut(&of) {
+                        revoked.effective = Some(at);
+                    }
+                }
+                What::Restored { of } => {
+                    if let Some(revoked) = self.revoked.get_mut(&of) {
+                        revoked.restored = Some(at);
+                    }
+                }
+                What::Sent { message, .. }
+                | What::Acknowledged { message, .. }
+                | What::Rejected { message, .. }
+                | What::Ended { message, .. }
+                | What::Pushed { message, .. }
+                | What::Heard { message }
+                | What::Answering { message, .. }
+                | What::Answered { message } => match self.messages.get_mut(&message) {
+                    Some(known) => known.read(by, at, &seen.what),
+                    // A number of this run that nobody has sent.
+                    None => self.overheard.push((at, by, message)),
+                },
+            }
+        }
+    }
+
+    /// Whether this party's login or its right was taken away between these moments.
+    pub fn revoked_between(&self, party: Party, from: Moment, to: Moment) -> bool {
+        self.revoked.get(&party).is_some_and(|revoked| {
+            revoked.asked <= to
+                && revoked
+                    .restored
+                    .is_none_or(|restored| restored >= from || revoked.how == Revocation::Deleted)
+        })
+    }
+
+    /// Whether this party is connected when the run is quiet, and has been for so long.
+    pub fn present_since(&self, party: Party, length: Moment) -> bool {
+        let span = self.lives.get(&party).and_then(|life| life.at(self.quiet));
+        span.is_some_and(|span| span.from.saturating_add(length) <= self.quiet)
+    }
+}
+
+impl Message {
+    fn read(&mut self, by: Party, at: Moment, what: &What) {
+        match *what {
+            What::Sent { .. } => self.sends.push(at),
+            What::Acknowledged { mid, .. } => {
+                self.acknowledged = self.acknowledged.or(Some(at));
+                self.mid = self.mid.or(mid);
+            }
+            What::Rejected { code, .. } => self.rejected = self.rejected.or(Some((at, code))),
+            What::Ended {
+                code, answer, mid, ..
+            } => {
+                self.ends.push(End { at, code, answer });
+                self.mid = self.mid.or(mid);
+            }
+            What::Pushed { mid, dup, .. } => {
+                self.pushed.push(Delivery { at, by, dup });
+                self.mid = self.mid.or(Some(mid));
+            }
+            What::Heard { .. } if by == crate::cast::APP => {
+                self.heard = Some(self.heard.map_or(at, |heard| heard.min(at)));
+            }
+            What::Answering { code, .. } => self.answering.push((at, code)),
+            What::Answered { .. } => self.answered = self.answered.or(Some(at)),
+            What::Heard { .. }
+            | What::Connecting
+            | What::Connected
+            | What::Refused
+            | What::Unreachable
+            | What::SubscriptionRefused
+            | What::Gone(_)
+            | What::Due(..)
+            | What::EndedUnknown { .. }
+            | What::Overheard { .. }
+            | What::Presence { .. }
+            | What::Revoking { .. }
+            | What::Revoked { .. }
+            | What::Restored { .. } => {}
+        }
+    }
+
+    /// Whether its sender hears its end on a status topic.
+    pub fn has_status_topic(&self) -> bool {
+        self.facts.door == Door::Mqtt
+    }
+}

@@ -1,0 +1,126 @@
+//! A platform made faulty by a proxy before it: what is lost, repeated, held back, turned around, sent to the wrong one,
+//! lied about, changed or kept alive is found by the oracle of that name.
+
+use devicesim::scenario::Scenario;
+use irsp_tests::Platform;
+
+use crate::play;
+use crate::proxy::{Fault, Proxy};
+
+/// Some 800 uploads and 640 pushes in four seconds; the proxy strikes the 201st of a kind and each thousandth after it.
+const SCENARIO: &str = r#"
+about = "many small messages for faults to hide in"
+duration = "4s"
+settle = "20s"
+connect_rate = 200.0
+[[devices]]
+kind = "lamp"
+count = 12
+uploads = [{ channel = "state", every = "60ms", jitter = 0.5 }]
+[users]
+count = 2
+binds = 4
+[app]
+pushes = [{ to = "lamp", rate = 160.0, expiry = "20s" }]
+[[events]]
+event = "power-cut"
+at = "1s"
+share = 0.3
+lasts = "500ms"
+[tolerance]
+presence = "4s"
+revocation = "3s"
+"#;
+
+/// Only where a revocation is looked at: it would take pushes with it that other faults hide in.
+const RESETS: &str = r#"
+[[events]]
+event = "reset"
+at = "2s"
+count = 2
+every = "200ms"
+"#;
+
+fn scenario() -> Scenario {
+    toml::from_str(SCENARIO).unwrap()
+}
+
+fn with_resets() -> Scenario {
+    toml::from_str(&format!("{SCENARIO}{RESETS}")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_platform_passes_through_the_proxy() {
+    let platform = Platform::start().await.unwrap();
+    let proxy = Proxy::start(platform.doors().tcp, None).await;
+    let outcome = play(&platform, proxy.address(), "clean", with_resets()).await;
+    assert!(outcome.verdict.pass, "{}", outcome.table());
+    assert!(
+        outcome.counts.uploads_done > 500 && outcome.counts.pushes_done > 400,
+        "{}",
+        outcome.table()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_is_found_by_its_own_oracle() {
+    let platform = Platform::start().await.unwrap();
+    for (fault, oracle) in [
+        (Fault::LoseUpload, "lost"),
+        (Fault::LosePush, "lost"),
+        (Fault::RepeatPush, "duplicated"),
+        (Fault::SwapPushes, "reordered"),
+        (Fault::MisroutePush, "misdelivered"),
+        (Fault::ChangeStatus, "status"),
+        (Fault::SwallowStatus, "status"),
+        (Fault::ExpireEarly, "expiry"),
+        (Fault::DeliverLate, "expiry"),
+        (Fault::LieAboutPresence, "presence"),
+        (Fault::KeepTheRevoked, "revocation"),
+    ] {
+        let proxy = Proxy::start(platform.doors().tcp, Some(fault)).await;
+        let mut scenario = if fault == Fault::KeepTheRevoked {
+            with_resets()
+        } else {
+            scenario()
+        };
+        if fault == Fault::DeliverLate {
+            for pushes in &mut scenario.app.pushes {
+                pushes.expiry = Some(devicesim::scenario::Span::from_millis(2_000));
+            }
+        }
+        if fault == Fault::LosePush {
+            for pushes in &mut scenario.app.pushes {
+                pushes.expiry = None;
+            }
+            // The platform waits for an answer that never comes.
+            scenario.settle = devicesim::scenario::Span::from_millis(8_000);
+        }
+        let outcome = play(
+            &platform,
+            proxy.address(),
+            &format!("{fault:?}").to_lowercase(),
+            scenario,
+        )
+        .await;
+        assert!(proxy.done() > 0, "{fault:?} was not done");
+        assert!(
+            !outcome.verdict.pass && outcome.found.contains_key(oracle),
+            "{fault:?}: {}",
+            outcome.table()
+        );
+        let finding = outcome
+            .findings
+            .iter()
+            .find(|finding| finding.oracle == oracle)
+            .unwrap();
+        assert!(finding.device.starts_with("dev/"), "{finding:?}");
+        if matches!(
+            fault,
+            Fault::LosePush | Fault::RepeatPush | Fault::SwapPushes | Fault::ChangeStatus
+        ) {
+            let told = finding.receipt.is_some() || finding.no_receipt.is_some();
+            assert!(told && finding.message.is_some(), "{finding:?}");
+        }
+    }
+}
