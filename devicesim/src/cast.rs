@@ -1,6 +1,6 @@
 //! Who takes part in a run: one application, devices, users with their bindings. Pure, by seed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use irsp_protocol::{AddressError, Id, Principal};
@@ -71,6 +71,9 @@ impl FromStr for Part {
     }
 }
 
+/// Keeps the choice of bindings apart from all others.
+const BINDINGS: u64 = 1 << 40;
+
 /// The party of the application.
 pub const APP: Party = Party(0);
 
@@ -96,7 +99,7 @@ impl Cast {
             }
         }
         if let Some(users) = &scenario.users {
-            let bindable: Vec<Party> = (0u32..)
+            let mut bindable: Vec<Party> = (0u32..)
                 .zip(&members)
                 .filter(|(_, member)| match member.role {
                     Role::Device { kind } => {
@@ -106,18 +109,16 @@ impl Cast {
                 })
                 .map(|(n, _)| Party(n))
                 .collect();
+            // A device has one owner.
+            Dice::new(seed, BINDINGS).shuffle(&mut bindable);
+            let mut free = bindable.chunks(users.binds.max(1) as usize);
             for n in (0..users.count).filter(|n| part.has(*n)) {
-                let mut dice = Dice::new(seed, 1 << 40 | u64::from(n));
-                let mut devices = BTreeSet::new();
-                let wanted = (users.binds as usize).min(bindable.len());
-                while devices.len() < wanted {
-                    devices.insert(bindable[dice.below(bindable.len())]);
-                }
+                let own = if users.binds == 0 { None } else { free.next() };
+                let mut devices = own.unwrap_or_default().to_vec();
+                devices.sort_unstable();
                 members.push(Member {
                     principal: Principal::user(Id::new(&format!("sim-{name}-user-{}", n + 1))?),
-                    role: Role::User {
-                        devices: devices.into_iter().collect(),
-                    },
+                    role: Role::User { devices },
                 });
             }
         }
@@ -220,17 +221,18 @@ mod tests {
             .parties()
             .filter(|(_, m)| matches!(m.role, Role::User { .. }))
             .collect();
-        assert_eq!(users.len(), 4);
+        let mut bound = Vec::new();
         for (user, member) in users {
             let Role::User { devices } = &member.role else {
                 unreachable!()
             };
-            assert_eq!(devices.len(), 3);
             for device in devices {
                 assert!(cast.name(*device).contains("-lamp-"));
-                assert!(cast.watchers(*device).contains(&user));
+                assert_eq!(cast.watchers(*device), [user], "a device has one owner");
             }
+            bound.push(devices.len());
         }
+        assert_eq!(bound, [3, 3, 1, 0], "there are seven lamps");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand};
-use irsp_protocol::Timestamp;
+use irsp_protocol::{Id, Timestamp};
 
 use crate::cast::Part;
 use crate::compare::Named;
@@ -36,6 +36,8 @@ pub enum Command {
     Run(Box<Run>),
     /// Measure plain MQTT servers beside each other, in alternating rounds
     Compare(Box<Compare>),
+    /// Write the shape of a live fleet as a scenario
+    Record(Box<Record>),
     /// Join the JSON reports of parts of one scenario, and judge them together
     Merge(Merge),
 }
@@ -85,6 +87,31 @@ pub struct Run {
     pub clean: bool,
     #[command(flatten)]
     pub reports: Reports,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Record {
+    /// Message server: mqtt://, mqtts://, ws:// or wss://
+    #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
+    pub url: Target,
+    /// Certificate authority of mqtts:// and wss://, a PEM file
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The application whose devices are heard
+    #[arg(long)]
+    pub app: Id,
+    /// File with its key
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// How long to listen
+    #[arg(long, default_value = "60s", value_parser = span)]
+    pub duration: Span,
+    /// Write what the devices say as traces beside the scenario, too
+    #[arg(long)]
+    pub payloads: bool,
+    /// The scenario, a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 #[derive(Clone, Debug, Args)]

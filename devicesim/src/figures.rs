@@ -311,13 +311,13 @@ impl Figures {
             self.latencies.add("connect", *took);
             self.second(*at, |second| second.connects += 1);
         }
+        // As it stands at the end of each second: whoever comes back within one is there once.
         for life in story.lives.values() {
             for span in &life.spans {
-                let to = span.to.map_or(story.quiet, |(to, _)| to);
-                for at in span.from / SECOND..=to / SECOND {
-                    if let Some(second) = self.seconds.get_mut(at as usize) {
-                        second.connected += 1;
-                    }
+                let to = span.to.map_or(Moment::MAX, |(to, _)| to);
+                let all = (0u64..).zip(&mut self.seconds);
+                for (_, second) in all.filter(|(n, _)| (span.from..to).contains(&((n + 1) * SECOND))) {
+                    second.connected += 1;
                 }
             }
         }

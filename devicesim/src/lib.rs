@@ -4,6 +4,7 @@
 //!   `store` reads what the application has, `report` judges.
 //! - Scenarios: `scenario` says what a fleet does, `director` plays it with one `actor` for each member of the `cast`,
 //!   `story` joins their logs, `oracle` finds broken promises, `figures` measure, `outcome` judges and reports.
+//! - `record` hears a live fleet and writes its shape as a scenario.
 //! - Comparison of plain MQTT servers: `compare` says which loads in which order, `engine` makes them.
 //!
 //! Nothing here knows the platform from inside.
@@ -32,6 +33,7 @@ pub mod outcome;
 pub mod platform;
 pub mod play;
 pub mod progress;
+pub mod record;
 pub mod report;
 pub mod scenario;
 pub mod schedule;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use devicesim::cli::{Cli, Command};
-use devicesim::{compare, play};
+use devicesim::{compare, play, record};
 
 /// The run could not be started or ended without a report; the options' own errors have it too.
 const NO_RUN: u8 = 2;
@@ -33,6 +33,7 @@ fn work(cli: &Cli) -> anyhow::Result<bool> {
             let outcome = runtime.block_on(play::run(run, interrupted()))?;
             (outcome.table(), outcome.verdict.pass)
         }
+        (Some(Command::Record(options)), _) => (runtime.block_on(record::run(options, interrupted()))?, true),
         (Some(Command::Merge(merge)), _) => {
             let outcome = play::merge(merge)?;
             (outcome.table(), outcome.verdict.pass)

@@ -200,7 +200,7 @@ pub struct Manners {
 #[serde(deny_unknown_fields)]
 pub struct Users {
     pub count: u32,
-    /// Devices each of them binds.
+    /// Devices each of them binds, as long as there are some that nobody has bound.
     pub binds: u32,
     /// Kinds of these devices; all unless given.
     #[serde(default)]

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod platform;
 
 use broker::Mosquitto;

@@ -3,7 +3,7 @@
 
 use super::Finding;
 use crate::observation::Kind;
-use crate::story::{Message, Story};
+use crate::story::{Connection, Delivery, Message, Story};
 
 pub(super) const NAME: &str = "duplicated";
 
@@ -42,12 +42,14 @@ fn pushes(story: &Story<'_>, message: &Message) -> Vec<Finding> {
         .filter_map(|pair| {
             let (first, second) = (pair[0], pair[1]);
             let Some(session) = life.began(first.at, second.at).last() else {
-                return Some(Finding::of(
-                    NAME,
-                    message,
-                    second.at,
-                    "delivered twice in one session",
-                ));
+                if repeats_an_earlier_session(message, life.at(first.at), first, second) {
+                    return None;
+                }
+                let what = format!(
+                    "delivered twice in one session (DUP {}, then {})",
+                    first.dup, second.dup
+                );
+                return Some(Finding::of(NAME, message, second.at, what));
             };
             let taken = message.answered.is_some_and(|answered| answered < session.from);
             taken.then(|| {
@@ -60,4 +62,19 @@ fn pushes(story: &Story<'_>, message: &Message) -> Vec<Finding> {
             })
         })
         .collect()
+}
+
+/// What an earlier session has left unanswered comes again at the next one: as a repeat of its packet, marked DUP
+/// [MQTT-4.4.0-1], and as the push that still waits. The mark tells the one from the other.
+fn repeats_an_earlier_session(
+    message: &Message,
+    session: Option<&Connection>,
+    first: &Delivery,
+    second: &Delivery,
+) -> bool {
+    let sent = message.sends.first();
+    let earlier = session
+        .zip(sent)
+        .is_some_and(|(session, sent)| *sent < session.from);
+    earlier && first.dup != second.dup
 }

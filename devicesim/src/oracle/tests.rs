@@ -305,6 +305,23 @@ fn a_push_comes_again_in_a_new_session_until_it_is_answered() {
     };
     assert_eq!(again(false).found(), []);
     one(again(true), "duplicated", "after its answer was taken");
+    for (dup, found) in [(true, false), (false, true)] {
+        let mut seen = again(false);
+        seen.add(
+            LAMP,
+            5300,
+            What::Pushed {
+                message: push(1),
+                mid: mid(11),
+                dup,
+            },
+        );
+        if found {
+            one(seen, "duplicated", "DUP false, then false");
+        } else {
+            assert_eq!(seen.found(), [], "a repeat of the packet of the session before");
+        }
+    }
 }
 
 #[test]

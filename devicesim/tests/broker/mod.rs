@@ -122,7 +122,7 @@ fn spawn(binary: &Path, dir: &Path) -> Child {
         .unwrap()
 }
 
-/// Passwords of 20 devices and the application server, hashed by mosquitto's own tool.
+/// Passwords of 20 devices, an application and the application server, hashed by mosquitto's own tool.
 fn write_passwords(dir: &Path) {
     let path = dir.join("passwords");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -130,6 +130,7 @@ fn write_passwords(dir: &Path) {
         writeln!(file, "dev/sim-{i}:code-{i}").unwrap();
     }
     writeln!(file, "srv/app:code-app").unwrap();
+    writeln!(file, "app/climate:code-app").unwrap();
     drop(file);
     let done = Command::new("mosquitto_passwd")
         .arg("-U")

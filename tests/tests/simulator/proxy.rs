@@ -139,11 +139,6 @@ async fn connection(client: TcpStream, upstream: SocketAddr, mischief: Arc<Misch
     };
     let username = username(version, &connect.body);
     let (tell, told) = mpsc::unbounded_channel();
-    mischief
-        .clients
-        .lock()
-        .unwrap()
-        .insert(username.clone(), tell.clone());
     let side = Side {
         mischief,
         version,
@@ -229,6 +224,14 @@ impl Side {
         let mut late = JoinSet::new();
         while let Some(frame) = next(&mut from, &mut input).await {
             let mut out = Vec::new();
+            if frame.kind() == kind::CONNACK {
+                // From here on it can be sent what is not for it.
+                let mut clients = self.mischief.clients.lock().unwrap();
+                frame.put(&mut out);
+                let _ = self.tell.send(std::mem::take(&mut out));
+                clients.insert(self.username.clone(), self.tell.clone());
+                continue;
+            }
             if frame.kind() == kind::DISCONNECT
                 && self.mischief.strikes(Fault::KeepTheRevoked, self.is_device())
             {

@@ -1,0 +1,85 @@
+//! The load engine against a broker that is not ours.
+
+use clap::Parser as _;
+use devicesim::cli::{self, Cli, Command};
+use devicesim::compare::{self, CompareError};
+
+use crate::broker::Mosquitto;
+
+fn options(line: &str) -> cli::Compare {
+    let Some(Command::Compare(options)) = Cli::parse_from(line.split_whitespace()).command else {
+        panic!("{line}");
+    };
+    *options
+}
+
+/// The broker's devices and the application that hears them.
+fn logins(broker: &Mosquitto, last: &str) -> String {
+    let devices: String = (0..20).map(|i| format!("c-{i},dev/sim-{i},code-{i}\n")).collect();
+    broker
+        .write("logins.csv", &format!("{devices}{last}\n"))
+        .display()
+        .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shape_pace_and_qos_moves_its_messages() {
+    let Some(broker) = Mosquitto::start().await else {
+        return;
+    };
+    let (url, logins) = (broker.url(), logins(&broker, "any,app/climate,code-app"));
+    let line = format!(
+        "devicesim compare --target one={url} --target two={url} --logins one={logins} --logins two={logins} \
+         --pid one={} --rounds 2 --seconds 0.5 --clients 5 --idle 20 --rate 400 --payload 50",
+        std::process::id()
+    );
+    let comparison = compare::run(&options(&line)).await.unwrap();
+    assert_eq!(comparison.cases.len(), 20);
+    for case in &comparison.cases {
+        for (target, rounds) in &case.measured {
+            assert_eq!(rounds.len(), 2, "{} {target}", case.case);
+            for measured in rounds {
+                let said = format!("{} {target}: {measured:?}", case.case);
+                assert_eq!(measured.broken, 0, "{said}");
+                assert!(
+                    measured.connects_per_second > 0.0 && measured.connect_ms.count > 0,
+                    "{said}"
+                );
+                if matches!(case.case.as_str(), "idle" | "connect") {
+                    continue;
+                }
+                assert!(
+                    measured.received_per_second > 0.0 && measured.received_ms.count > 0,
+                    "{said}"
+                );
+                if !case.case.ends_with("qos0") {
+                    assert_eq!(measured.missing, 0, "{said}");
+                    assert!(measured.acknowledged_ms.count > 0, "{said}");
+                }
+                assert_eq!(measured.server_resident_mb.is_some(), target == "one", "{said}");
+            }
+        }
+    }
+    let table = comparison.table();
+    assert!(
+        table.contains("one / two") && table.contains("pairs-steady-qos2"),
+        "{table}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_login_is_said_by_its_client() {
+    let Some(broker) = Mosquitto::start().await else {
+        return;
+    };
+    let (url, logins) = (broker.url(), logins(&broker, "any,app/climate,wrong"));
+    let line = format!(
+        "devicesim compare --target one={url} --logins one={logins} --case fan-in --rounds 1 --seconds 0.2 --clients 2"
+    );
+    let error = compare::run(&options(&line)).await.unwrap_err();
+    assert!(matches!(error, CompareError::Engine { .. }));
+    assert_eq!(
+        error.to_string(),
+        "one, fan-in-saturated-qos0: connection compare-observer-0: NotAuthorized"
+    );
+}
