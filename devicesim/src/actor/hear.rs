@@ -77,7 +77,12 @@ impl Desk {
                 Branch::Up { .. } | Branch::CloudEvent { .. } => {
                     self.observe(&publish.payload, &topic.owner.principal.to_string());
                 }
-                Branch::Status | Branch::Ack { .. } | Branch::Live { .. } | Branch::To { .. } => {}
+                Branch::Status
+                | Branch::Answers
+                | Branch::In(_)
+                | Branch::Ack { .. }
+                | Branch::Live { .. }
+                | Branch::To { .. } => {}
             }
         }
         self.take(publish, push, out, agenda);

@@ -106,6 +106,8 @@ impl Recorder {
             | Branch::Status
             | Branch::Down { .. }
             | Branch::Ack { .. }
+            | Branch::Answers
+            | Branch::In(_)
             | Branch::Live { .. }
             | Branch::To { .. } => {}
         }
