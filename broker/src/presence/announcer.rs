@@ -62,10 +62,6 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, with one of each thing it is joined to"
-    )]
     pub(crate) fn new(
         table: Arc<Mutex<Table>>,
         courier: Courier,
