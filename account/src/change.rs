@@ -8,7 +8,7 @@
 use irsp_courier::store::StoreError;
 use irsp_protocol::api::account::{
     ApplicationView, ApplicationWithKey, BindingView, CodeGone, CodeWithSecret, DeviceCodes, DeviceView,
-    DeviceWithCode, Effect, Gone, UserView,
+    DeviceWithCode, Effect, Gone, Imported, UserView,
 };
 use irsp_protocol::api::peer::{GrantView, PeerView};
 use irsp_protocol::change::EntityKey;
@@ -328,6 +328,9 @@ impl Made for CodeWithSecret {
     const SECRET: bool = true;
 }
 impl Made for CodeGone {}
+impl Made for Imported {
+    const SECRET: bool = true;
+}
 impl Made for ApplicationView {
     fn version(&self) -> Option<u64> {
         Some(self.version)

@@ -30,9 +30,15 @@ mod server;
 mod settings;
 mod store;
 mod throttle;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
 
 pub use server::{AccountServer, StartError};
 pub use settings::Settings;
+
+/// Refuses an `account.db` that is damaged, or of a format this program does not read.
+pub fn inspect(path: &std::path::Path) -> Result<(), irsp_courier::store::StoreError> {
+    irsp_courier::store::inspect(path, store::MIGRATIONS)
+}

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Domain, Principal, Status};
+use irsp_protocol::{Domain, Id, Principal, Status};
 use thiserror::Error;
 
 use crate::password::PasswordError;
+use crate::transfer::LineError;
 
 #[derive(Debug, Error)]
 pub(crate) enum Refusal {
@@ -32,6 +33,8 @@ pub(crate) enum Refusal {
     NoCode,
     #[error("dev/{device} has registered the certificate {identity}")]
     CertificateUsed { identity: String, device: String },
+    #[error("dev/{0} has an owner, or is bound to this user")]
+    Owned(Id),
     #[error("there is no such binding")]
     NotBound,
     #[error("the user owns the device")]
@@ -40,6 +43,8 @@ pub(crate) enum Refusal {
     NoOwner,
     #[error("{0}")]
     Malformed(String),
+    #[error("nothing was imported: {}", in_words(lines))]
+    Lines { status: Status, lines: Vec<LineError> },
     #[error("the body is longer than {0} bytes")]
     TooLong(usize),
     #[error("at most {max} {what}")]
@@ -94,6 +99,7 @@ impl Refusal {
                 Status::FORBIDDEN
             }
             Refusal::Malformed(_) | Refusal::TooMany { .. } => Status::MALFORMED,
+            Refusal::Lines { status, .. } => *status,
             Refusal::TooLong(_) => Status::TOO_LARGE,
             Refusal::Unknown(_)
             | Refusal::NotBound
@@ -110,6 +116,7 @@ impl Refusal {
             | Refusal::IsOwner
             | Refusal::CertificateUsed { .. }
             | Refusal::NoOwner
+            | Refusal::Owned(_)
             | Refusal::PasswordChanged
             | Refusal::KeyUsed
             | Refusal::AnswerForgotten
@@ -140,6 +147,20 @@ impl Refusal {
             return "the password cannot be checked".to_owned();
         }
         self.to_string()
+    }
+}
+
+/// The first of the lines, and how many there are.
+fn in_words(lines: &[LineError]) -> String {
+    match lines {
+        [] => String::new(),
+        [one] => format!("line {}: {}", one.line, one.detail),
+        [first, ..] => format!(
+            "line {}: {} ({} lines in all)",
+            first.line,
+            first.detail,
+            lines.len()
+        ),
     }
 }
 

@@ -4,18 +4,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use irsp_courier::store::{Store, StoreError};
+use irsp_courier::store::{Store, StoreError, forget_restored};
 use irsp_courier::{Courier, Ledger, Observed, bus};
 use irsp_directory::token::TokenSigner;
 use irsp_directory::{Directory, HashKey};
 use irsp_protocol::change::{Cause, Entity, EntityKey, Role};
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Id, Principal, Server};
+use irsp_protocol::{Id, Principal, Server, Timestamp};
 use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::account::{Account, Door};
 use crate::api;
@@ -76,6 +77,7 @@ impl AccountServer {
             Passwords::new().map_err(|error: PasswordError| StartError::Password(error.to_string()))?;
 
         let store = Store::open(&data_dir.join("account.db"), MIGRATIONS)?;
+        let restored = store.restored()?;
         let directory = Directory::new(hash_key);
         store.read_now(|sql| entity::load(sql, &directory))?;
 
@@ -116,7 +118,7 @@ impl AccountServer {
         };
         let account = server.account.clone();
         server.run(async move { account.note_ends(ended).await });
-        if let Err(refusal) = register_keys(&server.account, admin_token).await {
+        if let Err(refusal) = begin(&server.account, admin_token, restored).await {
             let reason = refusal.to_string();
             server.stop().await;
             return Err(StartError::Register(reason));
@@ -167,6 +169,40 @@ impl AccountServer {
             }
         });
     }
+}
+
+/// What comes before the first request.
+async fn begin(
+    account: &Account,
+    admin_token: SecretHash,
+    restored: Option<Timestamp>,
+) -> Result<(), Refusal> {
+    if let Some(at) = restored {
+        go_on_after_restore(account, at).await?;
+    }
+    register_keys(account, admin_token).await
+}
+
+/// A restored store lacks what happened since its copy was taken, and its followers may hold it. With new numbers for all
+/// it has, and a change that tells of them, the followers ask for everything and forget what is not there.
+async fn go_on_after_restore(account: &Account, at: Timestamp) -> Result<(), Refusal> {
+    warn!(restored = %at, "account.db was restored: its followers are told everything anew");
+    let token_key = account.signer.token_key().clone();
+    let order = Order {
+        author: Author {
+            who: Principal::server(Server::Account),
+            from: None,
+        },
+        action: "store.restored",
+        target: Target::Many("account.db".to_owned()),
+        conditions: Conditions::default(),
+    };
+    let go_on = move |draft: &mut Draft<'_, '_>| {
+        draft.number_anew(at)?;
+        draft.put(Cause::Modify, Entity::TokenKey(token_key.clone()))?;
+        forget_restored(draft.sql())
+    };
+    account.note(order, go_on).await
 }
 
 /// Makes the admin user with the admin token's hash, and puts the token key into the directory, where either is not as

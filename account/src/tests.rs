@@ -11,5 +11,7 @@ mod house;
 mod lists;
 mod login;
 mod peers;
+mod restore;
 mod secrets;
+mod transfer;
 mod wrong_input;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use irsp_courier::Courier;
-use irsp_courier::store::StoreError;
+use irsp_courier::store::{StoreError, forget_restored};
 use irsp_directory::follow::{Follower, Step, Sweep};
 use irsp_directory::{Directory, store as directory_store};
 use irsp_protocol::change::Entity;
@@ -45,9 +45,11 @@ pub(crate) struct CatchUp {
 }
 
 impl CatchUp {
-    /// Reads a snapshot of the directory if none is held, and whenever a change is missing.
+    /// Reads a snapshot of the directory if none is held or the copy was restored, and whenever a change is missing.
     pub(crate) async fn follow_directory(&self) {
-        if self.directory.applied() == 0 {
+        // One that cannot be read is asked for too: a snapshot too many does no harm.
+        let restored = self.courier.store().restored();
+        if self.directory.applied() == 0 || !matches!(restored, Ok(None)) {
             self.snapshot_wanted.notify_one();
         }
         loop {
@@ -130,6 +132,8 @@ impl CatchUp {
                 directory_store::merge(tx.sql(), entities)?;
                 if let Some(sweep) = sweep {
                     directory_store::sweep(tx.sql(), sweep)?;
+                    // A restored copy does not know what it has missed; now it does.
+                    forget_restored(tx.sql())?;
                 }
                 Ok(())
             })

@@ -23,3 +23,8 @@ mod store;
 
 pub use server::{AppServer, StartError};
 pub use settings::{PushLimits, Retention, Settings};
+
+/// Refuses a `app.db` that is damaged, or of a format this program does not read.
+pub fn inspect(path: &std::path::Path) -> Result<(), irsp_courier::store::StoreError> {
+    irsp_courier::store::inspect(path, store::MIGRATIONS)
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use irsp_courier::store::{StoreError, Tx};
+use irsp_courier::store::{StoreError, Tx, forget_restored};
 use irsp_courier::{Courier, Hop};
 use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
@@ -190,6 +190,7 @@ async fn take_page(
         .write(move |tx| {
             store::merge(tx.sql(), &stored)?;
             if let Some(sweep) = &swept {
+                forget_restored(tx.sql())?;
                 for key in store::sweep(tx.sql(), sweep)? {
                     if let EntityKey::Principal(principal) = key {
                         end_queue(tx, principal, Status::DELETED)?;

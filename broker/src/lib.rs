@@ -34,3 +34,8 @@ mod topics;
 pub use edge::{ListenError, TlsError};
 pub use server::{MessageServer, StartError};
 pub use settings::{Federation, Limits, Listeners, Settings};
+
+/// Refuses a `message.db` that is damaged, or of a format this program does not read.
+pub fn inspect(path: &std::path::Path) -> Result<(), irsp_courier::store::StoreError> {
+    irsp_courier::store::inspect(path, store::MIGRATIONS)
+}

@@ -144,7 +144,8 @@ impl MessageServer {
         let keeping = TaskTracker::new();
         keeping.spawn(Arc::clone(&enforcer.keeper).run(courier.clone()));
         keeping.close();
-        if enforcer.directory.applied() == 0 {
+        // A restored copy does not know what it has missed, and hears of it only with the next change.
+        if enforcer.directory.applied() == 0 || courier.store().restored()?.is_some() {
             behind.notify_one();
         }
         let follow = directory::catch_up(courier.clone(), enforcer.clone(), behind);

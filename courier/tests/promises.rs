@@ -395,12 +395,40 @@ async fn old_receipts_are_forgotten_and_the_ledger_still_adds_up() {
 }
 
 #[tokio::test]
+async fn a_newer_format_that_only_adds_is_worked_with_and_left_as_it_is() {
+    static FIRST: &[Migration] = &[Migration {
+        version: 1,
+        sql: "CREATE TABLE effect (n INTEGER PRIMARY KEY);",
+    }];
+    static NEWER: &[Migration] = &[
+        FIRST[0],
+        Migration {
+            version: 2,
+            sql: "ALTER TABLE effect ADD COLUMN more INTEGER NOT NULL DEFAULT 7;",
+        },
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let more = |store: &Store| {
+        let more =
+            store.read_now(|sql| Ok(sql.query_row("SELECT sum(more) FROM effect", [], |row| row.get(0))?));
+        more.unwrap()
+    };
+    drop(Store::open(&path, NEWER).unwrap());
+    drop(Store::open(&path, FIRST).unwrap());
+    let sql = rusqlite::Connection::open(&path).unwrap();
+    sql.execute("INSERT INTO effect (n) VALUES (1)", []).unwrap();
+    let sum: Option<i64> = more(&Store::open(&path, NEWER).unwrap());
+    assert_eq!(sum, Some(7));
+}
+
+#[tokio::test]
 async fn a_newer_format_is_refused_in_one_line() {
     static NEWER: &[Migration] = &[
         TABLES_1,
         Migration {
             version: 2,
-            sql: "CREATE TABLE more (x INTEGER);",
+            sql: "-- Breaks older programs.\nCREATE TABLE more (x INTEGER);",
         },
     ];
     const TABLES_1: Migration = Migration {

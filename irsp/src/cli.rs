@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use irsp_config::{ConfigError, Settings, Sources};
 use irsp_protocol::api::app::Period;
 use irsp_protocol::peer::{Carried, Fingerprint, PeerUrl};
-use irsp_protocol::{Address, Domain, Id, MessageId, Principal};
+use irsp_protocol::{Address, Domain, Id, MessageId, Principal, Server};
+
+use crate::admin::Admin;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -61,6 +63,15 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Other domains: registers, lists, shows, pauses, drains and removes them, and grants their applications something.
     Peer(Peer),
+    /// Users, devices, applications, bindings and the audit log of a running platform.
+    Admin(Admin),
+    /// Copies the data directory as it stands, also while it is in use.
+    Backup {
+        /// The directory to make; it appears whole or not at all.
+        to: PathBuf,
+    },
+    /// Puts a backup into the data directory, which no server may be using.
+    Restore(RestoreOrder),
 }
 
 /// How a command reaches a running platform.
@@ -205,6 +216,22 @@ pub(crate) struct Which {
     /// All there are.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreOrder {
+    /// What `irsp backup` has made.
+    pub(crate) from: PathBuf,
+    /// Only the database of this server; may be repeated. Keys and certificates stay as they are then.
+    #[arg(long, value_name = "message|account|app", value_parser = server)]
+    pub(crate) only: Vec<Server>,
+    /// In place of databases that are there.
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+fn server(word: &str) -> Result<Server, String> {
+    Server::parse(word).ok_or_else(|| "not message, account or app".to_owned())
 }
 
 #[derive(Debug, Args)]

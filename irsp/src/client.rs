@@ -107,6 +107,41 @@ impl Client {
         self.answer(self.request(Method::DELETE, path)).await
     }
 
+    /// Any call, with or without a JSON body.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value, ClientError> {
+        let request = self.request(method, path);
+        self.answer(match body {
+            Some(body) => request.json(body),
+            None => request,
+        })
+        .await
+    }
+
+    pub(crate) async fn get_query<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<A, ClientError> {
+        self.answer(self.request(Method::GET, path).query(query)).await
+    }
+
+    /// A text with as long for the answer as it takes: many records are one transaction.
+    pub(crate) async fn post_text(
+        &self,
+        path: &str,
+        media_type: &str,
+        text: Vec<u8>,
+    ) -> Result<serde_json::Value, ClientError> {
+        let request = self.request(Method::POST, path).body(text);
+        let request = request.header(reqwest::header::CONTENT_TYPE, media_type);
+        self.read(self.send(request).await?).await
+    }
+
     /// A response whose body is still to come.
     pub(crate) async fn open(&self, path: &str, query: &[(&str, &str)]) -> Result<Response, ClientError> {
         self.send(self.request(Method::GET, path).query(query)).await
@@ -140,7 +175,10 @@ impl Client {
     }
 
     async fn answer<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
-        let response = self.send(request.timeout(ANSWER_WAIT)).await?;
+        self.read(self.send(request.timeout(ANSWER_WAIT)).await?).await
+    }
+
+    async fn read<A: DeserializeOwned>(&self, response: Response) -> Result<A, ClientError> {
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| self.not_understood(error))
     }
@@ -157,7 +195,7 @@ impl Client {
         }
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         let detail = match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => problem.detail,
+            Ok(problem) => in_words(&problem),
             Err(_) => status.canonical_reason().unwrap_or("without a reason").to_owned(),
         };
         Err(ClientError::Refused {
@@ -165,6 +203,19 @@ impl Client {
             status: status.as_u16(),
             detail,
         })
+    }
+}
+
+/// The detail, and what is wrong with each line of a text.
+fn in_words(problem: &Problem) -> String {
+    match problem.errors.as_slice() {
+        [] | [_] => problem.detail.clone(),
+        lines => {
+            let each = lines
+                .iter()
+                .map(|wrong| format!("\nline {}: {}", wrong.line, wrong.detail));
+            format!("nothing was imported:{}", each.collect::<String>())
+        }
     }
 }
 

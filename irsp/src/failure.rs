@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::attach::AttachError;
+use crate::backup::BackupError;
 use crate::cause::chain;
 use crate::client::ClientError;
 use crate::pki::PkiError;
@@ -48,6 +49,8 @@ pub(crate) enum Failure {
     Provision(#[from] ProvisionError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error("the {role} cannot start: {reason}")]
     Role { role: &'static str, reason: String },
     #[error("signals cannot be heard: {0}")]

@@ -2,8 +2,10 @@
 //! turns what comes back into an exit code: 0 done, 1 refused or failed (one line on standard error says why), 2 the
 //! command line is wrong.
 
+mod admin;
 mod apart;
 mod attach;
+mod backup;
 mod cause;
 mod check;
 mod cli;
@@ -76,6 +78,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Messages(order) => runtime
             .block_on(messages::run(&settings, order))
             .map_err(Failure::from),
+        Command::Admin(order) => runtime
+            .block_on(admin::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Backup { to } => backup::back_up(&settings, &to),
+        Command::Restore(order) => backup::restore(&settings, &order),
         Command::Tail(order) => runtime
             .block_on(tail::run(&settings, order))
             .map_err(Failure::from),

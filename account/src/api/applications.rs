@@ -69,9 +69,7 @@ pub(super) async fn create(
     Admin(caller): Admin,
     Body(new): Body<NewApplication>,
 ) -> Answer<ApplicationWithKey> {
-    check_grants([new.hears.as_ref(), new.pushes.as_ref()])?;
-    check_messages(new.messages.as_ref())?;
-    check_delivery(Some(new.delivery))?;
+    check_new(&new)?;
     let (key, hash) = account.secret()?;
     let order = caller.orders("app.register", principal(&new.id));
     account
@@ -165,6 +163,13 @@ pub(super) async fn rotate(
         })
         .await?
         .answer(StatusCode::OK)
+}
+
+/// What of a new application needs no database to be refused.
+pub(super) fn check_new(new: &NewApplication) -> Result<(), Refusal> {
+    check_grants([new.hears.as_ref(), new.pushes.as_ref()])?;
+    check_messages(new.messages.as_ref())?;
+    check_delivery(Some(new.delivery))
 }
 
 /// Grants name devices, users and applications.

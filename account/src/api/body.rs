@@ -1,21 +1,31 @@
 //! What a request brings: JSON bodies, ids in the path, queries. Whatever is wrong with them is a problem with code 400.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use http_body_util::LengthLimitError;
 use irsp_protocol::{Domain, Id};
 use serde::de::DeserializeOwned;
 
-use super::BODY_LEN_MAX;
+use super::{BODY_LEN_MAX, IMPORT, IMPORT_LEN_MAX};
 use crate::refusal::Refusal;
+use crate::transfer::{Format, Records};
 
 /// A JSON body. Unknown fields are refused by the bodies' own types.
 pub(super) struct Body<T>(pub(super) T);
 
 /// A JSON body that may be missing.
 pub(super) struct MaybeBody<T>(pub(super) T);
+
+/// A text of records.
+pub(super) struct Text {
+    pub(super) format: Format,
+    pub(super) text: Bytes,
+}
+
+/// The kind of records in the path.
+pub(super) struct RecordsPath(pub(super) Records);
 
 /// The id in the path.
 pub(super) struct IdPath(pub(super) Id);
@@ -35,9 +45,9 @@ pub(super) struct Asked<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Body<T>, Refusal> {
+    async fn from_request(request: Request, _state: &S) -> Result<Body<T>, Refusal> {
         let json = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = read(request).await?;
         parse(&bytes, json).map(Body)
     }
 }
@@ -45,13 +55,44 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<MaybeBody<T>, Refusal> {
+    async fn from_request(request: Request, _state: &S) -> Result<MaybeBody<T>, Refusal> {
         let json = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes = read(request).await?;
         if bytes.is_empty() {
             return Ok(MaybeBody(T::default()));
         }
         parse(&bytes, json).map(MaybeBody)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Text {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Text, Refusal> {
+        let media_type = request.headers().get(header::CONTENT_TYPE);
+        let media_type = media_type
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let format = Format::of_media_type(media_type).ok_or_else(|| {
+            let (csv, ndjson) = (Format::Csv.media_type(), Format::Ndjson.media_type());
+            Refusal::Malformed(format!("the body must have `Content-Type: {csv}` or `{ndjson}`"))
+        })?;
+        let text = read(request).await?;
+        Ok(Text { format, text })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RecordsPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RecordsPath, Refusal> {
+        match path(parts, state).await?.as_str() {
+            "devices" => Ok(RecordsPath(Records::Devices)),
+            "users" => Ok(RecordsPath(Records::Users)),
+            "apps" => Ok(RecordsPath(Records::Apps)),
+            "bindings" => Ok(RecordsPath(Records::Bindings)),
+            _ => Err(Refusal::NoPath),
+        }
     }
 }
 
@@ -142,11 +183,17 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-/// Why a body could not be read.
-pub(super) fn unread(rejection: BytesRejection) -> Refusal {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Refusal::TooLong(BODY_LEN_MAX)
-    } else {
-        Refusal::Malformed(rejection.body_text())
-    }
+/// Reads a body whole, up to the longest that its path takes.
+pub(super) async fn read(request: Request) -> Result<Bytes, Refusal> {
+    let max = match request.uri().path().starts_with(IMPORT) {
+        true => IMPORT_LEN_MAX,
+        false => BODY_LEN_MAX,
+    };
+    to_bytes(request.into_body(), max).await.map_err(|error| {
+        let cause = error.into_inner();
+        match cause.is::<LengthLimitError>() {
+            true => Refusal::TooLong(max),
+            false => Refusal::Malformed(format!("the body cannot be read: {cause}")),
+        }
+    })
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::body::unread;
+use super::body::read as read_body;
 use super::caller::Caller;
 use crate::account::Account;
 use crate::change::{Conditions, Tags};
@@ -46,9 +46,7 @@ async fn recognised(account: &Arc<Account>, request: Request) -> Result<Request,
         return Ok(Request::from_parts(parts, body));
     };
     let key = key(&parts.headers)?.to_vec();
-    let body = Bytes::from_request(Request::from_parts(parts.clone(), body), account)
-        .await
-        .map_err(unread)?;
+    let body = read_body(Request::from_parts(parts.clone(), body)).await?;
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let asked = [parts.method.as_str().as_bytes(), path.as_bytes(), &body];
     let repeat = Repeat::new(account.directory.hash_key(), &caller.principal, &key, &asked);

@@ -211,7 +211,7 @@ pub(super) async fn reset(
 
 pub(super) const NOT_THEIRS: Refusal = Refusal::NotGranted("the device is not the caller's");
 
-fn check_attributes<'a>(
+pub(super) fn check_attributes<'a>(
     attributes: impl ExactSizeIterator<Item = (&'a String, Option<&'a String>)>,
 ) -> Result<(), Refusal> {
     if attributes.len() > ATTRIBUTES_MAX {

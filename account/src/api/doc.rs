@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use irsp_protocol::api::Problem;
+use irsp_protocol::api::{Problem, ProblemLine};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify};
@@ -13,7 +13,7 @@ use utoipa::{IntoResponses, Modify};
         title = "IRSP account server",
         description = "Users, devices, applications and bindings of a domain (ISO/IEC 14543-5-9 clauses 7.1 and 8.2, our own profile)."
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, ProblemLine)),
     modifiers(&Schemes),
     security(("token" = []), ("key" = []))
 )]

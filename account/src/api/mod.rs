@@ -11,7 +11,9 @@ mod codes;
 mod conditions;
 mod devices;
 mod doc;
+mod export;
 mod grants;
+mod import;
 mod login;
 mod me;
 mod operations;
@@ -23,7 +25,6 @@ mod users;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
@@ -35,6 +36,10 @@ use crate::account::Account;
 
 /// Longest body that is read: 20,000 ids of 64 characters, with room.
 const BODY_LEN_MAX: usize = 2 << 20;
+/// Longest text of an import: 50,000 devices with some attributes each.
+const IMPORT_LEN_MAX: usize = 32 << 20;
+/// Where imports are.
+const IMPORT: &str = "/v1/import/";
 
 pub(crate) fn router(account: Arc<Account>) -> Router {
     let (router, _) = described().split_for_parts();
@@ -42,7 +47,6 @@ pub(crate) fn router(account: Arc<Account>) -> Router {
         .fallback(problem::no_path)
         .method_not_allowed_fallback(problem::no_method)
         .layer(from_fn_with_state(account.clone(), conditions::recognise))
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(map_response(not_cached))
         .with_state(account)
 }
@@ -80,6 +84,8 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(grants::list, grants::create, grants::delete))
         .routes(routes!(operations::show))
         .routes(routes!(audit::list))
+        .routes(routes!(export::export))
+        .routes(routes!(import::import))
 }
 
 /// Answers may hold secrets, and are true only now.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use irsp_protocol::Status;
-use irsp_protocol::api::Problem;
+use irsp_protocol::api::{Problem, ProblemLine};
 use tracing::error;
 
 use crate::refusal::Refusal;
+use crate::transfer::LineError;
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -17,7 +18,15 @@ impl IntoResponse for Refusal {
             error!(error = %self, "a request failed");
         }
         let http = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = problem(http, status, self.detail());
+        let mut told = Problem::new(status, self.detail());
+        if let Refusal::Lines { lines, .. } = &self {
+            let line = |wrong: &LineError| ProblemLine {
+                line: wrong.line,
+                detail: wrong.detail.clone(),
+            };
+            told.errors = lines.iter().map(line).collect();
+        }
+        let mut response = problem(http, &told);
         if let Some((name, value)) = header_of(&self) {
             response.headers_mut().insert(name, value);
         }
@@ -34,7 +43,8 @@ pub(super) async fn no_path() -> Refusal {
 /// request that cannot be understood.
 pub(super) async fn no_method() -> Response {
     let detail = "the path has other methods than this one; see `Allow`".to_owned();
-    std::future::ready(problem(StatusCode::METHOD_NOT_ALLOWED, Status::MALFORMED, detail)).await
+    let told = Problem::new(Status::MALFORMED, detail);
+    std::future::ready(problem(StatusCode::METHOD_NOT_ALLOWED, &told)).await
 }
 
 fn header_of(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
@@ -50,12 +60,12 @@ fn header_of(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
     })
 }
 
-fn problem(http: StatusCode, status: Status, detail: String) -> Response {
+fn problem(http: StatusCode, told: &Problem) -> Response {
     let media_type = (
         header::CONTENT_TYPE,
         HeaderValue::from_static(Problem::MEDIA_TYPE),
     );
-    match serde_json::to_vec(&Problem::new(status, detail)) {
+    match serde_json::to_vec(told) {
         Ok(body) => (http, [media_type], body).into_response(),
         Err(error) => {
             error!(%error, "a problem cannot be written");

@@ -27,6 +27,7 @@ pub(crate) fn view(sql: &Connection, id: &Id) -> Result<ApplicationView, StoreEr
 }
 
 /// Which applications are asked for; all that is given must be so.
+#[derive(Default)]
 pub(crate) struct Filter {
     pub(crate) prefix: Option<String>,
     pub(crate) disabled: Option<bool>,

@@ -90,6 +90,17 @@ pub(crate) fn share(
     }
 }
 
+/// Makes a user the owner of a device without its code; 409 if the device has an owner or the two are bound.
+pub(crate) fn own(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
+    entity::device(draft.sql(), device)?;
+    entity::user(draft.sql(), user)?;
+    let bound = of_device(draft.sql(), device)?;
+    if bound.iter().any(|binding| binding.owner || binding.user == *user) {
+        return Err(Refusal::Owned(device.clone()).into());
+    }
+    set(draft, owner(device, user)).map(drop)
+}
+
 /// Makes another user the owner. The owner until now keeps a share with `keeps`, or nothing if that is empty.
 pub(crate) fn transfer(
     draft: &mut Draft<'_, '_>,
@@ -161,6 +172,7 @@ fn of_user(sql: &Connection, user: &Id) -> Result<Vec<BindingView>, StoreError> 
 }
 
 /// Which bindings are asked for; all that is given must be so.
+#[derive(Default)]
 pub(crate) struct Filter {
     /// Who asks: sees the own ones and the shares of devices that user owns; all unless given.
     pub(crate) of: Option<Id>,

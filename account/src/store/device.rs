@@ -31,6 +31,7 @@ pub(crate) fn view(sql: &Connection, id: &Id) -> Result<DeviceView, StoreError> 
 }
 
 /// Which devices are asked for; all that is given must be so.
+#[derive(Default)]
 pub(crate) struct Filter {
     /// Owned by, or shared with.
     pub(crate) bound_to: Option<Id>,

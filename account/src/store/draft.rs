@@ -74,6 +74,17 @@ impl<'a, 't> Draft<'a, 't> {
         self.push(Cause::Delete, key, None)
     }
 
+    /// Begins after a restore: every entity is numbered anew, above all numbers that were given since the copy was
+    /// taken. So followers miss something before the next change, ask for a snapshot, and it is newer than all they hold.
+    pub(crate) fn number_anew(&mut self, restored: Timestamp) -> Result<(), StoreError> {
+        let micros = u64::try_from(restored.as_millis())
+            .unwrap_or(0)
+            .saturating_mul(1_000);
+        let first = self.last.saturating_add(1).max(micros);
+        self.last = entity::number_anew(self.tx.sql(), first)?;
+        Ok(())
+    }
+
     fn push(&mut self, cause: Cause, key: EntityKey, state: Option<Entity>) -> Result<(), StoreError> {
         self.last += 1;
         let change = Change {

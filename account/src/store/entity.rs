@@ -138,6 +138,21 @@ pub(super) fn put(sql: &Connection, change: &Change) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Gives every entity a new number from `first` on, in the order of the old ones; returns the last.
+pub(super) fn number_anew(sql: &Connection, first: u64) -> Result<u64, StoreError> {
+    let keys: Vec<String> = sql
+        .prepare("SELECT key FROM entity ORDER BY n")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut update = sql.prepare("UPDATE entity SET n = ?2 WHERE key = ?1")?;
+    let mut n = first;
+    for key in keys {
+        update.execute((key, stored(n)?))?;
+        n += 1;
+    }
+    Ok(n - 1)
+}
+
 /// A page of the present state after a key (clause 8.2). The number and the rows are read in one transaction.
 pub(crate) fn page(sql: &Connection, after: Option<&str>) -> Result<DirectoryPage, StoreError> {
     let tx = sql.unchecked_transaction()?;

@@ -21,6 +21,7 @@ pub(crate) fn view(sql: &Connection, id: &Id) -> Result<UserView, StoreError> {
 }
 
 /// Which users are asked for; all that is given must be so.
+#[derive(Default)]
 pub(crate) struct Filter {
     pub(crate) prefix: Option<String>,
     pub(crate) role: Option<Role>,

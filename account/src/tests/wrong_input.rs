@@ -185,6 +185,7 @@ async fn every_path_but_the_login_asks_for_credentials() {
                 .replace("{device}", "x")
                 .replace("{user}", "x")
                 .replace("{code}", "x")
+                .replace("{records}", "devices")
                 .replace("{operation}", "1");
             if path == "/v1/login" {
                 continue;
@@ -195,7 +196,7 @@ async fn every_path_but_the_login_asks_for_credentials() {
             answer.problem(401);
         }
     }
-    assert_eq!(doors, 31);
+    assert_eq!(doors, 41);
     house.stop().await;
 }
 

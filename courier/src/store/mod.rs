@@ -4,6 +4,7 @@
 //! (`writer`), many to a commit; reads have connections of their own and see committed states only.
 
 mod commit;
+mod copy;
 mod dead;
 mod effects;
 mod error;
@@ -37,6 +38,7 @@ use crate::hop::Hop;
 use crate::lock::lock;
 use keeper::Keeper;
 
+pub use copy::{copy, forget_restored, inspect, mark_restored};
 pub use error::StoreError;
 pub use format::Migration;
 pub use tx::Tx;

@@ -310,6 +310,28 @@ pub struct DeviceCodes {
     pub devices: Vec<DeviceCode>,
 }
 
+/// What an import has made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Imported {
+    /// How many records.
+    pub imported: u64,
+    /// The verification codes of imported devices, shown this once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceCode>,
+    /// The keys of imported applications, shown this once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<ApplicationKey>,
+}
+
+/// One application of many and its key, shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApplicationKey {
+    #[schema(value_type = String, example = "climate")]
+    pub id: Id,
+    #[schema(value_type = String)]
+    pub key: Secret,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewApplication {

@@ -7,4 +7,4 @@ pub mod peer;
 mod problem;
 pub mod receivers;
 
-pub use problem::Problem;
+pub use problem::{Problem, ProblemLine};

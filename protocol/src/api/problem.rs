@@ -16,6 +16,18 @@ pub struct Problem {
     pub title: String,
     /// What was wrong with this request, for a person.
     pub detail: String,
+    /// What was wrong with which line, where a text was sent; a hundred at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ProblemLine>,
+}
+
+/// What was wrong with one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProblemLine {
+    /// Counted from 1.
+    #[schema(example = 7)]
+    pub line: u64,
+    pub detail: String,
 }
 
 impl Problem {
@@ -27,6 +39,7 @@ impl Problem {
             status,
             title: status.name().to_owned(),
             detail: detail.into(),
+            errors: Vec::new(),
         }
     }
 }

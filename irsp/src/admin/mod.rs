@@ -1,0 +1,378 @@
+//! `irsp admin`: users, devices, applications, bindings, operations and the audit log of a running platform, by the
+//! account server's HTTP API. Tables for people, `--json` for scripts.
+
+mod order;
+mod show;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use irsp_config::Settings;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+pub(crate) use order::Admin;
+
+use crate::cli::Access;
+use crate::client::{Client, ClientError};
+use crate::console;
+use order::{AppOrder, AuditFilter, BindingOrder, DeviceOrder, Export, Import, Order, UserOrder, Written};
+use show::Columns;
+
+/// Items asked for at once.
+const PAGE: &str = "500";
+
+pub(crate) async fn run(settings: &Settings, admin: Admin) -> Result<(), ClientError> {
+    let Admin { access, order } = admin;
+    let office = Office {
+        client: Client::new(settings, &access)?,
+        access,
+    };
+    match order {
+        Order::Users(order) => office.users(order).await,
+        Order::Devices(order) => office.devices(order).await,
+        Order::Apps(order) => office.apps(order).await,
+        Order::Bindings(order) => office.bindings(order).await,
+        Order::Audit(filter) => office.audit(filter).await,
+        Order::Operation { number } => {
+            let path = format!("/v1/operations/{number}");
+            office.one(Method::GET, &path, None, show::OPERATION).await
+        }
+        Order::Export(order) => office.export(order).await,
+        Order::Import(order) => office.import(order).await,
+    }
+}
+
+/// The platform, and how what it says is shown.
+struct Office {
+    client: Client,
+    access: Access,
+}
+
+impl Office {
+    async fn users(&self, order: UserOrder) -> Result<(), ClientError> {
+        let path = |id: &str| format!("/v1/users/{id}");
+        let (method, path, body) = match order {
+            UserOrder::List { prefix, role, state } => {
+                let query = [("prefix", prefix), ("role", role), ("state", state)];
+                return self.list("/v1/users", &query, show::USER).await;
+            }
+            UserOrder::Show { id } => (Method::GET, path(id.as_str()), None),
+            UserOrder::Add {
+                id,
+                password_file,
+                role,
+            } => {
+                let body = object([
+                    ("id", Some(json!(id))),
+                    ("password", Some(json!(secret(&password_file)?))),
+                    ("role", role.map(Value::String)),
+                ]);
+                (Method::POST, "/v1/users".to_owned(), Some(body))
+            }
+            UserOrder::Set { id, role, standing } => {
+                let body = object([
+                    ("role", role.map(Value::String)),
+                    ("disabled", standing.disabled().map(Value::Bool)),
+                ]);
+                (Method::PATCH, path(id.as_str()), Some(body))
+            }
+            UserOrder::Password { id, password_file } => {
+                let body = json!({ "password": secret(&password_file)? });
+                (Method::PUT, format!("{}/password", path(id.as_str())), Some(body))
+            }
+            UserOrder::Delete { id } => (Method::DELETE, path(id.as_str()), None),
+        };
+        self.one(method, &path, body, show::USER).await
+    }
+
+    async fn devices(&self, order: DeviceOrder) -> Result<(), ClientError> {
+        let path = |id: &str| format!("/v1/devices/{id}");
+        let (method, path, body) = match order {
+            DeviceOrder::List {
+                prefix,
+                owner,
+                attribute,
+                state,
+            } => {
+                let owner = owner.map(|id| id.to_string());
+                let query = [
+                    ("prefix", prefix),
+                    ("owner", owner),
+                    ("attribute", attribute),
+                    ("state", state),
+                ];
+                return self.list("/v1/devices", &query, show::DEVICE).await;
+            }
+            DeviceOrder::Show { id } => (Method::GET, path(id.as_str()), None),
+            DeviceOrder::Add {
+                id,
+                answers,
+                attributes,
+            } => {
+                let body = object([
+                    ("id", Some(json!(id))),
+                    ("answers", answers.map(Value::String)),
+                    ("attributes", Some(set(&attributes))),
+                ]);
+                (Method::POST, "/v1/devices".to_owned(), Some(body))
+            }
+            DeviceOrder::Set {
+                id,
+                answers,
+                attributes,
+                standing,
+            } => {
+                let body = object([
+                    ("answers", answers.map(Value::String)),
+                    ("attributes", Some(set(&attributes))),
+                    ("disabled", standing.disabled().map(Value::Bool)),
+                ]);
+                (Method::PATCH, path(id.as_str()), Some(body))
+            }
+            DeviceOrder::Reset { id, unbind } => {
+                let body = json!({ "unbind": unbind });
+                (Method::POST, format!("{}/reset", path(id.as_str())), Some(body))
+            }
+            DeviceOrder::Delete { id } => (Method::DELETE, path(id.as_str()), None),
+        };
+        self.one(method, &path, body, show::DEVICE).await
+    }
+
+    async fn apps(&self, order: AppOrder) -> Result<(), ClientError> {
+        let path = |id: &str| format!("/v1/apps/{id}");
+        let (method, path, body) = match order {
+            AppOrder::List { prefix, state } => {
+                let query = [("prefix", prefix), ("state", state)];
+                return self.list("/v1/apps", &query, show::APP).await;
+            }
+            AppOrder::Show { id } => (Method::GET, path(id.as_str()), None),
+            AppOrder::Add { id, grants } => {
+                let body = grants.into_body(("id", json!(id)));
+                (Method::POST, "/v1/apps".to_owned(), Some(body))
+            }
+            AppOrder::Set { id, grants, standing } => {
+                let disabled = standing.disabled().map_or(Value::Null, Value::Bool);
+                let body = grants.into_body(("disabled", disabled));
+                (Method::PATCH, path(id.as_str()), Some(body))
+            }
+            AppOrder::Rotate { id, overlap } => {
+                let body = json!({ "overlap": overlap });
+                (
+                    Method::POST,
+                    format!("{}/keys/rotate", path(id.as_str())),
+                    Some(body),
+                )
+            }
+            AppOrder::Delete { id } => (Method::DELETE, path(id.as_str()), None),
+        };
+        self.one(method, &path, body, show::APP).await
+    }
+
+    async fn bindings(&self, order: BindingOrder) -> Result<(), ClientError> {
+        match order {
+            BindingOrder::List { device, user } => {
+                let query = [
+                    ("device", device.map(|id| id.to_string())),
+                    ("user", user.map(|id| id.to_string())),
+                ];
+                self.list("/v1/bindings", &query, show::BINDING).await
+            }
+            BindingOrder::Delete { device, user } => {
+                let path = format!("/v1/bindings/{device}?user={user}");
+                self.one(Method::DELETE, &path, None, show::BINDING).await
+            }
+        }
+    }
+
+    async fn audit(&self, filter: AuditFilter) -> Result<(), ClientError> {
+        let AuditFilter {
+            who,
+            action,
+            target,
+            status,
+            from,
+            to,
+            last,
+        } = filter;
+        let mut query = vec![
+            ("who", who),
+            ("action", action),
+            ("target", target),
+            ("status", status.map(|code| code.to_string())),
+            ("from", from),
+            ("to", to),
+        ];
+        let Some(last) = last else {
+            return self.list("/v1/audit", &query, show::AUDIT).await;
+        };
+        query.push(("order", Some("desc".to_owned())));
+        let mut lines = self.all("/v1/audit", &query, last).await?;
+        lines.reverse();
+        self.table(&lines, show::AUDIT)
+    }
+
+    async fn export(&self, order: Export) -> Result<(), ClientError> {
+        let Export { kind, format, out } = order;
+        let path = format!("/v1/export/{}", kind.word());
+        let mut response = self.client.open(&path, &[("format", format.word())]).await?;
+        let unwritten = |path: &Path, error: std::io::Error| ClientError::File {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        let (name, mut sink): (PathBuf, Box<dyn Write + Send>) = match out {
+            Some(path) => {
+                let file = fs::File::create_new(&path).map_err(|error| unwritten(&path, error))?;
+                (path, Box::new(file))
+            }
+            None => ("standard output".into(), Box::new(std::io::stdout())),
+        };
+        while let Some(part) = response
+            .chunk()
+            .await
+            .map_err(|error| self.client.unreachable(&error))?
+        {
+            sink.write_all(&part).map_err(|error| unwritten(&name, error))?;
+        }
+        sink.flush().map_err(|error| unwritten(&name, error))
+    }
+
+    async fn import(&self, order: Import) -> Result<(), ClientError> {
+        let Import { kind, file, format } = order;
+        let text = fs::read(&file).map_err(|error| ClientError::File {
+            path: file.clone(),
+            reason: error.to_string(),
+        })?;
+        let by_name = match file.extension().and_then(|ending| ending.to_str()) {
+            Some("csv") => Written::Csv,
+            Some(_) | None => Written::Ndjson,
+        };
+        let media_type = match format.unwrap_or(by_name) {
+            Written::Csv => "text/csv",
+            Written::Ndjson => "application/x-ndjson",
+        };
+        let path = format!("/v1/import/{}", kind.word());
+        let done = self.client.post_text(&path, media_type, text).await?;
+        if self.access.json {
+            return self.say(&done);
+        }
+        for (list, columns) in [("devices", show::CODE), ("apps", show::KEY)] {
+            let made = done[list].as_array().map_or(&[][..], Vec::as_slice);
+            if !made.is_empty() {
+                self.table(made, columns)?;
+            }
+        }
+        console::note(format_args!("{} {} imported", done["imported"], kind.word()));
+        Ok(())
+    }
+
+    /// Everything a list has.
+    async fn list(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        columns: Columns,
+    ) -> Result<(), ClientError> {
+        let items = self.all(path, query, usize::MAX).await?;
+        self.table(&items, columns)
+    }
+
+    async fn all(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        most: usize,
+    ) -> Result<Vec<Value>, ClientError> {
+        let mut given: Vec<(&str, &str)> = vec![("limit", PAGE)];
+        given.extend(
+            query
+                .iter()
+                .filter_map(|(key, value)| Some((*key, value.as_deref()?))),
+        );
+        let (mut items, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = given.clone();
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let mut page: Value = self.client.get_query(path, &query).await?;
+            match page["items"].take() {
+                Value::Array(more) => items.extend(more),
+                _ => return Err(self.client.not_understood("a list without items")),
+            }
+            after = page["next"].as_str().map(str::to_owned);
+            if after.is_none() || items.len() >= most {
+                items.truncate(most);
+                return Ok(items);
+            }
+        }
+    }
+
+    /// One record, shown or changed.
+    async fn one(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        columns: Columns,
+    ) -> Result<(), ClientError> {
+        let changes = method != Method::GET;
+        let answer = self.client.call(method, path, body.as_ref()).await?;
+        if self.access.json {
+            return self.say(&answer);
+        }
+        console::say(show::fields(&answer, columns));
+        if changes && answer["in_effect"] == Value::Bool(false) {
+            console::note(format_args!(
+                "stored, not yet in effect everywhere: irsp admin operation {}",
+                answer["operation"]
+            ));
+        }
+        Ok(())
+    }
+
+    fn table(&self, items: &[Value], columns: Columns) -> Result<(), ClientError> {
+        if self.access.json {
+            return self.say(&Value::Array(items.to_vec()));
+        }
+        if items.is_empty() {
+            console::say("none");
+        } else {
+            console::say(show::table(items, columns));
+        }
+        Ok(())
+    }
+
+    fn say(&self, value: &Value) -> Result<(), ClientError> {
+        console::say(console::json(value)?);
+        Ok(())
+    }
+}
+
+/// The fields that are given.
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let given = fields
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(given.collect())
+}
+
+/// Attributes of `name=value`; `name=` alone takes one away.
+fn set(attributes: &[(String, Option<String>)]) -> Value {
+    let pairs = attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)));
+    Value::Object(pairs.collect::<Map<_, _>>())
+}
+
+/// A password stands in a file: the command line is for everybody to see.
+fn secret(path: &Path) -> Result<String, ClientError> {
+    let refused = |reason: String| ClientError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    match text.strip_suffix('\n').unwrap_or(&text) {
+        "" => Err(refused("holds no password".to_owned())),
+        password => Ok(password.to_owned()),
+    }
+}

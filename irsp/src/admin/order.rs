@@ -1,0 +1,375 @@
+//! The command line of `irsp admin`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use irsp_protocol::Id;
+use serde_json::{Map, Value, json};
+
+use crate::cli::Access;
+
+#[derive(Debug, Args)]
+pub(crate) struct Admin {
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(subcommand)]
+    pub(crate) order: Order,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Order {
+    /// People and operators.
+    #[command(subcommand)]
+    Users(UserOrder),
+    /// Devices and their verification codes.
+    #[command(subcommand)]
+    Devices(DeviceOrder),
+    /// Applications and their keys.
+    #[command(subcommand)]
+    Apps(AppOrder),
+    /// Who owns which device.
+    #[command(subcommand)]
+    Bindings(BindingOrder),
+    /// Who did what to whom, from where.
+    Audit(AuditFilter),
+    /// What has become of a change at the other servers.
+    Operation {
+        /// The number that the change was answered with.
+        number: u64,
+    },
+    /// All records of a kind, without secrets.
+    Export(Export),
+    /// All records of a file, or none. New secrets are shown this once.
+    Import(Import),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserOrder {
+    /// Those that fit; all unless narrowed.
+    List {
+        /// Ids that begin like this.
+        #[arg(long)]
+        prefix: Option<String>,
+        /// user, operator or admin.
+        #[arg(long)]
+        role: Option<String>,
+        /// enabled or disabled.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// One of them.
+    Show { id: Id },
+    /// Registers a user.
+    Add {
+        id: Id,
+        /// The file that holds the password.
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+        /// user, operator or admin; user unless given.
+        #[arg(long)]
+        role: Option<String>,
+    },
+    /// Changes role or standing.
+    Set {
+        id: Id,
+        /// user, operator or admin.
+        #[arg(long)]
+        role: Option<String>,
+        #[command(flatten)]
+        standing: Standing,
+    },
+    /// Sets a password; older tokens end.
+    Password {
+        id: Id,
+        /// The file that holds the password.
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+    },
+    /// Deletes a user with the user's bindings. The id is not used again.
+    Delete { id: Id },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceOrder {
+    /// Those that fit; all unless narrowed.
+    List {
+        /// Ids that begin like this.
+        #[arg(long)]
+        prefix: Option<String>,
+        /// What this user owns.
+        #[arg(long)]
+        owner: Option<Id>,
+        /// room, or room=hall.
+        #[arg(long)]
+        attribute: Option<String>,
+        /// enabled or disabled.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// One of them.
+    Show { id: Id },
+    /// Registers a device; its verification code is shown this once.
+    Add {
+        id: Id,
+        /// How it answers a push: ack or mqtt.
+        #[arg(long)]
+        answers: Option<String>,
+        /// room=hall; may be repeated.
+        #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
+        attributes: Vec<(String, Option<String>)>,
+    },
+    /// Changes how it answers, its attributes or its standing.
+    Set {
+        id: Id,
+        /// ack or mqtt.
+        #[arg(long)]
+        answers: Option<String>,
+        /// room=hall; room= takes it away; may be repeated.
+        #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
+        attributes: Vec<(String, Option<String>)>,
+        #[command(flatten)]
+        standing: Standing,
+    },
+    /// Makes a new verification code, shown this once; the old one and its sessions end.
+    Reset {
+        id: Id,
+        /// Also ends its bindings.
+        #[arg(long)]
+        unbind: bool,
+    },
+    /// Deletes a device with its bindings and what waits for it. The id is not used again.
+    Delete { id: Id },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppOrder {
+    /// Those that fit; all unless narrowed.
+    List {
+        /// Ids that begin like this.
+        #[arg(long)]
+        prefix: Option<String>,
+        /// enabled or disabled.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// One of them.
+    Show { id: Id },
+    /// Registers an application; its key is shown this once.
+    Add {
+        id: Id,
+        #[command(flatten)]
+        grants: Grants,
+    },
+    /// Changes what it is granted or its standing.
+    Set {
+        id: Id,
+        #[command(flatten)]
+        grants: Grants,
+        #[command(flatten)]
+        standing: Standing,
+    },
+    /// Makes a new key, shown this once; the old one and its sessions end.
+    Rotate {
+        id: Id,
+        /// Keeps the old key beside it until the next rotation.
+        #[arg(long)]
+        overlap: bool,
+    },
+    /// Deletes an application. The id is not used again.
+    Delete { id: Id },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BindingOrder {
+    /// Those that fit; all unless narrowed.
+    List {
+        #[arg(long)]
+        device: Option<Id>,
+        #[arg(long)]
+        user: Option<Id>,
+    },
+    /// Ends a binding.
+    Delete { device: Id, user: Id },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditFilter {
+    /// Who did it: usr/ann; nobody is a refused login.
+    #[arg(long)]
+    pub(crate) who: Option<String>,
+    /// device.reset, or device for all that was done to devices.
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// To whom: dev/lamp-1.
+    #[arg(long)]
+    pub(crate) target: Option<String>,
+    /// How it ended: 200 done; 401, 403, 429 refused.
+    #[arg(long)]
+    pub(crate) status: Option<u16>,
+    /// Not before this time, such as 2026-11-23T00:00:00Z.
+    #[arg(long)]
+    pub(crate) from: Option<String>,
+    /// Before this time.
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+    /// Only the newest N that fit.
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    pub(crate) kind: Kind,
+    #[arg(long, value_enum, default_value = "ndjson")]
+    pub(crate) format: Written,
+    /// A file that must not be there yet; standard output unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    pub(crate) kind: Kind,
+    pub(crate) file: PathBuf,
+    /// csv for a file that ends so, else ndjson.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Written>,
+}
+
+/// Kinds of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    Devices,
+    Users,
+    Apps,
+    Bindings,
+}
+
+/// How records are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Written {
+    Csv,
+    Ndjson,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Standing {
+    /// May log in no more; sessions end.
+    #[arg(long)]
+    disable: bool,
+    /// May log in again.
+    #[arg(long)]
+    enable: bool,
+}
+
+/// What an application may do; "everyone", or principals with commas between.
+#[derive(Debug, Args)]
+pub(crate) struct Grants {
+    /// Whom it hears: everyone, or dev/lamp-1,usr/ann.
+    #[arg(long, value_name = "WHOM", value_parser = grant)]
+    hears: Option<Value>,
+    /// To whom it pushes.
+    #[arg(long, value_name = "WHOM", value_parser = grant)]
+    pushes: Option<Value>,
+    /// To which applications it sends messages.
+    #[arg(long, value_name = "WHOM", value_parser = grant)]
+    messages: Option<Value>,
+    /// hosted or attached.
+    #[arg(long)]
+    delivery: Option<String>,
+}
+
+impl Kind {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Kind::Devices => "devices",
+            Kind::Users => "users",
+            Kind::Apps => "apps",
+            Kind::Bindings => "bindings",
+        }
+    }
+}
+
+impl Written {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Written::Csv => "csv",
+            Written::Ndjson => "ndjson",
+        }
+    }
+}
+
+impl Standing {
+    pub(super) fn disabled(&self) -> Option<bool> {
+        (self.disable || self.enable).then_some(self.disable)
+    }
+}
+
+impl Grants {
+    /// With one field more, unless it is null.
+    pub(super) fn into_body(self, (key, value): (&str, Value)) -> Value {
+        let fields = [
+            (key, Some(value).filter(|value| !value.is_null())),
+            ("hears", self.hears),
+            ("pushes", self.pushes),
+            ("messages", self.messages),
+            ("delivery", self.delivery.map(Value::String)),
+        ];
+        let given = fields
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        Value::Object(given.collect::<Map<_, _>>())
+    }
+}
+
+fn grant(text: &str) -> Result<Value, std::convert::Infallible> {
+    Ok(match text {
+        "everyone" => json!("everyone"),
+        list => {
+            let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+            json!({ "only": words.collect::<Vec<_>>() })
+        }
+    })
+}
+
+fn attribute(text: &str) -> Result<(String, Option<String>), String> {
+    match text.split_once('=') {
+        Some((name, "")) => Ok((name.to_owned(), None)),
+        Some((name, value)) => Ok((name.to_owned(), Some(value.to_owned()))),
+        None => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn orders_are_read_and_half_ones_refused() {
+        for (words, good) in [
+            (&["users", "list", "--state", "disabled"][..], true),
+            (&["users", "add", "ann", "--password-file", "f"], true),
+            (&["users", "add", "ann"], false),
+            (&["users", "set", "ann", "--disable", "--enable"], false),
+            (&["devices", "add", "lamp-1", "--attribute", "room=hall"], true),
+            (&["devices", "add", "lamp-1", "--attribute", "room"], false),
+            (&["devices", "show", "no way"], false),
+            (
+                &["apps", "add", "climate", "--hears", "dev/lamp-1, usr/ann"],
+                true,
+            ),
+            (&["bindings", "delete", "lamp-1"], false),
+            (&["audit", "--last", "5", "--json"], true),
+            (&["operation", "seven"], false),
+            (&["export", "devices", "--format", "csv"], true),
+            (&["export", "secrets"], false),
+            (&["import", "devices", "file.csv"], true),
+        ] {
+            let line = ["irsp", "admin"].iter().chain(words);
+            assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{words:?}");
+        }
+    }
+}
