@@ -190,7 +190,10 @@ mod tests {
         attributes: Map<String, Value>,
     }
 
-    fn read_all(format: Format, text: &str) -> Result<Vec<(u64, String, bool, usize)>, Vec<(u64, String)>> {
+    /// Line, id, whether it is disabled, number of attributes.
+    type Told = (u64, String, bool, usize);
+
+    fn read_all(format: Format, text: &str) -> Result<Vec<Told>, Vec<(u64, String)>> {
         let reader = Reader {
             records: Records::Devices,
             format,

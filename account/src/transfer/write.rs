@@ -41,9 +41,8 @@ impl Writer {
                     writer.write_record(self.records.columns()).map_err(unwritten)?;
                 }
                 for record in records {
-                    let object = match serde_json::to_value(record)? {
-                        Value::Object(object) => object,
-                        other => return Err(StoreError::Corrupt(format!("not a record: {other}"))),
+                    let Value::Object(object) = serde_json::to_value(record)? else {
+                        return Err(StoreError::Corrupt("a record is no object".to_owned()));
                     };
                     let cells = self.records.columns().iter().map(|column| cell(&object, column));
                     writer.write_record(cells).map_err(unwritten)?;

@@ -295,10 +295,10 @@ impl Office {
             let mut query = given.clone();
             query.extend(after.as_deref().map(|after| ("after", after)));
             let mut page: Value = self.client.get_query(path, &query).await?;
-            match page["items"].take() {
-                Value::Array(more) => items.extend(more),
-                _ => return Err(self.client.not_understood("a list without items")),
-            }
+            let Value::Array(more) = page["items"].take() else {
+                return Err(self.client.not_understood("a list without items"));
+            };
+            items.extend(more);
             after = page["next"].as_str().map(str::to_owned);
             if after.is_none() || items.len() >= most {
                 items.truncate(most);
