@@ -10,7 +10,9 @@ LISTS = ("/v1/users", "/v1/devices", "/v1/apps", "/v1/bindings")
 
 
 def records(admin):
-    return {path: admin.get(f"{path}?limit=1000")["items"] for path in LISTS}
+    """Everything but the versions: a restored account server numbers anew."""
+    found = {path: admin.get(f"{path}?limit=1000")["items"] for path in LISTS}
+    return {path: [{**item, "version": None} for item in items] for path, items in found.items()}
 
 
 class Backup(Story):
