@@ -41,7 +41,8 @@ async fn apps(headers: HeaderMap, Json(body): Json<Value>) -> Response {
     if headers["authorization"] != "Bearer sesame" {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let view = json!({"id": body["id"], "key": "k3y", "hears": "everyone", "pushes": "everyone", "disabled": false,
+    let view = json!({"id": body["id"], "key": "k3y", "hears": "everyone", "pushes": "everyone",
+        "messages": "everyone", "delivery": "hosted", "answers": "ack", "disabled": false,
         "generation": 1, "created": "2026-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00Z", "in_effect": true});
     (StatusCode::CREATED, Json(view)).into_response()
 }
