@@ -111,6 +111,11 @@ class Peer:
             if tag == GOODBYE:
                 return json.loads(body)["code"]
 
+    def pong(self):
+        """Waits for the answer to a ping; what the other side has to say of its own may come before it."""
+        while self.part()[0] != PONG:
+            pass
+
     def deliver(self, *envelopes, place=None):
         """Sends envelopes (head, data) in one frame."""
         frame = b""

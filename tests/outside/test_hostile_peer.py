@@ -7,7 +7,7 @@ import time
 import unittest
 
 from .federation import Domain
-from .hostile import PING, PONG, Authority, Peer, Refused, envelope
+from .hostile import PING, Authority, Peer, Refused, envelope
 from .mqtt import Client
 from .waiting import until
 
@@ -91,7 +91,7 @@ class Hostile(unittest.TestCase):
             peer.hello("evil.example", "b.example", (1, 9))
             peer.send(77, b"of a newer version")
             peer.send(PING)
-            self.assertEqual(peer.part()[0], PONG, "a newer minor version is spoken to")
+            peer.pong()  # a newer minor version is spoken to
 
     def test_a_spoofed_source_and_a_message_in_transit(self):
         for source, destination, code in [
@@ -125,7 +125,9 @@ class Hostile(unittest.TestCase):
             with self.a_peer() as peer:
                 for _ in range(3):
                     peer.deliver((head, b"1"))
-                    self.assertEqual(peer.answers(), {head["id"]: 202})
+                    [(named, code)] = peer.answers().items()
+                    self.assertEqual(named, head["id"])
+                    self.assertIn(code, (202, 200), "taken over, or stored already")
         until(lambda: self.uploads("dev/replayed@evil.example"), "it is stored")
         self.assertEqual(len(self.uploads("dev/replayed@evil.example")), 1)
 
