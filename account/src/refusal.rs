@@ -67,8 +67,6 @@ pub(crate) enum Refusal {
         "the request was carried out before; its answer held a secret and is not given again: make a new secret"
     )]
     AnswerForgotten,
-    #[error("external applications are not served yet: an application is hosted or attached")]
-    NoExternal,
     #[error("{0} is no peer")]
     NoPeer(Domain),
     #[error("{0} is a peer already")]
@@ -120,7 +118,6 @@ impl Refusal {
             | Refusal::PasswordChanged
             | Refusal::KeyUsed
             | Refusal::AnswerForgotten
-            | Refusal::NoExternal
             | Refusal::AdminStays => Status::CONFLICT,
             Refusal::Stale => Status::STALE,
             Refusal::TooManyAttempts(_) => Status::OVER_QUOTA,

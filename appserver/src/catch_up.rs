@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::external::External;
 use crate::live::Feed;
 use crate::store::presence::{self, Changes};
 
@@ -40,6 +41,8 @@ pub(crate) struct CatchUp {
     pub(crate) presence: Arc<Feed<Changes>>,
     pub(crate) rights_changed: watch::Sender<u64>,
     pub(crate) snapshot_wanted: Arc<Notify>,
+    /// Told once the directory is complete: whose endpoints are open depends on it.
+    pub(crate) external: Arc<External>,
     pub(crate) retry: Duration,
     pub(crate) stop: CancellationToken,
 }
@@ -139,6 +142,7 @@ impl CatchUp {
             })
             .await?;
         let (entities, sweep) = &*page;
+        let is_last = sweep.is_some();
         let mut rights_lost = false;
         for (n, entity) in entities {
             rights_lost |= !self.directory.merge(*n, entity.clone()).is_empty();
@@ -148,6 +152,9 @@ impl CatchUp {
         }
         if rights_lost {
             self.rights_changed.send_modify(|count| *count += 1);
+        }
+        if is_last {
+            self.external.doorbell.all_changed();
         }
         Ok(())
     }

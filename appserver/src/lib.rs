@@ -6,6 +6,7 @@
 //! - Clients may wait for the message server, and never the other way round.
 
 mod catch_up;
+mod external;
 mod following;
 mod heard;
 mod http;
@@ -22,7 +23,7 @@ mod settings;
 mod store;
 
 pub use server::{AppServer, StartError};
-pub use settings::{PushLimits, Retention, Settings};
+pub use settings::{Backoff, ExternalSettings, PushLimits, Retention, Settings};
 
 /// Refuses a `app.db` that is damaged, or of a format this program does not read.
 pub fn inspect(path: &std::path::Path) -> Result<(), irsp_courier::store::StoreError> {

@@ -19,6 +19,13 @@ pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
     pub(crate) streams_max: Counter,
     pub(crate) push_size_max: Counter,
+    pub(crate) external_rate_max: Counter,
+    /// By the status a delivered message ended with, or `retried`.
+    deliveries: Family<Word, Counter>,
+    external_requests: Gauge,
+    external_senders: Gauge,
+    /// By how their breakers stand.
+    endpoints: Family<Word, Gauge>,
 }
 
 impl Metrics {
@@ -34,6 +41,11 @@ impl Metrics {
             streams: Gauge::default(),
             streams_max: limit("appserver.streams_max"),
             push_size_max: limit("appserver.push_size_max"),
+            external_rate_max: limit("external.rate_max"),
+            deliveries: Family::default(),
+            external_requests: Gauge::default(),
+            external_senders: Gauge::default(),
+            endpoints: Family::default(),
         };
         for (name, help, counter) in [
             (
@@ -70,6 +82,26 @@ impl Metrics {
             metrics.streams.clone(),
         );
         registry.register(
+            "irsp_app_external_requests",
+            "Requests to endpoints of external applications under way",
+            metrics.external_requests.clone(),
+        );
+        registry.register(
+            "irsp_app_external_senders",
+            "Senders with something waiting for an endpoint",
+            metrics.external_senders.clone(),
+        );
+        registry.register(
+            "irsp_app_external_deliveries",
+            "Tries to deliver to an endpoint, by the name of the status the message ended with, or retried",
+            metrics.deliveries.clone(),
+        );
+        registry.register(
+            "irsp_app_external_endpoints",
+            "Endpoints, by how their circuit breakers stand",
+            metrics.endpoints.clone(),
+        );
+        registry.register(
             "irsp_app_limit_refusals",
             "What a limit has refused, by the setting's name",
             limits,
@@ -89,5 +121,23 @@ impl Metrics {
             | (MessageKind::Push | MessageKind::Status | MessageKind::Directory, _) => return,
         };
         counter.inc();
+    }
+
+    /// A try to deliver has ended its message, or left it for another.
+    pub(crate) fn delivered(&self, ended: Option<Status>) {
+        let outcome = ended.map_or("retried", Status::name);
+        self.deliveries.get_or_create_owned(&[("outcome", outcome)]).inc();
+    }
+
+    /// How the gateway to external applications stands.
+    pub(crate) fn gateway(&self, requests: usize, senders: usize, standings: [(&'static str, usize); 3]) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.external_requests.set(number(requests));
+        self.external_senders.set(number(senders));
+        for (standing, count) in standings {
+            self.endpoints
+                .get_or_create_owned(&[("breaker", standing)])
+                .set(number(count));
+        }
     }
 }

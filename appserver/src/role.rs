@@ -6,19 +6,20 @@ use std::sync::Arc;
 use irsp_courier::store::{StoreError, Tx};
 use irsp_courier::{Ended, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
-use irsp_directory::{Directory, store as directory_store};
-use irsp_protocol::change::ChangeBatch;
+use irsp_directory::{Directory, ends_queue, store as directory_store};
+use irsp_protocol::change::{Change, ChangeBatch, Delivery, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::presence::{Presence, Reason};
 use irsp_protocol::{Address, Domain, Envelope, Id, Kind, MessageKind, Principal, Server, Status};
 use tokio::sync::{Notify, watch};
 
+use crate::external::{self, External};
 use crate::heard::Heard;
 use crate::live::Feed;
 use crate::metrics::Metrics;
-use crate::store::heard;
 use crate::store::presence::{self, Changes};
 use crate::store::uploads::{self, Uploads};
+use crate::store::{endpoint, heard};
 
 /// The application server, as its courier sees it.
 pub(crate) struct ApplicationServer {
@@ -34,6 +35,7 @@ pub(crate) struct ApplicationServer {
     /// Woken when an account change is missing.
     pub(crate) snapshot_wanted: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) external: Arc<External>,
 }
 
 impl Role for ApplicationServer {
@@ -85,6 +87,12 @@ impl Role for ApplicationServer {
         tracing::error!(%to, count = envelopes.len(), "an application server has no principal to deliver to");
     }
 
+    fn waits(&self, service: &Principal, envelope: &Envelope) {
+        self.external
+            .doorbell
+            .arrived(&service.id, envelope.source.to_string());
+    }
+
     fn ended(&self, ended: Ended) {
         tracing::debug!(id = %ended.envelope.id, status = %ended.status, "a message has ended");
     }
@@ -96,7 +104,8 @@ impl Role for ApplicationServer {
 }
 
 impl ApplicationServer {
-    /// Stores an upload, or a message of another application, for a hosted one.
+    /// Takes an upload, or a message of another application: for an external one it is kept for its service, else it is
+    /// stored.
     fn store(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
         let to = &envelope.destination;
         if to.domain.as_ref().is_some_and(|domain| *domain != self.domain) {
@@ -112,6 +121,11 @@ impl ApplicationServer {
         if let Err(status) = self.directory.check(&to.principal) {
             return Ok(Received::Ended(status));
         }
+        match self.directory.delivery(&to.principal.id) {
+            Ok(Delivery::External) => return Ok(Received::Forward(external::hop(&to.principal.id))),
+            Ok(Delivery::Hosted | Delivery::Attached) => {}
+            Err(status) => return Ok(Received::Ended(status)),
+        }
         let source = match &envelope.source.domain {
             Some(domain) if *domain == self.domain => Address::local(envelope.source.principal.clone()),
             Some(_) | None => envelope.source.clone(),
@@ -125,7 +139,13 @@ impl ApplicationServer {
             return Ok(Received::Ended(Status::MALFORMED));
         };
         match directory_store::take(tx.sql(), &batch)? {
-            Verdict::Apply { .. } | Verdict::Duplicate => Ok(Received::Ended(Status::DONE)),
+            Verdict::Apply { skip } => {
+                for change in batch.changes.iter().skip(skip) {
+                    Self::end_queue(tx, change)?;
+                }
+                Ok(Received::Ended(Status::DONE))
+            }
+            Verdict::Duplicate => Ok(Received::Ended(Status::DONE)),
             Verdict::Malformed => Ok(Received::Ended(Status::MALFORMED)),
             Verdict::Gap => {
                 self.snapshot_wanted.notify_one();
@@ -164,6 +184,17 @@ impl ApplicationServer {
         Ok(Received::Ended(Status::DONE))
     }
 
+    /// A deleted application's endpoint goes with what waits for it.
+    fn end_queue(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
+        if let Some((principal, status)) = ends_queue(change)
+            && principal.kind == Kind::Application
+        {
+            tx.end_hop(&external::hop(&principal.id), status)?;
+            endpoint::remove(tx.sql(), &principal.id)?;
+        }
+        Ok(())
+    }
+
     /// Takes committed account changes into the directory in memory.
     fn apply(&self, envelope: &Envelope) {
         let Some(batch) = parsed::<ChangeBatch>(envelope) else {
@@ -172,6 +203,11 @@ impl ApplicationServer {
         let mut rights_lost = false;
         for change in &batch.changes {
             rights_lost |= !self.directory.apply(change).is_empty();
+            if let EntityKey::Principal(principal) = &change.key
+                && principal.kind == Kind::Application
+            {
+                self.external.doorbell.changed(&principal.id);
+            }
         }
         if rights_lost {
             self.rights_changed.send_modify(|count| *count += 1);

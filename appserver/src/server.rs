@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use utoipa::openapi::OpenApi;
 
 use crate::catch_up::CatchUp;
+use crate::external::{External, Gateway, Seal};
 use crate::heard::Heard;
 use crate::http::state::{Api, Parts};
 use crate::live::Feed;
@@ -59,6 +60,8 @@ impl AppServer {
         let path = settings.data_dir.join("hash.key");
         let key = HashKey::read_or_make(&path).map_err(|error| StartError::HashKey { path, error })?;
         let store = Store::open(&settings.data_dir.join("app.db"), store::MIGRATIONS)?;
+        let seal = Seal::new(&key);
+        let external = Arc::new(External::new(settings.external, settings.domain.clone(), seal));
         let directory = Arc::new(Directory::new(key));
         store.read_now(|conn| Ok(directory_store::load(conn, &directory)?))?;
         let heard = Arc::new(Heard::new(store.read_now(store::heard::all)?));
@@ -82,6 +85,7 @@ impl AppServer {
             uploads_stored: uploads_stored.clone(),
             snapshot_wanted: snapshot_wanted.clone(),
             metrics: metrics.clone(),
+            external: external.clone(),
         };
         let courier = Courier::start(
             Server::App,
@@ -99,6 +103,7 @@ impl AppServer {
             presence: presence.clone(),
             rights_changed: rights_changed.clone(),
             snapshot_wanted,
+            external: external.clone(),
             retry: settings.catch_up_retry,
             stop: leave.clone(),
         });
@@ -117,6 +122,15 @@ impl AppServer {
             settings.uploads,
             leave.clone(),
         ));
+
+        let gateway = Gateway::new(
+            external.clone(),
+            courier.clone(),
+            directory.clone(),
+            metrics.clone(),
+            leave.clone(),
+        );
+        tasks.spawn(gateway.run());
 
         let places = Arc::new(Semaphore::new(settings.streams_max));
         let observer = Observer {
@@ -138,6 +152,7 @@ impl AppServer {
             places,
             tail_places: Arc::new(Semaphore::new(TAILS_MAX)),
             push: settings.push,
+            external,
             metrics,
             stop: leave.clone(),
             tasks: tasks.clone(),

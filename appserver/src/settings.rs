@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use irsp_protocol::{Domain, Expiry};
+
+pub use crate::external::Backoff;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -12,6 +15,7 @@ pub struct Settings {
     pub domain: Domain,
     pub uploads: Retention,
     pub push: PushLimits,
+    pub external: ExternalSettings,
     /// How often the account server and the message server are asked again for what is missing.
     pub catch_up_retry: Duration,
     /// Live streams at one time; each holds a socket and a place in the feed.
@@ -27,6 +31,7 @@ impl Settings {
             domain,
             uploads: Retention::default(),
             push: PushLimits::default(),
+            external: ExternalSettings::default(),
             catch_up_retry: Duration::from_secs(2),
             streams_max: 4096,
             courier: irsp_courier::Settings::default(),
@@ -62,6 +67,66 @@ impl Default for PushLimits {
             data_bytes_max: 1_000_000,
             wait_max: Duration::from_secs(60),
             custody_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How third parties' services are spoken to (clauses 7.4, 8.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalSettings {
+    /// Networks an endpoint may be in although they are not public; only there it may do without TLS.
+    pub addresses_allowed: Vec<IpNet>,
+    /// Authorities beside the system's, as PEM.
+    pub ca: Option<PathBuf>,
+    /// From the connection to the end of the answer.
+    pub timeout: Duration,
+    /// What is read of an answer's body.
+    pub answer_bytes_max: usize,
+    /// Requests under way to one endpoint.
+    pub concurrency: usize,
+    /// Between two tries of one message.
+    pub retry: Backoff,
+    /// How often one message is tried before it is a dead letter.
+    pub attempts_max: u32,
+    /// Senders whose messages fail, without a success between them, before an endpoint is left alone.
+    pub breaker_failures: usize,
+    /// For how long it is left alone.
+    pub breaker: Backoff,
+    /// Tries remembered for each endpoint.
+    pub deliveries_max: u32,
+    /// How far a signature's time may be from ours.
+    pub signature_tolerance: Duration,
+    /// Pushes and messages a second from one application through `/v1/ext`.
+    pub rate_max: u32,
+    /// Items of one batch.
+    pub batch_max: usize,
+    /// Bytes of one request to `/v1/ext`.
+    pub request_bytes_max: usize,
+}
+
+impl Default for ExternalSettings {
+    fn default() -> ExternalSettings {
+        ExternalSettings {
+            addresses_allowed: Vec::new(),
+            ca: None,
+            timeout: Duration::from_secs(15),
+            answer_bytes_max: 64 << 10,
+            concurrency: 16,
+            retry: Backoff {
+                min: Duration::from_secs(1),
+                max: Duration::from_secs(300),
+            },
+            attempts_max: 100,
+            breaker_failures: 5,
+            breaker: Backoff {
+                min: Duration::from_secs(2),
+                max: Duration::from_secs(60),
+            },
+            deliveries_max: 1000,
+            signature_tolerance: Duration::from_secs(300),
+            rate_max: 1000,
+            batch_max: 1000,
+            request_bytes_max: 8 << 20,
         }
     }
 }

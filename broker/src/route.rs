@@ -5,7 +5,7 @@
 //! | hosted | the application server, which stores it |
 //! | attached | the application's own session here, as a push goes to a device |
 //! | of another domain | the link to that domain |
-//! | external | 503: no gateway serves it yet |
+//! | external | the application server, which keeps it for the third party's service |
 
 use irsp_courier::Hop;
 use irsp_directory::Directory;
@@ -26,9 +26,8 @@ pub(crate) fn next_hop(to: &Address, directory: &Directory) -> Result<Hop, Statu
     match to.kind {
         Kind::Device | Kind::User => Ok(Hop::Principal(to.clone())),
         Kind::Application => match directory.delivery(&to.id)? {
-            Delivery::Hosted => Ok(Hop::Server(Server::App)),
+            Delivery::Hosted | Delivery::External => Ok(Hop::Server(Server::App)),
             Delivery::Attached => Ok(Hop::Principal(to.clone())),
-            Delivery::External => Err(Status::UNAVAILABLE),
         },
         Kind::External | Kind::Peer | Kind::Server => Err(Status::NOT_FOUND),
     }

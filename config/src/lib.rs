@@ -26,7 +26,7 @@ pub use files::{CertificateFiles, Files};
 pub use load::Sources;
 pub use networks::{Networks, NotANetwork};
 pub use settings::{
-    Account, AppServer, Broker, Bus, Courier, Federation, Http, Log, LogFormat, Metrics, Mqtt, Settings,
-    Stop, Tls,
+    Account, AppServer, Broker, Bus, Courier, External, Federation, Http, Log, LogFormat, Metrics, Mqtt,
+    Settings, Stop, Tls,
 };
 pub use validate::Invalid;

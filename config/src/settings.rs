@@ -41,6 +41,8 @@ section! {
         pub account: Account = Account::default(),
         /// The application server.
         pub appserver: AppServer = AppServer::default(),
+        /// Third parties' HTTP services.
+        pub external: External = External::default(),
         /// Links to other domains.
         pub federation: Federation = Federation::default(),
         /// How a role that runs apart finds the message server.
@@ -221,6 +223,54 @@ section! {
         pub push_wait_max: Duration = SECOND.saturating_mul(60),
         /// Live HTTP streams at once; each holds a socket and a place in the feed.
         pub streams_max: u32 = 4_096,
+    }
+}
+
+section! {
+    /// External applications: third parties' HTTP services, which the application server calls and which call it.
+    pub struct External {
+        /// Networks, such as "10.1.0.7, 192.168.0.0/16", in which an endpoint may be although they are private. None: otherwise whoever
+        /// registers an endpoint could reach what stands behind this server. Only there http:// is allowed.
+        pub addresses_allowed: Networks = Networks::default(),
+        /// Authorities (PEM) that endpoints' certificates may have beside those of the system; "" has none.
+        #[serde(with = "crate::path")]
+        pub ca: Option<PathBuf> = None,
+        /// From the connection to the end of the answer. What takes longer is better answered 202 and done afterwards.
+        #[serde(with = "crate::duration")]
+        pub timeout: Duration = SECOND.saturating_mul(15),
+        /// Bytes that are read of an answer's body: enough for a challenge.
+        pub answer_bytes_max: u32 = 65_536,
+        /// Requests under way to one endpoint, each of another sender. A slow one holds no more than these.
+        pub concurrency: u32 = 16,
+        /// The first wait before a delivery is tried again; it doubles.
+        #[serde(with = "crate::duration")]
+        pub retry_min: Duration = SECOND,
+        /// The longest such wait: how late an endpoint that is back is noticed.
+        #[serde(with = "crate::duration")]
+        pub retry_max: Duration = SECOND.saturating_mul(300),
+        /// How often one message is tried before it is a dead letter. With these waits six hours; many expire before.
+        pub attempts_max: u32 = 100,
+        /// Senders whose deliveries must fail in a row before an endpoint is left alone. More than one, because one
+        /// device's uploads may be the trouble.
+        pub breaker_failures: u32 = 5,
+        /// For how long it is left alone the first time; it doubles.
+        #[serde(with = "crate::duration")]
+        pub breaker_min: Duration = SECOND.saturating_mul(2),
+        /// The longest time it is left alone.
+        #[serde(with = "crate::duration")]
+        pub breaker_max: Duration = SECOND.saturating_mul(60),
+        /// Tries that are remembered for each endpoint, for its developer.
+        pub deliveries_max: u32 = 1_000,
+        /// How far the time of a signature may be from ours, before or after: clocks differ, and a request that was
+        /// overheard is worthless after it.
+        #[serde(with = "crate::duration")]
+        pub signature_tolerance: Duration = SECOND.saturating_mul(300),
+        /// Pushes and messages a second from one application through /v1/ext, and as many at once. Beyond it 429.
+        pub rate_max: u32 = 1_000,
+        /// Items of one batch.
+        pub batch_max: u32 = 1_000,
+        /// Bytes of one request to /v1/ext.
+        pub request_bytes_max: u32 = 8_388_608,
     }
 }
 

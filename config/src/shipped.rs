@@ -45,6 +45,7 @@ fn commented() -> String {
         ("broker", Broker::ABOUT, Broker::KEYS),
         ("account", Account::ABOUT, Account::KEYS),
         ("appserver", AppServer::ABOUT, AppServer::KEYS),
+        ("external", External::ABOUT, External::KEYS),
         ("federation", Federation::ABOUT, Federation::KEYS),
         ("bus", Bus::ABOUT, Bus::KEYS),
         ("courier", Courier::ABOUT, Courier::KEYS),

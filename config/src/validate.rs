@@ -175,6 +175,23 @@ impl Settings {
             16_000_000,
         )?;
         within("appserver.streams_max", self.appserver.streams_max, 1, 1_000_000)?;
+        let external = &self.external;
+        for (key, value, most) in [
+            ("external.answer_bytes_max", external.answer_bytes_max, 16_000_000),
+            ("external.concurrency", external.concurrency, 10_000),
+            ("external.attempts_max", external.attempts_max, 1_000_000),
+            ("external.breaker_failures", external.breaker_failures, 10_000),
+            ("external.deliveries_max", external.deliveries_max, 1_000_000),
+            ("external.rate_max", external.rate_max, 10_000_000),
+            ("external.batch_max", external.batch_max, 100_000),
+            (
+                "external.request_bytes_max",
+                external.request_bytes_max,
+                256_000_000,
+            ),
+        ] {
+            within(key, value, 1, most)?;
+        }
         within("courier.failures_max", self.courier.failures_max, 1, 1_000_000)?;
         for (key, value) in [
             ("courier.receipts_max", self.courier.receipts_max),
@@ -286,6 +303,42 @@ impl Settings {
                 self.courier.dead_letter_retention,
                 second,
                 day * 3_650,
+            ),
+            (
+                "external.timeout",
+                self.external.timeout,
+                Duration::from_millis(100),
+                second * 300,
+            ),
+            (
+                "external.retry_min",
+                self.external.retry_min,
+                Duration::from_millis(10),
+                day,
+            ),
+            (
+                "external.retry_max",
+                self.external.retry_max,
+                self.external.retry_min,
+                day,
+            ),
+            (
+                "external.breaker_min",
+                self.external.breaker_min,
+                Duration::from_millis(10),
+                day,
+            ),
+            (
+                "external.breaker_max",
+                self.external.breaker_max,
+                self.external.breaker_min,
+                day,
+            ),
+            (
+                "external.signature_tolerance",
+                self.external.signature_tolerance,
+                second,
+                day,
             ),
             (
                 "stop.deadline",

@@ -62,6 +62,10 @@ pub trait Role: Send + Sync + 'static {
     /// Hands envelopes to a principal that is present, in order. Only the message server has such hops.
     fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>);
 
+    /// A message for a third party's service (`ext/...`) is on disk. Such a hop has no lane: its gateway reads what waits
+    /// (`store::service_head`) and tells how it ended. Must not block.
+    fn waits(&self, _for_service: &Principal, _envelope: &Envelope) {}
+
     /// The epoch of a principal's presence; `None` if it never had one. Asked before a push that is for one epoch only
     /// is handed over, in the transaction that writes that down; an error leaves the push for another try.
     fn epoch(&self, _tx: &Tx<'_>, _of: &Principal) -> Result<Option<u64>, StoreError> {

@@ -39,10 +39,36 @@ pub(crate) fn appserver(settings: &Settings) -> Result<irsp_appserver::Settings,
             wait_max: given.push_wait_max,
             ..defaults.push
         },
+        external: external(&settings.external),
         streams_max: size(given.streams_max),
         courier: courier(settings),
         ..defaults
     })
+}
+
+fn external(given: &irsp_config::External) -> irsp_appserver::ExternalSettings {
+    irsp_appserver::ExternalSettings {
+        addresses_allowed: given.addresses_allowed.iter().collect(),
+        ca: given.ca.clone(),
+        timeout: given.timeout,
+        answer_bytes_max: size(given.answer_bytes_max),
+        concurrency: size(given.concurrency),
+        retry: irsp_appserver::Backoff {
+            min: given.retry_min,
+            max: given.retry_max,
+        },
+        attempts_max: given.attempts_max,
+        breaker_failures: size(given.breaker_failures),
+        breaker: irsp_appserver::Backoff {
+            min: given.breaker_min,
+            max: given.breaker_max,
+        },
+        deliveries_max: given.deliveries_max,
+        signature_tolerance: given.signature_tolerance,
+        rate_max: given.rate_max,
+        batch_max: size(given.batch_max),
+        request_bytes_max: size(given.request_bytes_max),
+    }
 }
 
 pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failure> {

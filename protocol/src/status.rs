@@ -65,9 +65,9 @@ registry! {
     WRONG_DOMAIN = 421, "wrong-domain", [Accept, End], "message server", false, "Belongs to another domain.";
     OVER_QUOTA = 429, "over-quota", [Accept, End], "any server", true, "Above a rate, or a quota of the sender or the receiver.";
     FAILED = 500, "failed", [Accept, End], "any server", true, "An error of the platform itself.";
-    PEER_REFUSED = 502, "peer-refused", [End], "message server", false, "The other domain refused it.";
+    PEER_REFUSED = 502, "peer-refused", [End], "message or app server", false, "The other domain, or a third party's service, refused it.";
     UNAVAILABLE = 503, "unavailable", [Accept, End], "any server", true, "Cannot be done just now.";
-    PEER_TIMED_OUT = 504, "peer-timed-out", [End], "message server", true, "The other domain did not answer in time.";
+    PEER_TIMED_OUT = 504, "peer-timed-out", [End], "message or app server", true, "The other domain, or a third party's service, did not answer in time.";
     QUEUE_FULL = 507, "queue-full", [Accept, End], "any server", true, "No room on disk or in the queue.";
 }
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 TIMEOUT = 30.0
 #: What the application server answers when the roles run apart; everything else is the account server's.
-APPSERVER_PATHS = ("/v1/push", "/v1/presence", "/v1/message", "/v1/ledger", "/v1/dead-letters", "/uploads", "/latest")
+APPSERVER_PATHS = ("/v1/push", "/v1/presence", "/v1/message", "/v1/ledger", "/v1/dead-letters", "/v1/ext",
+                   "/endpoint", "/uploads", "/latest")
 
 
 @dataclass(frozen=True)

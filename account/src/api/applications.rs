@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use irsp_protocol::api::account::{
     ApplicationPatch, ApplicationView, ApplicationWithKey, Changed, Gone, NewApplication, Page, RotateKey,
 };
-use irsp_protocol::change::{Delivery, Scope};
+use irsp_protocol::change::Scope;
 use irsp_protocol::{Address, Id, Kind, Principal};
 
 use serde::Deserialize;
@@ -116,7 +116,6 @@ pub(super) async fn modify(
 ) -> Answer<ApplicationView> {
     check_grants([patch.hears.as_ref(), patch.pushes.as_ref()])?;
     check_messages(patch.messages.as_ref())?;
-    check_delivery(patch.delivery)?;
     let order = caller.orders("app.modify", principal(&id));
     account
         .carry_out(order, move |draft| application::modify(draft, &id, &patch))
@@ -168,8 +167,7 @@ pub(super) async fn rotate(
 /// What of a new application needs no database to be refused.
 pub(super) fn check_new(new: &NewApplication) -> Result<(), Refusal> {
     check_grants([new.hears.as_ref(), new.pushes.as_ref()])?;
-    check_messages(new.messages.as_ref())?;
-    check_delivery(Some(new.delivery))
+    check_messages(new.messages.as_ref())
 }
 
 /// Grants name devices, users and applications.
@@ -214,14 +212,6 @@ fn check_messages(scope: Option<&Scope>) -> Result<(), Refusal> {
     {
         Some(other) => Err(Refusal::Malformed(format!("{other} is no application"))),
         None => Ok(()),
-    }
-}
-
-/// No gateway to third parties' services yet: whoever asks for one is told, not left waiting.
-fn check_delivery(delivery: Option<Delivery>) -> Result<(), Refusal> {
-    match delivery {
-        Some(Delivery::External) => Err(Refusal::NoExternal),
-        Some(Delivery::Hosted | Delivery::Attached) | None => Ok(()),
     }
 }
 

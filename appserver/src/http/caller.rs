@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use irsp_directory::{Directory, Login};
@@ -24,7 +25,14 @@ pub(super) struct Caller {
 impl FromRequestParts<Api> for Caller {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Refusal> {
-        let authorization = match parts.headers.get(AUTHORIZATION) {
+        Caller::of(&parts.headers, api)
+    }
+}
+
+impl Caller {
+    /// Who sends these headers.
+    pub(super) fn of(headers: &HeaderMap, api: &Api) -> Result<Caller, Refusal> {
+        let authorization = match headers.get(AUTHORIZATION) {
             Some(value) => value
                 .to_str()
                 .map_err(|_| Refusal::new(Status::UNAUTHENTICATED, "the Authorization header is not text"))?,
@@ -36,9 +44,7 @@ impl FromRequestParts<Api> for Caller {
             authorization: authorization.to_owned(),
         })
     }
-}
 
-impl Caller {
     /// Admins and operators read everything.
     pub(super) fn reads_all(&self) -> bool {
         matches!(self.login.role, Some(Role::Admin | Role::Operator))

@@ -3,7 +3,9 @@
 mod app_message;
 mod caller;
 mod dead_letters;
+mod endpoint;
 mod export;
+mod external;
 mod input;
 mod ledger;
 mod message_list;
@@ -38,7 +40,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "IRSP application server",
-    description = "Uploads, messages, pushes, presence and receipts (clauses 7.3, 8.3, 8.4); the operator's ledger and dead letters. Errors are problem documents whose \
+    description = "Uploads, messages, pushes, presence and receipts (clauses 7.3, 8.3, 8.4); external applications, both ways (7.4, 8.8); the operator's ledger and dead letters. Errors are problem documents whose \
                    status is a code of the status registry."
 ))]
 struct Description;
@@ -51,6 +53,7 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
         .data_bytes_max
         .saturating_mul(6)
         .saturating_add(HEAD_BYTES_MAX);
+    let request_bytes_max = api.external.settings.request_bytes_max;
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(uploads::list_uploads))
         .routes(routes!(uploads::stream_uploads))
@@ -71,7 +74,25 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
             dead_letters::discard_dead_letter
         ))
         .routes(routes!(dead_letters::retry_dead_letter))
+        .routes(routes!(
+            endpoint::put_endpoint,
+            endpoint::post_endpoint,
+            endpoint::show_endpoint,
+            endpoint::delete_endpoint
+        ))
+        .routes(routes!(endpoint::confirm_endpoint))
+        .routes(routes!(endpoint::test_endpoint))
+        .routes(routes!(endpoint::pause_endpoint))
+        .routes(routes!(endpoint::resume_endpoint))
+        .routes(routes!(endpoint::rotate_secret))
+        .routes(routes!(endpoint::replay_dead_letters))
+        .routes(routes!(endpoint::list_deliveries))
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(external::from_external))
+                .layer(DefaultBodyLimit::max(request_bytes_max)),
+        )
         .with_state(api)
         .split_for_parts()
 }

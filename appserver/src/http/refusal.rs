@@ -1,9 +1,12 @@
 //! Every "no" over HTTP: problem details with a code of the status registry (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use irsp_courier::store::StoreError;
 use irsp_protocol::api::Problem;
+use irsp_protocol::api::external::ItemReply;
 use irsp_protocol::{MessageId, Status};
 
 /// A request that is refused, and why.
@@ -13,6 +16,8 @@ pub(crate) struct Refusal {
     detail: String,
     /// The message that was refused after it had been accepted: it has a receipt.
     message: Option<MessageId>,
+    /// How long whoever is over a rate has to wait.
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -21,6 +26,15 @@ impl Refusal {
             status,
             detail: detail.into(),
             message: None,
+            retry_after: None,
+        }
+    }
+
+    /// 429, with the time after which the same request is welcome.
+    pub(crate) fn over_rate(wait: Duration, detail: impl Into<String>) -> Refusal {
+        Refusal {
+            retry_after: Some(wait),
+            ..Refusal::new(Status::OVER_QUOTA, detail)
         }
     }
 
@@ -42,6 +56,17 @@ impl Refusal {
     /// The message that has a receipt all the same.
     pub(crate) fn message(&self) -> Option<MessageId> {
         self.message
+    }
+
+    /// As it stands beside others in one answer.
+    pub(super) fn into_item(self, id: Option<String>) -> ItemReply {
+        ItemReply {
+            id,
+            status: self.status,
+            name: self.status.name().to_owned(),
+            message: self.message,
+            detail: Some(self.detail),
+        }
     }
 }
 
@@ -77,7 +102,11 @@ impl IntoResponse for Refusal {
             (None, Status::UNAVAILABLE | Status::QUEUE_FULL) => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
             }
-            (None, _) => None,
+            (None, _) => self.retry_after.map(|wait| {
+                // Whole seconds, none of them too early.
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                (header::RETRY_AFTER, HeaderValue::from(seconds))
+            }),
         };
         headers.extend(further);
         response

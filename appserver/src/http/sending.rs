@@ -8,11 +8,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use irsp_courier::{Accepted, Hop, Until};
 use irsp_protocol::api::app::{AnswerView, PushReply};
+use irsp_protocol::change::Delivery;
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Envelope, MessageId, Server, Status};
+use irsp_protocol::{Envelope, Kind, MessageId, Server, Status};
 
 use super::refusal::{Refusal, location};
 use super::state::Api;
+use crate::external;
 use crate::push::PushError;
 
 /// What is waited for before the sender is answered.
@@ -36,10 +38,7 @@ pub(super) struct Sent {
 /// Accepts an envelope whose sender may reach its receiver, and waits. An end that is an error is a refusal.
 pub(super) async fn send(api: &Api, envelope: Envelope, wait: Wait) -> Result<Sent, Refusal> {
     let kind = envelope.kind.as_str();
-    let Accepted { id, duplicate } = api
-        .courier
-        .write(move |tx| tx.accept(envelope.clone(), Hop::Server(Server::Message)))
-        .await?;
+    let Accepted { id, duplicate } = accept(api, envelope).await?;
     let (within, until) = match wait {
         Wait::Custody(within) => (within, Until::Custody),
         Wait::End(within) | Wait::Soon(within) => (within, Until::End),
@@ -73,6 +72,24 @@ pub(super) async fn send(api: &Api, envelope: Envelope, wait: Wait) -> Result<Se
         Some((Status::DONE, answer)) if matches!(wait, Wait::Soon(_)) => sent(id, Status::DONE, answer),
         Some(_) | None => sent(id, Status::QUEUED, None),
     }
+}
+
+/// Puts an envelope on disk, without waiting for more. What is for an external application waits here for its service;
+/// everything else goes by the message server.
+pub(super) async fn accept(api: &Api, envelope: Envelope) -> Result<Accepted, Refusal> {
+    let to = &envelope.destination.principal;
+    let is_external = envelope.destination.domain.is_none()
+        && to.kind == Kind::Application
+        && api.directory.delivery(&to.id) == Ok(Delivery::External);
+    let next = if is_external {
+        external::hop(&to.id)
+    } else {
+        Hop::Server(Server::Message)
+    };
+    let accepting = api
+        .courier
+        .write(move |tx| tx.accept(envelope.clone(), next.clone()));
+    Ok(accepting.await?)
 }
 
 /// A request that is refused by a rule, and counted where it is a limit.

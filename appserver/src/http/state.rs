@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::refusal::Refusal;
+use crate::external::External;
 use crate::heard::Heard;
 use crate::live::Feed;
 use crate::metrics::Metrics;
@@ -36,6 +37,7 @@ pub(crate) struct Parts {
     /// The places of live tails of receipts: each keeps asking every server.
     pub(crate) tail_places: Arc<Semaphore>,
     pub(crate) push: PushLimits,
+    pub(crate) external: Arc<External>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     /// Streams that have left their request behind.

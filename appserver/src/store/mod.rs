@@ -4,6 +4,7 @@
 //! effect of an envelope commits together with the memory of having seen it.
 
 pub(crate) mod by_source;
+pub(crate) mod endpoint;
 pub(crate) mod heard;
 pub(crate) mod presence;
 mod row;
@@ -37,5 +38,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
                 app     TEXT NOT NULL,
                 PRIMARY KEY (address, app)
               ) STRICT, WITHOUT ROWID;",
+    },
+    Migration {
+        version: 6,
+        sql: include_str!("external.sql"),
     },
 ];

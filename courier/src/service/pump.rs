@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Status};
+use irsp_protocol::{Domain, Envelope, Kind, MessageId, Principal, Server, Status};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::events::{Command, Event};
@@ -249,7 +249,14 @@ impl Pump {
         let stays = |stored: &&Stored| !gone.contains(&stored.envelope.id);
         for stored in effects.stored.iter().filter(stays) {
             self.upkeep.expires(stored.envelope.expires);
-            self.core.stored(&stored.hop, stored.seq, &stored.envelope, now);
+            match &stored.hop {
+                Hop::Principal(service) if service.kind == Kind::External => {
+                    self.role.waits(service, &stored.envelope);
+                }
+                Hop::Principal(_) | Hop::Server(_) | Hop::Peer(_) => {
+                    self.core.stored(&stored.hop, stored.seq, &stored.envelope, now);
+                }
+            }
         }
         for left in effects.left {
             let why = match left.is_answered() {

@@ -2,7 +2,8 @@
 //! them, or until their time is over.
 //!
 //! Only what this server accepted itself becomes one: the end of what another server handed over is that server's to
-//! know, and it is told at once. The receipt of a dead letter is kept as long as the letter.
+//! know, and it is told at once. What was for a third party's service (`ext/...`) is kept here all the same, because its
+//! data is nowhere else by then, and what expired there, too. The receipt of a dead letter is kept as long as the letter.
 
 use bytes::Bytes;
 use irsp_protocol::inquiry::{DeadLetter, Order, Page, PageRequest};
@@ -26,15 +27,22 @@ pub(super) fn keep(
     status: Status,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if State::of(status) != State::Undeliverable {
+    let state = State::of(status);
+    if !matches!(state, State::Undeliverable | State::Expired) {
         return Ok(());
     }
     // What another server has custody of has no data here any more.
     sql.prepare_cached(
         "INSERT OR REPLACE INTO dead_letter (id, since, data) SELECT id, ?2, coalesce(data, x'') FROM message
-         WHERE id = ?1 AND (?3 IS NULL OR hop = ?3) AND ended_at IS NULL AND answered_at IS NULL AND origin IS NULL",
+         WHERE id = ?1 AND (?3 IS NULL OR hop = ?3) AND ended_at IS NULL AND answered_at IS NULL
+         AND ((origin IS NULL AND ?4) OR (hop >= 'ext/' AND hop < 'ext0'))",
     )?
-    .execute(params![id.as_bytes(), now.as_millis(), hop.map(text::hop)])?;
+    .execute(params![
+        id.as_bytes(),
+        now.as_millis(),
+        hop.map(text::hop),
+        state == State::Undeliverable
+    ])?;
     Ok(())
 }
 

@@ -43,6 +43,10 @@ const COURIER: &[Migration] = &[
         version: 6,
         sql: include_str!("receipts.sql"),
     },
+    Migration {
+        version: 7,
+        sql: include_str!("services.sql"),
+    },
 ];
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.

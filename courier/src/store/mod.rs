@@ -19,6 +19,7 @@ mod receipt;
 mod receive;
 mod repeat;
 mod seen;
+mod service;
 mod supersede;
 mod sweep;
 mod text;
@@ -41,6 +42,7 @@ use keeper::Keeper;
 pub use copy::{copy, forget_restored, inspect, mark_restored};
 pub use error::StoreError;
 pub use format::Migration;
+pub use service::{ServiceAnswer, ServiceHead, service_head, service_senders};
 pub use tx::Tx;
 pub use usage::{Bounds, Held, InFlight, Quota};
 

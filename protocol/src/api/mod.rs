@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod app;
+pub mod external;
 pub mod operator;
 pub mod peer;
 mod problem;
