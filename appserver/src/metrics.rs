@@ -96,6 +96,10 @@ impl Metrics {
             "Tries to deliver to an endpoint, by the name of the status the message ended with, or retried",
             metrics.deliveries.clone(),
         );
+        // The two that are there from the start, so that their rates can be drawn before the first one.
+        for outcome in [Status::DONE.name(), "retried"] {
+            metrics.deliveries.get_or_create_owned(&[("outcome", outcome)]);
+        }
         registry.register(
             "irsp_app_external_endpoints",
             "Endpoints, by how their circuit breakers stand",

@@ -105,7 +105,15 @@ impl Tx<'_> {
         told: &ServiceAnswer,
         failures_max: u32,
     ) -> Result<bool, StoreError> {
-        self.failed(id, hop, &told.end(), failures_max)
+        if !self.failed(id, hop, &told.end(), failures_max)? {
+            return Ok(true);
+        }
+        let ended = self
+            .sql()
+            .prepare_cached("SELECT ended_at IS NOT NULL FROM message WHERE id = ?1")?
+            .query_row([id.as_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(ended.unwrap_or(true))
     }
 
     /// The dead letters that were for a service, oldest first; `after` is the last one of the page before.

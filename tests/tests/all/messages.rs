@@ -110,8 +110,6 @@ async fn who_may_message_whom_is_granted_and_withdrawn_at_once() -> Result<()> {
     assert_eq!(post("app/billing").await, 403);
     let wrong = json!({ "messages": { "only": ["dev/lamp-1"] } });
     assert_eq!(admin.patch("/v1/apps/climate", wrong).await?.status, 400);
-    let external = json!({ "delivery": "external" });
-    assert_eq!(admin.patch("/v1/apps/climate", external).await?.status, 409);
     office.platform.stop().await
 }
 
