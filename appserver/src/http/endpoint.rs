@@ -117,6 +117,7 @@ async fn set(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -136,6 +137,7 @@ pub(super) async fn show_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 204),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -27,6 +27,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView, description = "Confirmed"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -68,6 +69,7 @@ pub(in crate::http) async fn confirm_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = ProbeView, description = "Sent; `ok` says how it went"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -94,6 +96,7 @@ pub(in crate::http) async fn test_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -111,6 +114,7 @@ pub(in crate::http) async fn pause_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
