@@ -13,7 +13,9 @@ use crate::hop::{Hop, Origin};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::role::Role;
-use crate::store::{End, Job, Order, Retention, StoreError, Swept, Tx, Usage, Verdict, sweep, sweep_hop};
+use crate::store::{
+    End, Failed, Job, Order, Retention, StoreError, Swept, Tx, Usage, Verdict, sweep, sweep_hop,
+};
 
 /// Accepts one envelope; the hot path.
 pub(super) struct Accept {
@@ -236,7 +238,7 @@ fn store_answer(
     };
     let may_yet_take_it = State::of(told.status) == State::Undeliverable && told.status.entry().retryable;
     if may_yet_take_it {
-        return tx.failed(told.id, hop, &end, failures_max);
+        return Ok(tx.failed(told.id, hop, &end, failures_max)? != Failed::Past);
     }
     tx.end_with(told.id, Some(hop), &end)
 }

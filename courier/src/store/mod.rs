@@ -52,6 +52,7 @@ pub(crate) use effects::{Effects, EndedRow, Left, Stored};
 pub(crate) use format::migrate;
 pub(crate) use ledger::{oldest, read as read_ledger};
 pub(crate) use message::{End, Page, Progress, cause as read_cause, load, progress};
+pub(crate) use operate::Failed;
 pub(crate) use order::Order;
 pub(crate) use probe::probe;
 pub(crate) use receipt::{page as read_receipts, read as read_receipt, received as read_received};

@@ -15,16 +15,26 @@ use super::text;
 use super::tx::Tx;
 use crate::hop::Hop;
 
+/// What a failure has made of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// It waits for another try.
+    Waits,
+    /// That was the last one.
+    Ended,
+    /// It had its answer before.
+    Past,
+}
+
 impl Tx<'_> {
-    /// The next server has failed at a message that it may yet take. After `failures_max` times it ends with that code.
-    /// Says whether it has waited for an answer.
+    /// Whoever is next has failed at a message that it may yet take. After `failures_max` times it ends with that code.
     pub(crate) fn failed(
         &mut self,
         id: MessageId,
         hop: &Hop,
         end: &End,
         failures_max: u32,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Failed, StoreError> {
         let failures: Option<u32> = self
             .sql()
             .prepare_cached(
@@ -34,9 +44,9 @@ impl Tx<'_> {
             .query_row(params![id.as_bytes(), text::hop(hop)], |row| row.get(0))
             .optional()?;
         match failures {
-            Some(failures) if failures < failures_max => Ok(true),
-            Some(_) => self.end_with(id, Some(hop), end),
-            None => Ok(false),
+            Some(failures) if failures < failures_max => Ok(Failed::Waits),
+            Some(_) if self.end_with(id, Some(hop), end)? => Ok(Failed::Ended),
+            Some(_) | None => Ok(Failed::Past),
         }
     }
 

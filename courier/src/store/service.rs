@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::error::StoreError;
 use super::message::End;
+use super::operate::Failed;
 use super::text;
 use super::tx::Tx;
 use crate::hop::Hop;
@@ -105,15 +106,7 @@ impl Tx<'_> {
         told: &ServiceAnswer,
         failures_max: u32,
     ) -> Result<bool, StoreError> {
-        if !self.failed(id, hop, &told.end(), failures_max)? {
-            return Ok(true);
-        }
-        let ended = self
-            .sql()
-            .prepare_cached("SELECT ended_at IS NOT NULL FROM message WHERE id = ?1")?
-            .query_row([id.as_bytes()], |row| row.get(0))
-            .optional()?;
-        Ok(ended.unwrap_or(true))
+        Ok(self.failed(id, hop, &told.end(), failures_max)? != Failed::Waits)
     }
 
     /// The dead letters that were for a service, oldest first; `after` is the last one of the page before.
