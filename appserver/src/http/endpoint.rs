@@ -15,7 +15,7 @@ pub(super) use self::actions::*;
 pub(super) use self::deliveries::*;
 use super::caller::Caller;
 use super::input::{self, Path};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refusals};
 use super::state::Api;
 use crate::external::{Endpoint, Mode, SigningSecret, Target, hop};
 use crate::store::endpoint as rows;
@@ -49,10 +49,7 @@ pub(super) async fn put_endpoint(
     responses(
         (status = 200, body = EndpointWithSecret),
         (status = 201, body = EndpointWithSecret),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn post_endpoint(
@@ -117,10 +114,7 @@ async fn set(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(super) async fn show_endpoint(
     State(api): State<Api>,
@@ -137,10 +131,7 @@ pub(super) async fn show_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 204),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(super) async fn delete_endpoint(
     State(api): State<Api>,

@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::caller::Caller;
 use super::input::{Params, Path};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refusals};
 use super::state::Api;
 use super::uploads::{StoredKind, sender, view};
 use crate::live::{Log as _, Page};
@@ -94,10 +94,7 @@ struct Export {
     params(("app" = String, Path, description = "The application's id"), ExportQuery),
     responses(
         (status = 200, body = UploadView, content_type = "application/x-ndjson"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn export_uploads(

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::caller::{Caller, Warrant};
 use super::input::{Params, Path};
 use super::page_limit;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refusals};
 use super::state::Api;
 use super::stream::{Listener, Told, resume_after};
 use super::websocket::Asked;
@@ -89,10 +89,7 @@ pub(super) async fn list_presence(
     params(("kind" = String, Path, description = "`dev` or `usr`"), ("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, body = PresenceView),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 410, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn show_presence(

@@ -11,7 +11,7 @@ use irsp_protocol::{Address, Principal, Status};
 
 use super::caller::Caller;
 use super::input;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refusals};
 use super::sending::{Sent, Wait, refused, send};
 use super::state::Api;
 use crate::push::{Asking, What};
@@ -24,10 +24,7 @@ use crate::push::{Asking, What};
         (status = 200, body = PushReply, description = "It was waited for, and the receiver has answered; or, to several, what became of each (PushesReply)"),
         (status = 202, body = PushReply, description = "On its way; Location is its receipt"),
         (status = 208, body = PushReply, description = "Accepted before under the same id"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 408, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "Another push has this id, a newer one took its place, or its receiver has another epoch"),

@@ -1,5 +1,6 @@
 //! Every "no" over HTTP: problem details with a code of the status registry (RFC 9457).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -8,6 +9,8 @@ use irsp_courier::store::StoreError;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::external::ItemReply;
 use irsp_protocol::{MessageId, Status};
+use utoipa::IntoResponses;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
 
 /// A request that is refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,30 @@ pub(crate) struct Refusal {
     message: Option<MessageId>,
     /// How long whoever is over a rate has to wait.
     retry_after: Option<Duration>,
+}
+
+/// How the description names what a request about one application, user or device may be refused with.
+pub(crate) struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let statuses = [
+            Status::MALFORMED,
+            Status::UNAUTHENTICATED,
+            Status::FORBIDDEN,
+            Status::NOT_FOUND,
+        ];
+        let described = statuses.map(|status| {
+            let problem = ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("Problem")))
+                .build();
+            let response = ResponseBuilder::new()
+                .description(status.name())
+                .content(Problem::MEDIA_TYPE, problem);
+            (status.code().to_string(), RefOr::T(response.build()))
+        });
+        described.into()
+    }
 }
 
 impl Refusal {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::caller::{Caller, Warrant};
 use super::input::{Params, Path};
 use super::page_limit;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Refusals};
 use super::state::Api;
 use super::stream::{Listener, Told, resume_after};
 use super::websocket::Asked;
@@ -106,10 +106,7 @@ pub(super) struct LatestQuery {
     params(("app" = String, Path, description = "The application's id"), PageQuery),
     responses(
         (status = 200, body = UploadPage),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(super) async fn list_uploads(
     State(api): State<Api>,
@@ -148,10 +145,7 @@ pub(super) async fn list_uploads(
     params(("app" = String, Path, description = "The application's id"), LatestQuery),
     responses(
         (status = 200, body = LatestPage),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(super) async fn list_latest(
     State(api): State<Api>,
@@ -190,10 +184,7 @@ pub(super) async fn list_latest(
         ("last-event-id" = Option<u64>, Header, description = "Resume after this number")),
     responses(
         (status = 200, body = UploadView, content_type = "text/event-stream"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn stream_uploads(

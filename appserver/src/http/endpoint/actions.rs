@@ -13,7 +13,7 @@ use super::{modify, must_find, must_manage, own_secret, secret, view, with_secre
 use crate::external::{Endpoint, Probe};
 use crate::http::caller::Caller;
 use crate::http::input::Path;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, Refusals};
 use crate::http::state::Api;
 use crate::store::endpoint::{self as rows, Delivery};
 
@@ -27,10 +27,7 @@ const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView, description = "Confirmed"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "The challenge was not answered; the detail says what came instead"),
     ))]
@@ -69,10 +66,7 @@ pub(in crate::http) async fn confirm_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = ProbeView, description = "Sent; `ok` says how it went"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Not confirmed yet"),
     ))]
 pub(in crate::http) async fn test_endpoint(
@@ -96,10 +90,7 @@ pub(in crate::http) async fn test_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(in crate::http) async fn pause_endpoint(
     state: State<Api>,
@@ -114,10 +105,7 @@ pub(in crate::http) async fn pause_endpoint(
     params(("app" = String, Path, description = "The application's id")),
     responses(
         (status = 200, body = EndpointView),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(in crate::http) async fn resume_endpoint(
     state: State<Api>,
@@ -150,10 +138,7 @@ async fn set_paused(
     request_body(content = RotateSecret, description = "May be left out"),
     responses(
         (status = 200, body = EndpointWithSecret),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(in crate::http) async fn rotate_secret(
     State(api): State<Api>,

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use irsp_protocol::api::Problem;
 use irsp_protocol::api::external::{DeliveryPage, DeliveryView, ReplayRequest, Replayed};
 use irsp_protocol::{Id, MessageId};
 use serde::Deserialize;
@@ -15,7 +14,7 @@ use crate::external::hop;
 use crate::http::caller::Caller;
 use crate::http::input::{Params, Path};
 use crate::http::page_limit;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, Refusals};
 use crate::http::state::Api;
 use crate::store::endpoint::{self as rows, Delivery};
 
@@ -37,10 +36,7 @@ pub(in crate::http) struct DeliveryQuery {
     params(("app" = String, Path, description = "The application's id"), DeliveryQuery),
     responses(
         (status = 200, body = DeliveryPage),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(in crate::http) async fn list_deliveries(
     State(api): State<Api>,
@@ -71,10 +67,7 @@ pub(in crate::http) async fn list_deliveries(
     request_body(content = ReplayRequest, description = "May be left out: all of them"),
     responses(
         (status = 202, body = Replayed),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
+        Refusals,
     ))]
 pub(in crate::http) async fn replay_dead_letters(
     State(api): State<Api>,
