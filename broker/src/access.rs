@@ -208,6 +208,9 @@ impl Facts for irsp_directory::Directory {
 }
 
 #[cfg(test)]
+mod matrix;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

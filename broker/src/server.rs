@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::attached::Attached;
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
-use crate::edge::{self, Admission, Edge, ListenError};
+use crate::edge::{self, Admission, Edge, ListenError, Reload};
 use crate::federation::{self, Abroad, Federation, Links};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
@@ -63,6 +63,7 @@ impl From<BusError> for StartError {
 pub struct MessageServer {
     addresses: Vec<(&'static str, SocketAddr)>,
     edge: Arc<Edge>,
+    reload: Reload,
     instruments: Arc<Registry>,
     /// Listeners and connections; ended first.
     front: (CancellationToken, TaskTracker),
@@ -75,7 +76,8 @@ pub struct MessageServer {
 impl MessageServer {
     /// Binds the listeners, opens `message.db`, starts the bus and accepts clients.
     pub async fn start(settings: Settings) -> Result<MessageServer, StartError> {
-        let bound = edge::bind(&settings.listeners, &settings.limits).await?;
+        let tls = edge::tls_source(&settings.listeners)?;
+        let bound = edge::bind(&settings.listeners, tls.as_ref(), &settings.limits).await?;
         let bound_for_peers = federation::bind(settings.federation.listen).await?;
         let hash_key = settings.data_dir.join("hash.key");
         let hash_key = HashKey::read_or_make(&hash_key).map_err(|reason| StartError::HashKey {
@@ -167,6 +169,10 @@ impl MessageServer {
         let abroad = Arc::new(Abroad {
             directory: Arc::clone(&enforcer.directory),
         });
+        let reload = Reload::default();
+        if let Some(tls) = tls {
+            spawn_until(&front, tls.follow(reload.clone(), Arc::clone(&metrics)));
+        }
         let (announcer, presences) = Announcer::new(
             table,
             courier.clone(),
@@ -206,6 +212,7 @@ impl MessageServer {
         Ok(MessageServer {
             addresses,
             edge,
+            reload,
             instruments: Arc::new(instruments),
             front,
             keeping,
@@ -216,6 +223,11 @@ impl MessageServer {
     /// Where clients connect: the setting's name and the bound address.
     pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Reads certificates, authorities and revocation lists again; connections go on.
+    pub fn reload_certificates(&self) {
+        self.reload.ask();
     }
 
     /// A link to the bus for another server of this process.

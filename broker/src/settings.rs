@@ -40,8 +40,12 @@ pub struct Listeners {
     /// PEM files; needed when `tls` or `wss` is on.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// PEM file of the authorities whose client certificates are believed.
-    pub client_authorities: PathBuf,
+    /// PEM file of the authorities whose certificates of this domain's servers are believed.
+    pub server_authorities: PathBuf,
+    /// PEM file of those whose certificates devices may register; those of servers unless given.
+    pub client_authorities: Option<PathBuf>,
+    /// PEM file of the revocation lists of either.
+    pub revoked: Option<PathBuf>,
 }
 
 /// Links to other domains.

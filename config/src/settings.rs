@@ -162,6 +162,14 @@ section! {
         /// The private key of the server certificate.
         #[serde(with = "crate::path")]
         pub key: Option<PathBuf> = None,
+        /// The authorities that sign the certificates of devices, one file for all. Empty means those of tls.ca. A
+        /// certificate opens nothing until it is registered for a device.
+        #[serde(with = "crate::path")]
+        pub client_ca: Option<PathBuf> = None,
+        /// The authorities' revocation lists, one file for all; empty revokes nothing. All files of this section are
+        /// read again when they change, and on SIGHUP; connections go on.
+        #[serde(with = "crate::path")]
+        pub client_crl: Option<PathBuf> = None,
     }
 }
 

@@ -14,8 +14,8 @@ pub fn fingerprint(certificate: &[u8]) -> Fingerprint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownCertificate {
     pub fingerprint: Fingerprint,
-    /// The authority that its chain ends at.
-    pub ca: Fingerprint,
+    /// The authority that its chain ends at; several fingerprints if its own certificate was renewed under one key.
+    pub cas: Vec<Fingerprint>,
     /// Its DNS names, URIs and common name.
     pub names: Vec<String>,
 }
@@ -26,9 +26,11 @@ impl ShownCertificate {
         let exact = Certificate::Exact {
             fingerprint: self.fingerprint,
         };
-        let named = self.names.iter().map(|name| Certificate::Named {
-            ca: self.ca,
-            name: name.clone(),
+        let named = self.cas.iter().flat_map(|ca| {
+            self.names.iter().map(|name| Certificate::Named {
+                ca: *ca,
+                name: name.clone(),
+            })
         });
         std::iter::once(exact).chain(named)
     }

@@ -38,7 +38,7 @@ pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
     let mut http = open(doors, served, &mut listening)?;
     greet(&settings, "message server", &listening);
 
-    let ended = stop::until_end(&mut signals, &mut http).await;
+    let ended = stop::until_end(&mut signals, &mut http, || message.reload_certificates()).await;
     let deadline = settings.stop.deadline;
     let stopping = async {
         http.close();
@@ -72,7 +72,7 @@ pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
     let mut http = open(doors, served, &mut listening)?;
     greet(&settings, "account server", &listening);
 
-    let ended = stop::until_end(&mut signals, &mut http).await;
+    let ended = stop::until_end(&mut signals, &mut http, || {}).await;
     let stopping = async {
         http.close();
         role.stop().await;
@@ -107,7 +107,7 @@ pub(crate) async fn appserver(settings: Settings) -> Result<(), Failure> {
     let mut http = open(doors, served, &mut listening)?;
     greet(&settings, "application server", &listening);
 
-    let ended = stop::until_end(&mut signals, &mut http).await;
+    let ended = stop::until_end(&mut signals, &mut http, || {}).await;
     let stopping = async {
         http.close();
         role.stop().await;

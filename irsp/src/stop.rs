@@ -1,4 +1,5 @@
-//! SIGTERM and Ctrl-C: the first asks for an orderly stop, the second ends the process at once.
+//! SIGTERM and Ctrl-C: the first asks for an orderly stop, the second ends the process at once. SIGHUP asks for the
+//! certificates to be read again.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,11 +10,20 @@ use tokio_util::task::TaskTracker;
 use crate::failure::Failure;
 use crate::http::Http;
 
-/// The signals that ask irsp to stop.
+/// What a signal asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// The signal's name.
+    Stop(&'static str),
+    Reload,
+}
+
+/// The signals that ask something of irsp.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -22,14 +32,25 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate()).map_err(Failure::Signals)?,
             interrupt: signal(SignalKind::interrupt()).map_err(Failure::Signals)?,
+            hangup: signal(SignalKind::hangup()).map_err(Failure::Signals)?,
         })
     }
 
     /// Waits for the next signal.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// Waits for the next signal to stop.
+    async fn next_stop(&mut self) -> &'static str {
+        loop {
+            if let Asked::Stop(signal) = self.next().await {
+                return signal;
+            }
         }
     }
 
@@ -38,7 +59,7 @@ impl Signals {
     pub(crate) async fn while_stopping(mut self, deadline: Duration, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = stop => tracing::info!("stopped"),
-            signal = self.next() => {
+            signal = self.next_stop() => {
                 tracing::warn!(signal, "second signal, not waiting any longer");
                 std::process::exit(1);
             }
@@ -49,14 +70,23 @@ impl Signals {
     }
 }
 
-/// Waits for the signal to stop, or for the end of HTTP, which nobody asked for.
-pub(crate) async fn until_end(signals: &mut Signals, http: &mut Http) -> Result<(), Failure> {
-    tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            Ok(())
+/// Waits for the signal to stop, or for the end of HTTP, which nobody asked for. Calls `reload` at each SIGHUP meanwhile.
+pub(crate) async fn until_end(
+    signals: &mut Signals,
+    http: &mut Http,
+    reload: impl Fn(),
+) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop(signal) => {
+                    tracing::info!(signal, "stopping");
+                    return Ok(());
+                }
+                Asked::Reload => reload(),
+            },
+            failure = http.ended() => return Err(failure),
         }
-        failure = http.ended() => Err(failure),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     console::say(welcome::platform(&settings, start, &listening));
     console::say(welcome::ready(&listening));
 
-    let ended = stop::until_end(&mut signals, &mut http).await;
+    let ended = stop::until_end(&mut signals, &mut http, || roles.message.reload_certificates()).await;
     let deadline = settings.stop.deadline;
     signals
         .while_stopping(deadline, drain(roles, http, deadline))

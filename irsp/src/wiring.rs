@@ -86,7 +86,9 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             proxies: mqtt.proxies.iter().collect(),
             certificate: server.cert,
             key: server.key,
-            client_authorities: files.ca(),
+            server_authorities: files.ca(),
+            client_authorities: settings.tls.client_ca.clone(),
+            revoked: settings.tls.client_crl.clone(),
         },
         federation: irsp_broker::Federation {
             listen: settings.federation.listen,

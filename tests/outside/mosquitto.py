@@ -7,7 +7,11 @@ TIMEOUT = 20
 
 def _words(program, platform, username, password, over, version, more):
     host, port = getattr(platform, over)
-    words = [program, "-h", host, "-p", port, "-u", username, "-P", password, "-V", version]
+    words = [program, "-h", host, "-p", port, "-V", version]
+    if username is not None:
+        words += ["-u", username]
+    if password is not None:
+        words += ["-P", password]
     if over == "tls":
         words += ["--cafile", platform.ca]
     return [str(word) for word in [*words, *more]]

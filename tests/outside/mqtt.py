@@ -44,6 +44,9 @@ class Client:
         session_expiry=None,
         clean=True,
         will=None,
+        certificate=None,
+        tls_version=None,
+        ca=None,
     ):
         transport = "websockets" if over == "ws" else "tcp"
         extra = {} if version == V5 else {"clean_session": clean}
@@ -58,11 +61,16 @@ class Client:
         self.version, self.clean, self.keep_alive = version, clean, keep_alive
         self.session_expiry = session_expiry
         self.address = getattr(platform, over)
-        self.paho.username_pw_set(username, password)
+        if username is not None:
+            self.paho.username_pw_set(username, password)
         if over == "ws":
             self.paho.ws_set_options(path="/mqtt")
         if over == "tls":
-            self.paho.tls_set(ca_certs=str(platform.ca))
+            crt, key = certificate.files if certificate else (None, None)
+            self.paho.tls_set(ca_certs=str(ca or platform.ca), certfile=crt, keyfile=key)
+            if tls_version is not None:
+                context = self.paho._ssl_context
+                context.minimum_version = context.maximum_version = tls_version
         if will:
             topic, payload, *rest = will
             self.paho.will_set(topic, payload, qos=1, retain=bool(rest and rest[0]))

@@ -73,6 +73,10 @@ class Process:
                 return {key: (host, int(port)) for key, host, port in found}
         return {}
 
+    def reload(self):
+        """SIGHUP."""
+        self.child.send_signal(signal.SIGHUP)
+
     def kill(self):
         """kill -9."""
         self._end(signal.SIGKILL)
@@ -111,6 +115,10 @@ class Platform:
             words += ["--set", setting]
         self.process = Process(words, self.log, self.environment)
         self.addresses = self.process.addresses
+
+    def reload(self):
+        """SIGHUP: it reads its certificates again."""
+        self.process.reload()
 
     def crash(self):
         """kill -9, and a new start on the same ports."""

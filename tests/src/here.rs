@@ -55,7 +55,9 @@ impl Here {
                 proxies: setup.proxies.iter().flat_map(|network| network.parse()).collect(),
                 certificate: tls.cert,
                 key: tls.key,
-                client_authorities: tls.ca.clone(),
+                server_authorities: tls.ca.clone(),
+                client_authorities: None,
+                revoked: None,
             },
             federation: irsp_broker::Federation {
                 listen: None,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use futures_util::future::OptionFuture;
 use irsp_protocol::presence::Reason;
-use irsp_protocol::{Kind, Principal, Status};
+use irsp_protocol::{Kind, Status};
 use irsp_session::{Connect, Handshake, Limits, Progress};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -20,6 +21,7 @@ use super::client::Client;
 use super::conversation::{run, settle_rest};
 use super::login::{self, Identity};
 use super::resume::{self, Resumed, resume};
+use super::tls::{self, Bearer, Revocation};
 use super::transport::Transport;
 use super::will::{LastWill, granted_will, publish_will};
 use super::wire::Wire;
@@ -36,7 +38,8 @@ struct Arrived {
     wire: Wire,
     handshake: Handshake,
     connect: Box<Connect>,
-    certificate: Option<Principal>,
+    bearer: Option<Bearer>,
+    revocation: Option<Revocation>,
 }
 
 /// Serves one accepted socket to its end.
@@ -54,9 +57,11 @@ pub(super) async fn serve(
         mut wire,
         handshake,
         connect,
-        certificate,
+        bearer,
+        revocation,
     } = arrived;
-    admit(&mut wire, peer, edge, handshake, *connect, certificate.as_ref()).await;
+    let certificate = bearer.as_ref().zip(revocation);
+    admit(&mut wire, peer, edge, handshake, *connect, certificate).await;
     // The last bytes are given a moment; what does not take them is cut.
     let _ = timeout(FAREWELL, wire.finish()).await;
 }
@@ -90,10 +95,7 @@ async fn arrive(
     let arrival = async {
         let opened = transport.open(socket, &edge.domain).await?;
         let mut wire = Wire::new(opened.stream, opened.sent);
-        let is_server = opened
-            .certificate
-            .as_ref()
-            .is_some_and(|bearer| bearer.as_server().is_some());
+        let is_server = matches!(opened.bearer, Some(Bearer::Server(_)));
         let limits = if is_server {
             &edge.server_limits
         } else {
@@ -104,7 +106,8 @@ async fn arrive(
             wire,
             handshake,
             connect,
-            certificate: opened.certificate,
+            bearer: opened.bearer,
+            revocation: opened.revocation,
         }))
     };
     // Whoever has not said CONNECT when the server stops has nothing to be told.
@@ -115,8 +118,13 @@ async fn arrive(
     match arrived {
         Ok(Ok(arrived)) => arrived,
         Ok(Err(error)) => {
-            edge.metrics.refused.of(Refusal::NoConnect).inc();
-            tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT");
+            if let Some(why) = tls::refused_certificate(&error) {
+                edge.metrics.refused.of(Refusal::Certificate).inc();
+                tracing::info!(%peer, listener = transport.name(), %why, "certificate refused");
+            } else {
+                edge.metrics.refused.of(Refusal::NoConnect).inc();
+                tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT");
+            }
             None
         }
         Err(_) => {
@@ -161,12 +169,13 @@ async fn admit(
     edge: &Edge,
     handshake: Handshake,
     connect: Connect,
-    certificate: Option<&Principal>,
+    certificate: Option<(&Bearer, Revocation)>,
 ) {
+    let (bearer, revocation) = certificate.unzip();
     let identify = || {
         login::identify(
             &connect,
-            certificate,
+            bearer,
             &edge.domain,
             &edge.enforcer.directory,
             edge.courier.now(),
@@ -175,7 +184,8 @@ async fn admit(
     let identity = match identify() {
         Ok(identity) => identity,
         Err(status) => {
-            tracing::info!(%peer, username = connect.username.as_deref(), %status, "login refused");
+            let certificate = bearer.and_then(Bearer::fingerprint).map(tracing::field::display);
+            tracing::info!(%peer, username = connect.username.as_deref(), certificate, %status, "login refused");
             edge.metrics.login_refused(status);
             if status == Status::UNAUTHENTICATED {
                 let claimed = connect.username.as_deref().and_then(|name| name.parse().ok());
@@ -281,7 +291,16 @@ async fn admit(
     }
     tell_missed(edge, &mailbox);
     let write_timeout = edge.limits.write_timeout;
-    let ending = run(wire, &mut connection, &mut client, &mailbox, write_timeout).await;
+    let ending = {
+        let revocation = revocation.filter(|_| identity.uses_certificate());
+        let revoked = OptionFuture::from(revocation.map(|of| Box::pin(end_when_listed(of, &mailbox))));
+        let running = run(wire, &mut connection, &mut client, &mailbox, write_timeout);
+        tokio::pin!(running);
+        tokio::select! {
+            ending = &mut running => ending,
+            Some(()) = revoked => running.await,
+        }
+    };
     tracing::info!(%peer, %principal, reason = ?ending.reason, "disconnected");
     // What the client gave us is settled before the session is left to its next connection, so that a QoS 2 message
     // that was taken is not taken again when it is repeated [MQTT-4.3.3-10].
@@ -323,6 +342,14 @@ fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<BusPort>, crate::
         Identity::Server(server) => BusPort::open(&edge.bus, *server, &edge.metrics).map(Some),
         Identity::Principal(_) => Ok(None),
     }
+}
+
+/// Ends a session when a new revocation list names the certificate that it was opened with.
+async fn end_when_listed(revocation: Revocation, mailbox: &Mailbox) {
+    revocation.listed().await;
+    let owner = mailbox.owner();
+    tracing::info!(%owner, "a session ends: its certificate was revoked");
+    mailbox.end(End::Revoked);
 }
 
 /// Says how much a session has missed while it was away, in the log and on the status topic.

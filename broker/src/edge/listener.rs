@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::transport::Transport;
-use super::{Edge, TlsError, connection, proxy, tls};
+use super::{Edge, TlsError, TlsSource, connection, proxy};
 use crate::metrics::{Limit, Open, Refusal};
 use crate::settings::{Limits, Listeners};
 
@@ -40,6 +40,14 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
+/// Reads certificates and authorities, if a listener needs them.
+pub(crate) fn tls_source(settings: &Listeners) -> Result<Option<Arc<TlsSource>>, ListenError> {
+    match settings.tls.is_some() || settings.wss.is_some() {
+        true => Ok(Some(Arc::new(TlsSource::open(settings)?))),
+        false => Ok(None),
+    }
+}
+
 /// A bound listener, not yet accepting.
 pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
@@ -56,7 +64,11 @@ impl Bound {
 }
 
 /// Binds all configured listeners before anything else is done, so that a busy port is found out first.
-pub(crate) async fn bind(settings: &Listeners, limits: &Limits) -> Result<Vec<Bound>, ListenError> {
+pub(crate) async fn bind(
+    settings: &Listeners,
+    tls: Option<&Arc<TlsSource>>,
+    limits: &Limits,
+) -> Result<Vec<Bound>, ListenError> {
     let path: Arc<str> = settings.ws_path.as_str().into();
     let mut bound = Vec::new();
     for (address, secure, ws) in [
@@ -66,13 +78,8 @@ pub(crate) async fn bind(settings: &Listeners, limits: &Limits) -> Result<Vec<Bo
         (settings.wss, true, true),
     ] {
         let Some(address) = address else { continue };
-        let alpn: &[u8] = if ws { b"http/1.1" } else { b"mqtt" };
         let transport = Transport {
-            tls: if secure {
-                Some(tls::server_config(settings, alpn)?)
-            } else {
-                None
-            },
+            tls: tls.filter(|_| secure).cloned(),
             ws_path: ws.then(|| Arc::clone(&path)),
             packet_size_max: limits.packet_size_max,
         };

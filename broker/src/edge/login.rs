@@ -1,8 +1,10 @@
 //! Who connects: a certificate, or a username with a secret (clause 9).
 
-use irsp_directory::{Directory, Login};
+use irsp_directory::{Credential, Directory, Login};
 use irsp_protocol::{Address, Domain, Kind, Principal, Server, Status, Timestamp};
 use irsp_session::{Connect, Refusal};
+
+use super::tls::Bearer;
 
 /// A client that has shown who it is.
 #[derive(Clone, Debug)]
@@ -13,6 +15,14 @@ pub(super) enum Identity {
 }
 
 impl Identity {
+    /// Whether it was a certificate that showed it.
+    pub(super) fn uses_certificate(&self) -> bool {
+        match self {
+            Identity::Principal(login) => matches!(login.credential, Credential::Certificate(_)),
+            Identity::Server(_) => true,
+        }
+    }
+
     pub(super) fn principal(&self) -> Principal {
         match self {
             Identity::Principal(login) => login.principal.clone(),
@@ -21,10 +31,11 @@ impl Identity {
     }
 }
 
-/// Identifies a client by its verified certificate, or else by username and password.
+/// Identifies a client: by username and password if it sends a password, else by its verified certificate. A server of
+/// this domain is known by its certificate alone.
 pub(super) fn identify(
     connect: &Connect,
-    certificate: Option<&Principal>,
+    bearer: Option<&Bearer>,
     domain: &Domain,
     directory: &Directory,
     now: Timestamp,
@@ -34,24 +45,34 @@ pub(super) fn identify(
         .as_deref()
         .map(|name| claimed(name, domain))
         .transpose()?;
-    if let Some(server) = certificate.and_then(Principal::as_server) {
-        let same = claimed
-            .as_ref()
-            .is_none_or(|claimed| Some(claimed) == certificate);
-        return if same {
-            Ok(Identity::Server(server))
-        } else {
-            Err(Status::UNAUTHENTICATED)
-        };
+    // Some clients cannot send a username without a password.
+    let password = connect
+        .password
+        .as_deref()
+        .filter(|password| !password.is_empty());
+    match (bearer, password) {
+        (Some(Bearer::Server(server)), _) => {
+            let named = Principal::server(*server);
+            if claimed.is_none_or(|claimed| claimed == named) {
+                Ok(Identity::Server(*server))
+            } else {
+                Err(Status::UNAUTHENTICATED)
+            }
+        }
+        (Some(Bearer::Client(shown)), None) => directory
+            .authenticate_certificate(claimed.as_ref(), shown)
+            .map(Identity::Principal),
+        (Some(Bearer::Client(_)) | None, Some(password)) => {
+            let claimed = claimed.ok_or(Status::UNAUTHENTICATED)?;
+            if !matches!(claimed.kind, Kind::Device | Kind::User | Kind::Application) {
+                return Err(Status::UNAUTHENTICATED);
+            }
+            directory
+                .authenticate(&claimed, password, now)
+                .map(Identity::Principal)
+        }
+        (None, None) => Err(Status::UNAUTHENTICATED),
     }
-    let claimed = claimed.ok_or(Status::UNAUTHENTICATED)?;
-    let password = connect.password.as_deref().ok_or(Status::UNAUTHENTICATED)?;
-    if !matches!(claimed.kind, Kind::Device | Kind::User | Kind::Application) {
-        return Err(Status::UNAUTHENTICATED);
-    }
-    directory
-        .authenticate(&claimed, password, now)
-        .map(Identity::Principal)
 }
 
 fn claimed(username: &str, domain: &Domain) -> Result<Principal, Status> {

@@ -3,20 +3,21 @@
 use std::io;
 use std::sync::Arc;
 
-use irsp_protocol::{Domain, Principal};
-use rustls::ServerConfig;
+use irsp_protocol::Domain;
+use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::sent::{Counted, Sent};
-use super::{tls, websocket};
+use super::tls::{Above, Bearer, Revocation, TlsSource};
+use super::websocket;
 use crate::metrics::{Label as _, Listener};
 
 /// What a listener speaks below MQTT.
 #[derive(Clone)]
 pub(super) struct Transport {
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<Arc<TlsSource>>,
     /// Path of the WebSocket endpoint; `None` for plain MQTT.
     pub(super) ws_path: Option<Arc<str>>,
     pub(super) packet_size_max: u32,
@@ -26,10 +27,12 @@ pub(super) struct Transport {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// An opened stream and whom the client's certificate names.
+/// An opened stream and whom the client's certificate stands for.
 pub(super) struct Opened {
     pub(super) stream: Box<dyn Stream>,
-    pub(super) certificate: Option<Principal>,
+    pub(super) bearer: Option<Bearer>,
+    /// Of the certificate that was shown.
+    pub(super) revocation: Option<Revocation>,
     /// What the socket below has taken.
     pub(super) sent: Sent,
 }
@@ -56,16 +59,25 @@ impl Transport {
         match &self.tls {
             None => Ok(Opened {
                 stream: self.upgrade(socket).await?,
-                certificate: None,
+                bearer: None,
+                revocation: None,
                 sent,
             }),
-            Some(config) => {
-                let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
-                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let certificate = shown.and_then(|certificate| tls::bearer(certificate, domain));
+            Some(source) => {
+                let (tls, readings) = source.current();
+                let above = match self.ws_path {
+                    None => Above::Mqtt,
+                    Some(_) => Above::WebSocket,
+                };
+                let stream = TlsAcceptor::from(tls.config(above)).accept(socket).await?;
+                let shown = stream.get_ref().1.peer_certificates();
+                let bearer = shown.and_then(|chain| tls.trust.bearer(chain, domain, UnixTime::now()));
+                let leaf = shown.and_then(|chain| chain.first());
+                let revocation = leaf.map(|leaf| Revocation::new(leaf.clone().into_owned(), readings));
                 Ok(Opened {
                     stream: self.upgrade(stream).await?,
-                    certificate,
+                    bearer,
+                    revocation,
                     sent,
                 })
             }

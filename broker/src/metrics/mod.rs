@@ -42,6 +42,8 @@ label! {
         Limit = "limit",
         /// TLS or WebSocket failed, or the client went before its CONNECT was whole.
         NoConnect = "no-connect",
+        /// The client's certificate has expired, is revoked or of an authority that is not believed.
+        Certificate = "certificate",
         /// A load balancer's connection did not begin with a PROXY header.
         Proxy = "proxy",
         /// What came was no CONNECT this server takes.
@@ -122,6 +124,15 @@ label! {
         Expired = "expired",
         /// The queue of the connection itself was full.
         ConnectionFull = "connection-queue-full",
+    }
+}
+
+label! {
+    /// What came of other certificates, authorities or revocation lists.
+    Reloaded = "result" {
+        Done = "done",
+        /// Those before go on.
+        Failed = "failed",
     }
 }
 
@@ -243,6 +254,7 @@ pub(crate) struct Metrics {
     pub(crate) accepted: Counters<Listener>,
     pub(crate) refused: Counters<Refusal>,
     pub(crate) limits: Counters<Limit>,
+    pub(crate) reloads: Counters<Reloaded>,
     pub(crate) logins: Counter,
     pub(crate) logins_refused: ByCode,
     pub(crate) publishes: Pairs<Class, Quality>,
@@ -283,6 +295,11 @@ impl Metrics {
                 r,
                 "irsp_edge_limit_refusals",
                 "What a limit has refused, ended or held back, by the setting's name",
+            ),
+            reloads: Counters::register(
+                r,
+                "irsp_edge_tls_reloads",
+                "Other certificates, authorities or revocation lists found in the files, by result",
             ),
             logins: counter(r, "irsp_edge_logins", "Logins that led to a session"),
             logins_refused: ByCode::register(r, "irsp_edge_logins_refused", "Logins refused, by code"),

@@ -131,7 +131,7 @@ fn a_device_is_known_by_a_certificate_that_is_registered() {
     }
     let shown = |fingerprint: u8, ca, name: &str| ShownCertificate {
         fingerprint: Fingerprint([fingerprint; 32]),
-        ca,
+        cas: vec![ca],
         names: vec!["some.other.name".to_owned(), name.to_owned()],
     };
     let login = |claimed: Option<&str>, shown: &ShownCertificate| {
