@@ -1,5 +1,6 @@
 """Issue of the edge: devices log in with certificates, and certificates change under live connections."""
 
+import contextlib
 import shutil
 import ssl
 import tempfile
@@ -52,11 +53,17 @@ class Certificates(Story):
     def metric(self, name, **labels):
         return Scrape(self.platform.anybody().url).sum(name, **labels)
 
+    @contextlib.contextmanager
     def reloaded(self):
-        """Sends SIGHUP and waits until what is new in the files has been taken over."""
+        """Around a change of the files: sends SIGHUP after it and waits until it has been taken over."""
         before = self.metric("irsp_edge_tls_reloads_total", result="done")
+        yield
         self.platform.reload()
         until(lambda: self.metric("irsp_edge_tls_reloads_total", result="done") > before, "the files are read anew")
+
+    def put(self, path, text):
+        with self.reloaded():
+            path.write_text(text)
 
     def refused_in_the_handshake(self, certificate):
         """Whether the server refuses the certificate before MQTT, with an alert, and counts it."""
@@ -202,7 +209,7 @@ class Changes(Certificates):
     def more_settings(cls):
         cls.crt, cls.key = cls.folder / "server.crt", cls.folder / "server.key"
         cls.serve(cls.server.issues("localhost", kind="server"))
-        return f"tls.cert={cls.crt}", f"tls.key={cls.key}"
+        return f"tls.ca={cls.server.crt}", f"tls.cert={cls.crt}", f"tls.key={cls.key}"
 
     @classmethod
     def serve(cls, issued):
@@ -232,8 +239,7 @@ class Changes(Certificates):
         kept = self.with_certificate(fan).open()
         with_code = self.with_certificate(None, by_code.username, by_code.code).open()
         self.factory.revokes(lamp)
-        self.crl.write_text(self.factory.list())
-        self.reloaded()
+        self.put(self.crl, self.factory.list())
         self.assertEqual(revoked.wait_closed(), NOT_AUTHORIZED)
         self.refused_in_the_handshake(lamp)
         self.assertEqual(kept.publish(other.topic("live/x"), "still here"), 0)
@@ -242,13 +248,12 @@ class Changes(Certificates):
 
     def test_a_new_authority_counts_and_an_old_one_that_is_gone_does_not(self):
         second = Authority(self.folder, "second")
-        self.addCleanup(self.devices_ca.write_text, self.factory.pem)
+        self.addCleanup(self.put, self.devices_ca, self.factory.pem)
         lamp, fan = self.factory.issues("lamp"), second.issues("fan")
         device = self.registered(lamp, fan)
         client = self.with_certificate(lamp).open()
         self.refused_in_the_handshake(fan)
-        self.devices_ca.write_text(second.pem)
-        self.reloaded()
+        self.put(self.devices_ca, second.pem)
         self.refused_in_the_handshake(lamp)
         self.assertEqual(client.publish(device.topic("live/x"), "still here"), 0)
         self.with_certificate(fan).open()
@@ -258,8 +263,8 @@ class Changes(Certificates):
         device = self.a_device()
         client = self.with_certificate(None, device.username, device.code).open()
         before = self.shown()
-        self.serve(self.server.issues("localhost", kind="server"))
-        self.reloaded()
+        with self.reloaded():
+            self.serve(self.server.issues("localhost", kind="server"))
         self.assertNotEqual(self.shown(), before)
         self.assertEqual(client.publish(device.topic("live/x"), "still here"), 0)
         self.with_certificate(None, device.username, device.code).open()
@@ -273,7 +278,7 @@ class Changes(Certificates):
         before, failed = self.shown(), self.metric("irsp_edge_tls_reloads_total", result="failed")
         good = self.crt.read_text()
         self.crt.write_text("no certificate")
-        self.addCleanup(self.crt.write_text, good)
+        self.addCleanup(self.put, self.crt, good)
         self.platform.reload()
         until(
             lambda: self.metric("irsp_edge_tls_reloads_total", result="failed") > failed, "the failure is counted"

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+import warnings
 
 from .scrape import Scrape
 from .story import Story
@@ -26,9 +27,10 @@ class Tls(Story):
 
     def door(self, key="mqtt.tls", **options):
         """A TLS connection, handshake done; closed when the story ends."""
-        door = socket.create_connection(self.platform.addresses[key], timeout=DEADLINE)
-        self.addCleanup(door.close)
-        return self.context(**options).wrap_socket(door, server_hostname="localhost")
+        with socket.create_connection(self.platform.addresses[key], timeout=DEADLINE) as door:
+            tls = self.context(**options).wrap_socket(door, server_hostname="localhost")
+        self.addCleanup(tls.close)
+        return tls
 
     def test_tls_1_2_and_1_3_with_and_without_alpn(self):
         device = self.a_device()
@@ -52,8 +54,9 @@ class Tls(Story):
 
     def test_older_versions_are_refused(self):
         context = self.context()
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with warnings.catch_warnings(action="ignore"):
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
         # The library's own policy would refuse before the server could.
         context.set_ciphers("ALL:@SECLEVEL=0")
         with socket.create_connection(self.platform.tls, timeout=DEADLINE) as door:
@@ -102,6 +105,7 @@ class BehindALoadBalancer(Story):
         device = self.a_device()
         context = ssl.create_default_context(cafile=self.platform.ca)
         door = context.wrap_socket(self.door(named("203.0.113.20"), over="tls"), server_hostname="localhost")
+        self.addCleanup(door.close)
         self.assertEqual(BareClient(self.platform, device.username, device.code, door=door).connack, 0)
 
     def test_a_load_balancer_that_names_nobody_is_closed(self):
