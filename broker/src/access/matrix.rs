@@ -45,8 +45,11 @@ const LET_IN: [&str; 2] = [
     "v1/dev/lamp@linked.example/up/all/temp",
     "v1/dev/lamp@linked.example/up/one/temp",
 ];
-/// Others by the same ids, whom only `all` hears: they show a wildcard that reaches too far.
-const WITNESSES: [&str; 6] = [
+/// Others by the same ids, whom at most `all` hears: they show a wildcard that reaches too far.
+const WITNESSES: [&str; 9] = [
+    "ext/lamp",
+    "ext/bob",
+    "ext/all",
     "app/lamp",
     "usr/lamp",
     "app/other",
@@ -176,7 +179,7 @@ impl Model {
             "app/one" => ["dev/lamp", "usr/bob"].contains(&owner),
             _ => false,
         };
-        heard && !owner.starts_with("app/")
+        heard && (owner.starts_with("dev/") || owner.starts_with("usr/"))
     }
 
     fn may_hear(&self, who: &str, topic: &str) -> bool {
@@ -340,7 +343,7 @@ fn a_filter_is_granted_if_and_only_if_all_it_matches_may_be_heard() {
             }
         }
     }
-    assert!(granted > 1_000 && refused > 10_000, "{granted} {refused}");
+    assert!(granted > 500 && refused > 50_000, "{granted} {refused}");
 }
 
 #[test]
