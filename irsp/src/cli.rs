@@ -9,6 +9,7 @@ use irsp_protocol::peer::{Carried, Fingerprint, PeerUrl};
 use irsp_protocol::{Address, Domain, Id, MessageId, Principal, Server};
 
 use crate::admin::Admin;
+use crate::conform::Conform;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Peer(Peer),
     /// Users, devices, applications, bindings and the audit log of a running platform.
     Admin(Admin),
+    /// Conformance: tries what is promised on a running platform.
+    Conform(Conform),
     /// Copies the data directory as it stands, also while it is in use.
     Backup {
         /// The directory to make; it appears whole or not at all.

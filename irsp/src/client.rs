@@ -219,7 +219,8 @@ fn in_words(problem: &Problem) -> String {
     }
 }
 
-fn read_token(path: &Path) -> Result<Secret, ClientError> {
+/// The token in a file, without the blanks around it.
+pub(crate) fn read_token(path: &Path) -> Result<Secret, ClientError> {
     let refused = |reason: String| ClientError::TokenFile {
         path: path.to_owned(),
         reason,

@@ -9,6 +9,7 @@ use crate::attach::AttachError;
 use crate::backup::BackupError;
 use crate::cause::chain;
 use crate::client::ClientError;
+use crate::conform::ConformError;
 use crate::pki::PkiError;
 use crate::ports::PortError;
 use crate::provision::ProvisionError;
@@ -49,6 +50,8 @@ pub(crate) enum Failure {
     Provision(#[from] ProvisionError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Conform(#[from] ConformError),
     #[error(transparent)]
     Backup(#[from] BackupError),
     #[error("the {role} cannot start: {reason}")]

@@ -10,6 +10,7 @@ mod cause;
 mod check;
 mod cli;
 mod client;
+mod conform;
 mod console;
 mod datadir;
 mod dead;
@@ -80,6 +81,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             .map_err(Failure::from),
         Command::Admin(order) => runtime
             .block_on(admin::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Conform(order) => runtime
+            .block_on(conform::run(&settings, order))
             .map_err(Failure::from),
         Command::Backup { to } => backup::back_up(&settings, &to),
         Command::Restore(order) => backup::restore(&settings, &order),

@@ -45,14 +45,14 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
 }
 
 /// The three servers of the domain.
-struct Roles {
-    message: MessageServer,
+pub(crate) struct Roles {
+    pub(crate) message: MessageServer,
     account: AccountServer,
     app: AppServer,
 }
 
 impl Roles {
-    async fn start(settings: &Settings) -> Result<Roles, Failure> {
+    pub(crate) async fn start(settings: &Settings) -> Result<Roles, Failure> {
         let failed = Failure::role;
         let message = MessageServer::start(wiring::broker(settings)?).await;
         let message = message.map_err(|error| failed("message server")(&error))?;
@@ -73,7 +73,7 @@ impl Roles {
         })
     }
 
-    fn served(&self) -> Served {
+    pub(crate) fn served(&self) -> Served {
         let parts = vec![
             Part {
                 router: self.account.router(),
@@ -98,7 +98,7 @@ impl Roles {
 
 /// The doors first, then the roles behind them: clients are told, what is accepted is on disk. The bus goes last, so
 /// that the other servers still answer what the message server hands over while it drains.
-async fn drain(roles: Roles, http: Http, deadline: Duration) {
+pub(crate) async fn drain(roles: Roles, http: Http, deadline: Duration) {
     let Roles {
         message,
         account,

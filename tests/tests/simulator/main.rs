@@ -1,6 +1,10 @@
 //! The simulator on the whole platform: every shipped scenario passes, and a faulty platform is found out, each fault by
-//! its own oracle.
+//! its own oracle. So is one that does not conform to its clauses.
 
+#[cfg(test)]
+mod conform;
+#[cfg(test)]
+mod device;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

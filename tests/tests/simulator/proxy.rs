@@ -48,6 +48,8 @@ pub(crate) struct Proxy {
 
 struct Mischief {
     fault: Option<Fault>,
+    /// Strikes whenever it can.
+    always: bool,
     seen: AtomicU64,
     done: AtomicU64,
     ids: AtomicU16,
@@ -56,11 +58,22 @@ struct Mischief {
 }
 
 impl Proxy {
+    /// Strikes once in a while.
     pub(crate) async fn start(upstream: SocketAddr, fault: Option<Fault>) -> Proxy {
+        Proxy::with(upstream, fault, false).await
+    }
+
+    /// Strikes whenever it can.
+    pub(crate) async fn always(upstream: SocketAddr, fault: Fault) -> Proxy {
+        Proxy::with(upstream, Some(fault), true).await
+    }
+
+    async fn with(upstream: SocketAddr, fault: Option<Fault>, always: bool) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mischief = Arc::new(Mischief {
             fault,
+            always,
             seen: AtomicU64::new(0),
             done: AtomicU64::new(0),
             ids: AtomicU16::new(0),
@@ -98,6 +111,7 @@ impl Mischief {
             return false;
         }
         let every = match fault {
+            _ if self.always => 1,
             Fault::LieAboutPresence => 5,
             Fault::KeepTheRevoked => 1,
             Fault::LoseUpload
