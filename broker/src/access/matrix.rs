@@ -136,9 +136,10 @@ impl Facts for House {
         application.as_str() == "all"
     }
     fn may_push(&self, from: &Principal, to: &Principal) -> Result<(), Status> {
-        let may = match from.kind {
-            Kind::Application => self.hears(&from.id, to),
-            _ => from == to || to.kind == Kind::Device && self.has_right(&to.id, &from.id, Right::Push),
+        let may = if from.kind == Kind::Application {
+            self.hears(&from.id, to)
+        } else {
+            from == to || to.kind == Kind::Device && self.has_right(&to.id, &from.id, Right::Push)
         };
         may.then_some(()).ok_or(Status::FORBIDDEN)
     }

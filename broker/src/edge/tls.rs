@@ -171,18 +171,19 @@ impl Contents {
 
 /// Why a handshake has refused the client's certificate, if that is why it failed.
 pub(super) fn refused_certificate(error: &io::Error) -> Option<&rustls::CertificateError> {
-    match error.get_ref()?.downcast_ref()? {
-        rustls::Error::InvalidCertificate(why) => Some(why),
-        _ => None,
-    }
+    let rustls::Error::InvalidCertificate(why) = error.get_ref()?.downcast_ref()? else {
+        return None;
+    };
+    Some(why)
 }
 
 fn read(path: &Path) -> Result<(PathBuf, Vec<u8>), TlsError> {
     let bytes = std::fs::read(path).map_err(|error| TlsError::Pem {
         path: path.to_owned(),
-        reason: match error.kind() {
-            io::ErrorKind::NotFound => "not found".to_owned(),
-            _ => error.to_string(),
+        reason: if error.kind() == io::ErrorKind::NotFound {
+            "not found".to_owned()
+        } else {
+            error.to_string()
         },
     })?;
     Ok((path.to_owned(), bytes))
