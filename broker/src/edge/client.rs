@@ -5,6 +5,7 @@ mod live;
 mod pushes;
 mod stored;
 mod subscriptions;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use irsp_session::{Action, CloseCause, Connection, DropCause, Publish, PublishTo
 use serde_json::json;
 
 pub(super) use self::live::Stalled;
-use self::stored::Waiting;
+use self::waiting::Waiting;
 use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};

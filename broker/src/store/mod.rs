@@ -1,6 +1,7 @@
 //! The message server's own tables, beside the courier's: presence, the directory's copy, and what outlives a restart
 //! of sessions, their subscriptions and queues, and of what is retained.
 
+mod id;
 pub(crate) mod publish;
 pub(crate) mod queue;
 pub(crate) mod retained;

@@ -7,9 +7,9 @@ use irsp_courier::store::StoreError;
 use irsp_session::{Delivery, Publish, SubscriptionIds};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::id::SessionId;
 use super::publish::{self, COLUMNS, Moment};
 use super::retained;
-use super::session::SessionId;
 use super::{number, unsigned};
 
 /// One session's share of a message.

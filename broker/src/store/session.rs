@@ -9,13 +9,11 @@ use irsp_protocol::{Principal, Timestamp};
 use irsp_session::{RetainHandling, SubscribeFilter, Will};
 use rusqlite::{Connection, params};
 
+pub(crate) use super::id::SessionId;
+use super::id::WillId;
 use super::publish::{Moment, qos};
-use super::will::{self, WillId};
+use super::will;
 use super::{millis, number, unsigned};
-
-/// Names a session on disk, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionId(pub(crate) u64);
 
 /// A session that begins or goes on.
 #[derive(Clone, Debug)]

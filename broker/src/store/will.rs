@@ -7,13 +7,10 @@ use irsp_protocol::{Principal, Timestamp};
 use irsp_session::Will;
 use rusqlite::{Connection, params};
 
+use super::id::SessionId;
+pub(crate) use super::id::WillId;
 use super::publish::{self, COLUMNS, Moment};
-use super::session::SessionId;
 use super::{millis, number, unsigned};
-
-/// Names a stored will.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WillId(pub(crate) u64);
 
 /// A will as it is found at the start.
 #[derive(Debug)]

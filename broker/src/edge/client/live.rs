@@ -6,7 +6,7 @@ use std::time::Instant;
 use irsp_protocol::Status;
 use irsp_session::{Connection, Publish, PublishToken};
 
-use super::stored::Waiting;
+use super::waiting::Waiting;
 use super::{Client, Refused};
 use crate::metrics::Limit;
 use crate::sessions::mailbox::Mailbox;

@@ -3,49 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use irsp_session::{Connection, Publish, PublishToken, UnsubscribeToken, reason};
+use irsp_session::{Connection, Publish, PublishToken, reason};
 
 use super::Client;
-use super::subscriptions::Subscribed;
+use super::waiting::Waiting;
 use crate::sessions::keeper::{Done, Put};
 use crate::sessions::mailbox::{Settled, Tag};
 use crate::store::session::SessionId;
 use crate::topics::Durable;
-
-/// What is done once it is stored.
-pub(super) enum Waiting {
-    /// A publish is the courier's.
-    Accepted {
-        publish_token: PublishToken,
-        publish: Arc<Publish>,
-        /// Whether others may hear it.
-        observed: bool,
-        /// The sender's own id of a push, which it may have sent before.
-        sender_id: Option<String>,
-    },
-    /// A live publish is stored for the durable sessions that hear it.
-    Live {
-        publish_token: PublishToken,
-        publish: Arc<Publish>,
-    },
-    /// An accepted publish is stored for its observers, too.
-    Observed {
-        publish_token: PublishToken,
-    },
-    Subscribed(Subscribed),
-    Unsubscribed {
-        token: UnsubscribeToken,
-        reasons: Vec<u8>,
-    },
-    /// That the client has a QoS 2 delivery.
-    Received {
-        packet_id: u16,
-    },
-    /// That the client has ended its QoS 2 publish.
-    Released {
-        packet_id: u16,
-    },
-}
 
 impl Client<'_> {
     /// What `token` names is on disk, or refused.

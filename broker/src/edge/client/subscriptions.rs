@@ -5,22 +5,11 @@ use irsp_protocol::Status;
 use irsp_session::{Connection, RetainHandling, SubscribeFilter, SubscribeToken, UnsubscribeToken};
 
 use super::Client;
-use super::stored::Waiting;
+use super::waiting::{Subscribed, Waiting};
 use crate::access;
 use crate::metrics::Limit;
-use crate::sessions::backlog::CatchUp;
 use crate::store::session::Wanted;
 use crate::topics::split_share;
-
-/// A SUBSCRIBE that is in effect and, for a durable session, waits for the disk.
-pub(super) struct Subscribed {
-    token: SubscribeToken,
-    reasons: Vec<u8>,
-    granted: Vec<ByteString>,
-    retained: Vec<CatchUp>,
-    /// Whether pushes are among it.
-    listens: bool,
-}
 
 impl Client<'_> {
     pub(super) fn subscribe(
