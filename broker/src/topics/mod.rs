@@ -55,6 +55,16 @@ pub(crate) enum Unheard {
     Full(Arc<Mailbox>),
     /// What is stored for all sessions together leaves no room for another message.
     NoRoom,
+    /// It is to be retained, and there is no room for another.
+    Retained,
+}
+
+/// A subscription that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) is_new: bool,
+    /// How many retained messages were ever kept when it began.
+    until: u64,
 }
 
 /// The durable sessions that hear a publish, which is to be stored for them.
@@ -79,13 +89,13 @@ impl Topics {
         }
     }
 
-    /// Adds or replaces a subscription; `true` if it is new.
+    /// Adds or replaces a subscription.
     pub(crate) fn subscribe(
         &self,
         mailbox: &Arc<Mailbox>,
         wanted: &SubscribeFilter,
         id: Option<u32>,
-    ) -> bool {
+    ) -> Begun {
         let (group, plain) = split_share(&wanted.filter);
         let options = Options {
             qos: wanted.qos,
@@ -94,15 +104,17 @@ impl Topics {
             id,
         };
         mailbox.subscribed(&wanted.filter);
-        self.index_mut(|index| {
-            index.insert(
+        // What is kept from here on finds the subscription: it is heard as it comes, and not again as retained.
+        self.index_mut(|index| Begun {
+            is_new: index.insert(
                 group,
                 plain,
                 Subscription {
                     mailbox: Arc::clone(mailbox),
                     options,
                 },
-            )
+            ),
+            until: self.retained().count(),
         })
     }
 
@@ -121,12 +133,12 @@ impl Topics {
     }
 
     /// What a subscription that has just begun is to hear of what is retained [MQTT-3.8.4-4].
-    pub(crate) fn catch_up(&self, wanted: &SubscribeFilter, id: Option<u32>) -> CatchUp {
+    pub(crate) fn catch_up(begun: Begun, wanted: &SubscribeFilter, id: Option<u32>) -> CatchUp {
         CatchUp {
             filter: wanted.filter.clone(),
             qos: wanted.qos,
             id,
-            until: self.retained().count(),
+            until: begun.until,
             after: None,
             at_end: false,
             ready: VecDeque::new(),
@@ -140,7 +152,7 @@ impl Topics {
 
     /// How many subscriptions there are.
     pub(crate) fn subscriptions(&self) -> usize {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.index().len()
     }
 
     /// How many messages are retained.
@@ -149,7 +161,7 @@ impl Topics {
     }
 
     /// Keeps a retained message.
-    pub(crate) fn keep(&self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
+    fn keep(&self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
         self.retained
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -173,10 +185,11 @@ impl Topics {
         }
     }
 
-    /// Gives a publish to every subscriber, or to none and says why. Who is away keeps it if it fits. Durable sessions
-    /// are given back: it is theirs when it is stored.
+    /// Gives a publish to every subscriber, and keeps it if it is retained, or neither and says why. Who is away keeps it
+    /// if it fits. Durable sessions are given back: it is theirs when it is stored.
     pub(crate) fn publish(&self, publish: &Arc<Publish>, from: &Mailbox) -> Result<Durable, Unheard> {
-        let hearers = self.hearers(&publish.topic, Some(from));
+        let index = self.index();
+        let hearers = hearers(&index, &publish.topic, Some(from));
         if publish.qos > QoS::AtMostOnce
             && let Some(full) = hearers.iter().find(|hearer| {
                 hearer.qos > QoS::AtMostOnce && hearer.mailbox.is_connected() && hearer.mailbox.is_full()
@@ -187,6 +200,10 @@ impl Topics {
         if hearers.iter().any(|hearer| hearer.stores(publish)) && !self.keeper.has_room() {
             return Err(Unheard::NoRoom);
         }
+        if publish.retain {
+            self.keep(publish).map_err(|RetainedFull| Unheard::Retained)?;
+        }
+        drop(index);
         let mut durable = Durable::new();
         let mut tally = Tally::new(&self.metrics, publish);
         for hearer in hearers {
@@ -204,9 +221,22 @@ impl Topics {
     /// Gives a publish to every subscriber without waiting for any. Durable sessions are given back: it is theirs when it
     /// is stored.
     pub(crate) fn observe(&self, publish: &Arc<Publish>) -> Durable {
+        self.show(publish, self.hearers(&publish.topic))
+    }
+
+    /// Keeps a publish as its topic's last, if there is room, and gives it as [`Topics::observe`] does.
+    fn keep_and_observe(&self, publish: &Arc<Publish>) -> (Result<(), RetainedFull>, Durable) {
+        let index = self.index();
+        let hearers = hearers(&index, &publish.topic, None);
+        let kept = self.keep(publish);
+        drop(index);
+        (kept, self.show(publish, hearers))
+    }
+
+    fn show(&self, publish: &Arc<Publish>, hearers: Vec<Hearer>) -> Durable {
         let mut durable = Durable::new();
         let mut tally = Tally::new(&self.metrics, publish);
-        for hearer in self.hearers(&publish.topic, None) {
+        for hearer in hearers {
             let present = hearer.mailbox.is_connected();
             let full = if present {
                 hearer.mailbox.is_overrun()
@@ -232,11 +262,14 @@ impl Topics {
 
     /// Publishes a live message that nobody waits for: a will.
     pub(crate) fn bequeath(&self, publish: &Arc<Publish>) {
-        let retained = publish.retain && self.keep(publish).is_ok();
-        if publish.retain && !retained {
+        if !publish.retain {
+            return self.observe_now(publish);
+        }
+        let (kept, durable) = self.keep_and_observe(publish);
+        if kept.is_err() {
             tracing::warn!(topic = %publish.topic, "no room for a retained will");
         }
-        self.keeper.put_ignored(publish, self.observe(publish), retained);
+        self.keeper.put_ignored(publish, durable, kept.is_ok());
     }
 
     /// Publishes platform news, retained if it is a state.
@@ -244,10 +277,15 @@ impl Topics {
         let mut publish = Publish::new(topic.to_string(), body, QoS::AtLeastOnce);
         publish.retain = retain;
         let publish = Arc::new(publish);
-        if retain && self.keep(&publish).is_err() {
+        if !retain {
+            return self.observe_now(&publish);
+        }
+        let (kept, durable) = self.keep_and_observe(&publish);
+        if kept.is_err() {
             tracing::warn!(topic = %publish.topic, "no room for another retained message");
         }
-        self.observe_now(&publish);
+        // News are not stored as retained: who keeps them tells them again after a start.
+        self.keeper.put_ignored(&publish, durable, false);
     }
 
     /// Tells a principal how something it sent has ended, if it listens.
@@ -271,7 +309,7 @@ impl Topics {
         let publish = Publish::new(topic.to_string(), Bytes::from(body.to_string()), QoS::AtLeastOnce);
         let publish = Arc::new(publish);
         let mut tally = Tally::new(&self.metrics, &publish);
-        for hearer in self.hearers(&publish.topic, None) {
+        for hearer in self.hearers(&publish.topic) {
             if std::ptr::eq(&*hearer.mailbox, mailbox) {
                 tally.count(hearer.deliver(&publish));
             }
@@ -304,7 +342,7 @@ impl Topics {
         publish.expires = Some(expires);
         let publish = Arc::new(publish);
         let mut tally = Tally::new(&self.metrics, &publish);
-        for hearer in self.hearers(&publish.topic, None) {
+        for hearer in self.hearers(&publish.topic) {
             let own = sessions
                 .iter()
                 .any(|session| Arc::ptr_eq(session, &hearer.mailbox));
@@ -320,7 +358,7 @@ impl Topics {
     /// The connected sessions that would hear a topic: each once alone, and once for each of its groups.
     pub(crate) fn candidates(&self, topic: &str) -> Vec<(Option<Arc<str>>, Hearer)> {
         let mut found: Vec<(Option<Arc<str>>, Hearer)> = Vec::new();
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self.index();
         index.candidates(topic, &mut |group, subscription| {
             if !subscription.mailbox.is_connected() {
                 return;
@@ -355,37 +393,12 @@ impl Topics {
         }
     }
 
-    /// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
-    /// matching subscriptions [MQTT-3.3.4-2..3].
-    fn hearers(&self, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
-        let mut hearers: Vec<Hearer> = Vec::new();
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        index.matches(topic, &mut |found| {
-            let local = from.is_some_and(|from| std::ptr::eq(from, &*found.mailbox));
-            // [MQTT-3.8.3-3]
-            if !(found.options.no_local && local) {
-                hearers.push(Hearer {
-                    mailbox: Arc::clone(&found.mailbox),
-                    qos: found.options.qos,
-                    retain_as_published: found.options.retain_as_published,
-                    ids: found.options.id.into(),
-                });
-            }
-        });
-        drop(index);
-        if hearers.len() > 1 {
-            hearers.sort_by_key(|hearer| Arc::as_ptr(&hearer.mailbox).cast::<()>() as usize);
-            hearers.dedup_by(|next, kept| {
-                let same = Arc::ptr_eq(&next.mailbox, &kept.mailbox);
-                if same {
-                    kept.qos = kept.qos.max(next.qos);
-                    kept.retain_as_published |= next.retain_as_published;
-                    next.ids.as_slice().iter().for_each(|id| kept.ids.push(*id));
-                }
-                same
-            });
-        }
-        hearers
+    fn hearers(&self, topic: &str) -> Vec<Hearer> {
+        hearers(&self.index(), topic, None)
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn retained(&self) -> RwLockReadGuard<'_, Retained> {
@@ -395,6 +408,37 @@ impl Topics {
     fn index_mut<R>(&self, change: impl FnOnce(&mut Index) -> R) -> R {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
+/// matching subscriptions [MQTT-3.3.4-2..3].
+fn hearers(index: &Index, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
+    let mut hearers: Vec<Hearer> = Vec::new();
+    index.matches(topic, &mut |found| {
+        let local = from.is_some_and(|from| std::ptr::eq(from, &*found.mailbox));
+        // [MQTT-3.8.3-3]
+        if !(found.options.no_local && local) {
+            hearers.push(Hearer {
+                mailbox: Arc::clone(&found.mailbox),
+                qos: found.options.qos,
+                retain_as_published: found.options.retain_as_published,
+                ids: found.options.id.into(),
+            });
+        }
+    });
+    if hearers.len() > 1 {
+        hearers.sort_by_key(|hearer| Arc::as_ptr(&hearer.mailbox).cast::<()>() as usize);
+        hearers.dedup_by(|next, kept| {
+            let same = Arc::ptr_eq(&next.mailbox, &kept.mailbox);
+            if same {
+                kept.qos = kept.qos.max(next.qos);
+                kept.retain_as_published |= next.retain_as_published;
+                next.ids.as_slice().iter().for_each(|id| kept.ids.push(*id));
+            }
+            same
+        });
+    }
+    hearers
 }
 
 impl Hearer {

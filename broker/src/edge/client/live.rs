@@ -50,6 +50,10 @@ impl Client<'_> {
                 let refused = no_room();
                 self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
             }
+            Err(Unheard::Retained) => {
+                let refused = self.no_room_to_retain();
+                self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
+            }
         }
     }
 
@@ -79,17 +83,10 @@ impl Client<'_> {
         publish: &Arc<Publish>,
         now: Instant,
     ) -> Result<(), Refused> {
-        let topics = &self.edge.enforcer.topics;
-        if publish.retain && topics.keep(publish).is_err() {
-            self.edge.metrics.limit(Limit::RetainedMax);
-            return Err(Refused(
-                Status::OVER_QUOTA,
-                "no room for another retained message".to_owned(),
-            ));
-        }
-        match topics.publish(publish, &self.mailbox) {
+        match self.edge.enforcer.topics.publish(publish, &self.mailbox) {
             Ok(durable) => self.heard(connection, token, publish, durable),
             Err(Unheard::NoRoom) => return Err(no_room()),
+            Err(Unheard::Retained) => return Err(self.no_room_to_retain()),
             Err(Unheard::Full(slow)) => {
                 self.edge.metrics.stalls.inc();
                 let until = now + self.edge.limits.stall_timeout;
@@ -102,6 +99,12 @@ impl Client<'_> {
             }
         }
         Ok(())
+    }
+
+    fn no_room_to_retain(&self) -> Refused {
+        self.edge.metrics.limit(Limit::RetainedMax);
+        let detail = "no room for another retained message";
+        Refused(Status::OVER_QUOTA, detail.to_owned())
     }
 }
 

@@ -9,7 +9,7 @@ use super::waiting::{Subscribed, Waiting};
 use crate::access;
 use crate::metrics::Limit;
 use crate::store::session::Wanted;
-use crate::topics::split_share;
+use crate::topics::{Begun, Topics, split_share};
 
 impl Client<'_> {
     pub(super) fn subscribe(
@@ -25,7 +25,8 @@ impl Client<'_> {
         let mut listens = false;
         for wanted in filters {
             match self.subscribe_one(wanted, id) {
-                Ok(new) => {
+                Ok(begun) => {
+                    let new = begun.is_none_or(|begun| begun.is_new);
                     reasons.push(wanted.qos as u8);
                     granted.push(wanted.clone());
                     // Said again, a filter delivers nothing again: what is unanswered came with the session.
@@ -35,8 +36,11 @@ impl Client<'_> {
                         RetainHandling::SendIfNew => new,
                         RetainHandling::DoNotSend => false,
                     };
-                    if send && self.bus.is_none() && split_share(&wanted.filter).0.is_none() {
-                        retained.push(self.edge.enforcer.topics.catch_up(wanted, id));
+                    if let Some(begun) = begun
+                        && send
+                        && split_share(&wanted.filter).0.is_none()
+                    {
+                        retained.push(Topics::catch_up(begun, wanted, id));
                     }
                 }
                 Err(status) => {
@@ -102,11 +106,12 @@ impl Client<'_> {
         }
     }
 
-    fn subscribe_one(&mut self, wanted: &SubscribeFilter, id: Option<u32>) -> Result<bool, Status> {
+    /// `None`: on the bus, whose filters are not the edge's.
+    fn subscribe_one(&mut self, wanted: &SubscribeFilter, id: Option<u32>) -> Result<Option<Begun>, Status> {
         if let Some(bus) = &mut self.bus {
             return bus
                 .subscribe(&wanted.filter, &self.mailbox, &self.edge.tasks)
-                .map(|()| true);
+                .map(|()| None);
         }
         let held = self.mailbox.filters();
         if held.len() >= self.edge.limits.subscriptions_max && !held.contains(&wanted.filter) {
@@ -124,7 +129,8 @@ impl Client<'_> {
             return Err(Status::TOO_LARGE);
         }
         access::subscribe(&self.principal, plain, &*self.edge.enforcer.directory)?;
-        Ok(self.edge.enforcer.topics.subscribe(&self.mailbox, wanted, id))
+        let topics = &self.edge.enforcer.topics;
+        Ok(Some(topics.subscribe(&self.mailbox, wanted, id)))
     }
 
     pub(super) fn unsubscribe(
