@@ -34,7 +34,7 @@ use crate::settings::{Limits, Settings};
 use crate::store::{self, publish::Moment, queue, retained, session, will};
 use crate::topics::Topics;
 
-/// How often parked sessions are looked through for expired ones.
+/// How often parked sessions and retained messages are looked through for expired ones.
 const SWEEP: Duration = Duration::from_secs(30);
 
 /// Largest packet of a server that runs apart, bytes: a frame holds one envelope of the largest size beside others.
@@ -152,7 +152,7 @@ impl MessageServer {
         }
         let follow = directory::catch_up(courier.clone(), enforcer.clone(), behind);
         spawn_until(&back, follow);
-        spawn_until(&back, sweep(enforcer.clone()));
+        spawn_until(&back, sweep(enforcer.clone(), courier.clone()));
         let directory = Arc::clone(&enforcer.directory);
         let telling = federation::abroad(news, courier.clone(), directory, Arc::clone(&table));
         spawn_until(&back, telling);
@@ -288,11 +288,20 @@ fn spawn_until(
     });
 }
 
-/// Forgets sessions whose time is over.
-async fn sweep(enforcer: Enforcer) {
+/// Forgets sessions and retained messages whose time is over.
+async fn sweep(enforcer: Enforcer, courier: Courier) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
+        let expired = enforcer.topics.sweep(Instant::now());
+        let moment = Moment::at(courier.now());
+        if !expired.is_empty()
+            && let Err(error) = courier
+                .write(move |tx| retained::forget_expired(tx.sql(), &expired, moment))
+                .await
+        {
+            tracing::warn!(%error, "retained messages that have expired stay on disk until the next start");
+        }
         for mailbox in enforcer.sessions.sweep(Instant::now()) {
             enforcer.forget(&mailbox);
         }

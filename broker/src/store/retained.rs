@@ -1,5 +1,6 @@
 //! Retained messages on disk: the last of each live topic [MQTT-3.3.1-5].
 
+use bytestring::ByteString;
 use irsp_courier::store::StoreError;
 use irsp_protocol::Principal;
 use irsp_session::Publish;
@@ -34,6 +35,22 @@ pub(crate) fn sweep(sql: &Connection, moment: Moment) -> Result<(), StoreError> 
         "DELETE FROM retained WHERE publish IN (SELECT id FROM stored_publish WHERE expires_ms <= ?1)",
         [moment.wall.as_millis()],
     )?;
+    Ok(())
+}
+
+/// Forgets what has expired on these topics, unless something else was retained there meanwhile.
+pub(crate) fn forget_expired(
+    sql: &Connection,
+    topics: &[ByteString],
+    moment: Moment,
+) -> Result<(), StoreError> {
+    let mut forget = sql.prepare_cached(
+        "DELETE FROM retained WHERE topic = ?1
+         AND (SELECT expires_ms FROM stored_publish WHERE id = retained.publish) <= ?2",
+    )?;
+    for topic in topics {
+        forget.execute(params![&**topic, moment.wall.as_millis()])?;
+    }
     Ok(())
 }
 

@@ -165,7 +165,14 @@ impl Topics {
         self.retained
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .keep(publish)
+            .keep(publish, Instant::now())
+    }
+
+    /// Forgets what was retained until now; gives the topics of what has expired since the last time.
+    pub(crate) fn sweep(&self, now: Instant) -> Vec<ByteString> {
+        let mut retained = self.retained.write().unwrap_or_else(PoisonError::into_inner);
+        retained.sweep(now);
+        retained.take_expired()
     }
 
     /// Forgets what is retained on the live topics of a principal that is gone.

@@ -1,6 +1,7 @@
-//! Retained messages: the last one of each topic [MQTT-3.3.1-5], bounded in number and bytes.
+//! Retained messages: the last one of each topic [MQTT-3.3.1-5], bounded in number and bytes. One that has expired gives
+//! its place free when the next comes, or when it is looked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,6 +22,10 @@ const LOOKED_AT_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Retained {
     messages: BTreeMap<ByteString, Kept>,
+    /// Those that will expire, by when.
+    expiring: BTreeSet<(Instant, ByteString)>,
+    /// Topics of those that have, and may still be on disk.
+    expired: Vec<ByteString>,
     /// How many messages were ever kept: each has its number.
     count: u64,
     bytes: u64,
@@ -41,6 +46,8 @@ impl Retained {
     pub(crate) fn new(bounds: Bounds) -> Retained {
         Retained {
             messages: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            expired: Vec::new(),
             count: 0,
             bytes: 0,
             bounds,
@@ -57,7 +64,8 @@ impl Retained {
     }
 
     /// Keeps a message as its topic's last, or forgets the topic if the payload is empty [MQTT-3.3.1-6].
-    pub(crate) fn keep(&mut self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
+    pub(crate) fn keep(&mut self, publish: &Arc<Publish>, now: Instant) -> Result<(), RetainedFull> {
+        self.sweep(now);
         if publish.payload.is_empty() {
             self.forget(&publish.topic);
             return Ok(());
@@ -71,8 +79,12 @@ impl Retained {
         if is_full || bytes > self.bounds.bytes_max {
             return Err(RetainedFull);
         }
+        self.forget(&publish.topic);
         self.bytes = bytes;
         self.count += 1;
+        if let Some(expires) = publish.expires {
+            self.expiring.insert((expires, publish.topic.clone()));
+        }
         let kept = Kept {
             number: self.count,
             publish: Arc::clone(publish),
@@ -95,7 +107,25 @@ impl Retained {
     fn forget(&mut self, topic: &ByteString) {
         if let Some(kept) = self.messages.remove(topic) {
             self.bytes -= weight(&kept.publish);
+            if let Some(expires) = kept.publish.expires {
+                self.expiring.remove(&(expires, topic.clone()));
+            }
         }
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        while let Some((expires, topic)) = self.expiring.first().cloned()
+            && expires <= now
+        {
+            self.forget(&topic);
+            self.expired.push(topic);
+        }
+    }
+
+    /// Gives the topics of what has expired since it was last asked.
+    pub(crate) fn take_expired(&mut self) -> Vec<ByteString> {
+        std::mem::take(&mut self.expired)
     }
 
     /// Takes the next messages of a subscription that have not expired.
@@ -138,6 +168,7 @@ impl Retained {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::time::Duration;
 
     use irsp_session::QoS;
 
@@ -156,14 +187,42 @@ mod tests {
             messages_max: 9,
             bytes_max: 10,
         });
-        retained.keep(&message("a", "12345")).unwrap();
-        assert_eq!(retained.keep(&message("b", "1234")), Err(RetainedFull));
-        assert_eq!(retained.keep(&message("a", "1234567890")), Err(RetainedFull));
-        retained.keep(&message("a", "1")).unwrap();
-        retained.keep(&message("b", "1234567")).unwrap();
-        retained.keep(&message("b", "")).unwrap();
+        retained.keep(&message("a", "12345"), Instant::now()).unwrap();
+        assert_eq!(
+            retained.keep(&message("b", "1234"), Instant::now()),
+            Err(RetainedFull)
+        );
+        assert_eq!(
+            retained.keep(&message("a", "1234567890"), Instant::now()),
+            Err(RetainedFull)
+        );
+        retained.keep(&message("a", "1"), Instant::now()).unwrap();
+        retained.keep(&message("b", "1234567"), Instant::now()).unwrap();
+        retained.keep(&message("b", ""), Instant::now()).unwrap();
         retained.forget_below("a");
-        retained.keep(&message("c", "123456789")).unwrap();
+        retained.keep(&message("c", "123456789"), Instant::now()).unwrap();
+    }
+
+    #[test]
+    fn what_has_expired_gives_its_place_free() {
+        let (mut retained, now) = (retained(2), Instant::now());
+        let until = |topic: &str, expires| {
+            let mut publish = Publish::new(topic, "1".to_owned(), QoS::AtLeastOnce);
+            publish.expires = Some(expires);
+            Arc::new(publish)
+        };
+        let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
+        retained.keep(&until("a", soon), now).unwrap();
+        retained.keep(&until("b", soon), now).unwrap();
+        retained.keep(&until("b", later), now).unwrap();
+        assert_eq!(retained.keep(&message("c", "1"), now), Err(RetainedFull));
+        retained.keep(&message("c", "1"), soon).unwrap();
+        assert_eq!(topics(&retained, "#"), ["b", "c"]);
+        retained.sweep(later);
+        assert_eq!(retained.take_expired(), ["a", "b"]);
+        assert_eq!((retained.len(), retained.expiring.len()), (1, 0));
+        retained.keep(&message("c", ""), later).unwrap();
+        assert_eq!(retained.bytes, 0);
     }
 
     fn message(topic: &str, payload: &str) -> Arc<Publish> {
@@ -207,19 +266,22 @@ mod tests {
     #[test]
     fn the_last_message_of_a_topic_is_kept_until_an_empty_one() {
         let mut retained = retained(2);
-        retained.keep(&message("a/b", "1")).unwrap();
-        retained.keep(&message("a/b", "2")).unwrap();
+        retained.keep(&message("a/b", "1"), Instant::now()).unwrap();
+        retained.keep(&message("a/b", "2"), Instant::now()).unwrap();
         assert_eq!(matching(&retained, "a/b")[0].payload, "2");
-        retained.keep(&message("a/b", "")).unwrap();
+        retained.keep(&message("a/b", ""), Instant::now()).unwrap();
         assert!(matching(&retained, "#").is_empty());
     }
 
     #[test]
     fn there_is_a_bound_and_replacing_is_always_possible() {
         let mut retained = retained(1);
-        retained.keep(&message("a", "1")).unwrap();
-        assert_eq!(retained.keep(&message("b", "1")), Err(RetainedFull));
-        retained.keep(&message("a", "2")).unwrap();
+        retained.keep(&message("a", "1"), Instant::now()).unwrap();
+        assert_eq!(
+            retained.keep(&message("b", "1"), Instant::now()),
+            Err(RetainedFull)
+        );
+        retained.keep(&message("a", "2"), Instant::now()).unwrap();
     }
 
     #[test]
@@ -232,7 +294,7 @@ mod tests {
             "v1",
             "$x/y",
         ] {
-            retained.keep(&message(topic, "1")).unwrap();
+            retained.keep(&message(topic, "1"), Instant::now()).unwrap();
         }
         assert_eq!(
             topics(&retained, "v1/dev/+/presence"),
@@ -248,20 +310,26 @@ mod tests {
         let mut retained = retained(LOOKED_AT_MAX * 3);
         for n in 0..LOOKED_AT_MAX * 2 {
             retained
-                .keep(&message(&format!("v1/dev/d{n}/live/noise"), "1"))
+                .keep(&message(&format!("v1/dev/d{n}/live/noise"), "1"), Instant::now())
                 .unwrap();
             if n % 100 == 0 {
                 retained
-                    .keep(&message(&format!("v1/dev/d{n}/live/x"), "old"))
+                    .keep(&message(&format!("v1/dev/d{n}/live/x"), "old"), Instant::now())
                     .unwrap();
             }
         }
         let mut reader = reader(&retained, "v1/dev/+/live/x");
         retained.read(&mut reader, Instant::now());
         assert!(!reader.at_end, "there is more");
-        retained.keep(&message("v1/dev/d9/live/x", "new")).unwrap();
-        retained.keep(&message("v1/dev/d8100/live/x", "new")).unwrap();
-        retained.keep(&message("v1/dev/d8000/live/x", "")).unwrap();
+        retained
+            .keep(&message("v1/dev/d9/live/x", "new"), Instant::now())
+            .unwrap();
+        retained
+            .keep(&message("v1/dev/d8100/live/x", "new"), Instant::now())
+            .unwrap();
+        retained
+            .keep(&message("v1/dev/d8000/live/x", ""), Instant::now())
+            .unwrap();
         let heard = rest(&retained, &mut reader);
         let mut topics: Vec<_> = heard.iter().map(|publish| publish.topic.clone()).collect();
         assert_eq!(topics.len(), LOOKED_AT_MAX * 2 / 100 + 1 - 2);
@@ -279,7 +347,7 @@ mod tests {
             "v1/dev/ab/live/x",
             "v1/dev/a/presence",
         ] {
-            retained.keep(&message(topic, "1")).unwrap();
+            retained.keep(&message(topic, "1"), Instant::now()).unwrap();
         }
         retained.forget_below("v1/dev/a/live/");
         assert_eq!(topics(&retained, "#"), ["v1/dev/a/presence", "v1/dev/ab/live/x"]);
