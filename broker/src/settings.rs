@@ -70,6 +70,12 @@ pub struct Limits {
     pub connections_per_principal_max: usize,
     /// Connections a second from one address.
     pub connection_rate_max: u32,
+    /// Failed logins of one address as one principal that are answered at once.
+    pub login_failures_free: u32,
+    /// How late the next is answered; it doubles with each.
+    pub login_delay: Duration,
+    /// The latest answer to a failed login.
+    pub login_delay_max: Duration,
     /// Publishes a second of one principal, over all its connections; above it nothing more is read from it for a while.
     pub publish_rate_max: u32,
     /// From the accepted socket to the end of CONNECT, TLS and WebSocket included.

@@ -109,6 +109,16 @@ section! {
         /// Publishes a second of one principal over all its connections, as many at once. Above it nothing more is read
         /// from it until it is within its rate again. More than one core takes; lower it where principals are strangers.
         pub publish_rate_max: u32 = 1_000_000,
+        /// Failed logins from one address as one principal that are answered at once. People mistype, and a device may be
+        /// provisioned twice.
+        pub login_failures_free: u32 = 5,
+        /// How late the answer to the next failed login is; it doubles with each. A right login is never delayed, so
+        /// nobody is locked out. "0s" delays none.
+        #[serde(with = "crate::duration")]
+        pub login_delay: Duration = Duration::from_millis(100),
+        /// The latest answer. Common clients give up on CONNACK after 5 s, and this one is to hear why.
+        #[serde(with = "crate::duration")]
+        pub login_delay_max: Duration = SECOND.saturating_mul(2),
         /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
         pub queue_messages_max: u32 = 1_000,
         /// Bytes held on disk for one session that outlives its connection; whichever of the two comes first counts. A

@@ -12,7 +12,7 @@ use irsp_protocol::Principal;
 use irsp_session::{Refusal, reason};
 use thiserror::Error;
 
-use super::guessing::Guessing;
+use super::guessing::{Guessing, Patience};
 use super::rate::PublishRate;
 use crate::metrics::Limit;
 use crate::settings::Limits;
@@ -118,7 +118,11 @@ impl Admission {
             rate_max: limits.connection_rate_max,
             publish_rate_max: limits.publish_rate_max,
             counts: Mutex::default(),
-            guessing: Mutex::default(),
+            guessing: Mutex::new(Guessing::new(Patience {
+                free: limits.login_failures_free,
+                delay: limits.login_delay,
+                delay_max: limits.login_delay_max,
+            })),
         })
     }
 

@@ -190,6 +190,9 @@ async fn admit(
             if status == Status::UNAUTHENTICATED {
                 let claimed = connect.username.as_deref().and_then(|name| name.parse().ok());
                 let delay = edge.admission.login_failed(peer, claimed, Instant::now());
+                if !delay.is_zero() {
+                    edge.metrics.limit(Limit::LoginDelay);
+                }
                 let _ = edge.stop.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
             wire.output()

@@ -10,12 +10,6 @@ use std::time::{Duration, Instant};
 
 use irsp_protocol::Principal;
 
-/// Failures that are answered at once: people mistype, and a device may be provisioned twice.
-const FREE: u32 = 5;
-/// How late the first further answer is; it doubles with each failure.
-const DELAY: Duration = Duration::from_millis(100);
-/// The latest answer: common clients give up on CONNACK after 5 s, and this one is to hear why.
-const DELAY_MAX: Duration = Duration::from_secs(2);
 /// Failures are forgotten after this time without another.
 const FORGET: Duration = Duration::from_secs(900);
 /// Guessers remembered at once. Beyond it the others are all forgotten: a table is no reason to refuse anybody.
@@ -24,9 +18,21 @@ const GUESSERS_MAX: usize = 100_000;
 /// Who guesses: from where, and whom it claims to be, if that is a name at all.
 pub(super) type Guesser = (IpAddr, Option<Principal>);
 
+/// How failed logins are slowed down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Failures that are answered at once.
+    pub(super) free: u32,
+    /// How late the first further answer is; it doubles with each failure.
+    pub(super) delay: Duration,
+    /// The latest answer.
+    pub(super) delay_max: Duration,
+}
+
 /// Failed logins of late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Guessing {
+    patience: Patience,
     failures: HashMap<Guesser, Failures>,
 }
 
@@ -37,6 +43,13 @@ struct Failures {
 }
 
 impl Guessing {
+    pub(super) fn new(patience: Patience) -> Guessing {
+        Guessing {
+            patience,
+            failures: HashMap::new(),
+        }
+    }
+
     /// Counts a failure; returns how long to wait with the answer.
     pub(super) fn failed(&mut self, guesser: Guesser, now: Instant) -> Duration {
         if self.failures.len() >= GUESSERS_MAX {
@@ -54,11 +67,18 @@ impl Guessing {
         }
         failures.count = failures.count.saturating_add(1);
         failures.last = now;
-        let Some(doublings) = failures.count.checked_sub(FREE + 1) else {
+        let Some(late) = failures
+            .count
+            .checked_sub(self.patience.free)
+            .filter(|late| *late > 0)
+        else {
             return Duration::ZERO;
         };
-        let times = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        DELAY.saturating_mul(times).min(DELAY_MAX)
+        let times = 1_u32.checked_shl(late - 1).unwrap_or(u32::MAX);
+        self.patience
+            .delay
+            .saturating_mul(times)
+            .min(self.patience.delay_max)
     }
 
     /// The right secret was shown.
@@ -71,13 +91,23 @@ impl Guessing {
 mod tests {
     use super::*;
 
+    const FREE: u32 = 5;
+
+    fn guessing() -> Guessing {
+        Guessing::new(Patience {
+            free: FREE,
+            delay: Duration::from_millis(100),
+            delay_max: Duration::from_secs(2),
+        })
+    }
+
     fn guesser(address: &str, name: &str) -> Guesser {
         (address.parse().unwrap(), name.parse().ok())
     }
 
     #[test]
     fn the_answer_comes_later_each_time_and_not_later_than_the_latest() {
-        let (mut guessing, now) = (Guessing::default(), Instant::now());
+        let (mut guessing, now) = (guessing(), Instant::now());
         let mut delays = Vec::new();
         for _ in 0..FREE + 8 {
             let delay = guessing.failed(guesser("10.0.0.1", "dev/lamp-1"), now);
@@ -91,7 +121,7 @@ mod tests {
 
     #[test]
     fn others_success_and_time_are_answered_at_once() {
-        let (mut guessing, now) = (Guessing::default(), Instant::now());
+        let (mut guessing, now) = (guessing(), Instant::now());
         let lamp = guesser("10.0.0.1", "dev/lamp-1");
         for _ in 0..=FREE {
             guessing.failed(lamp.clone(), now);
@@ -112,8 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_delayed_if_there_is_no_delay() {
+        let mut guessing = Guessing::new(Patience {
+            free: 0,
+            delay: Duration::ZERO,
+            delay_max: Duration::from_secs(2),
+        });
+        for _ in 0..40 {
+            let delay = guessing.failed(guesser("10.0.0.1", "dev/lamp-1"), Instant::now());
+            assert_eq!(delay, Duration::ZERO);
+        }
+    }
+
+    #[test]
     fn the_memory_is_bounded() {
-        let (mut guessing, now) = (Guessing::default(), Instant::now());
+        let (mut guessing, now) = (guessing(), Instant::now());
         for n in 0..GUESSERS_MAX + 10 {
             let name = format!("dev/d{n}");
             guessing.failed(guesser("10.0.0.1", &name), now);

@@ -10,7 +10,11 @@ fn admission(connections_max: usize, per_address_max: usize, rate_max: u32) -> A
         rate_max,
         publish_rate_max: PUBLISH_RATE_MAX,
         counts: Mutex::default(),
-        guessing: Mutex::default(),
+        guessing: Mutex::new(Guessing::new(Patience {
+            free: 5,
+            delay: Duration::from_millis(100),
+            delay_max: Duration::from_secs(2),
+        })),
     })
 }
 
