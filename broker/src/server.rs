@@ -13,6 +13,7 @@ use irsp_directory::{Directory, HashKey};
 use irsp_protocol::Server;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -223,6 +224,12 @@ impl MessageServer {
     /// Where clients connect: the setting's name and the bound address.
     pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Serves a client of this process over a stream of MQTT bytes, as if it had come from `peer` to `mqtt.tcp`. To be
+    /// called within the runtime that the server was started in.
+    pub fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: SocketAddr) {
+        edge::take(&self.edge, stream, peer);
     }
 
     /// Reads certificates, authorities and revocation lists again; connections go on.

@@ -11,7 +11,6 @@ use irsp_protocol::presence::Reason;
 use irsp_protocol::{Kind, Status};
 use irsp_session::{Connect, Handshake, Limits, Progress};
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::Edge;
@@ -22,7 +21,7 @@ use super::conversation::{run, settle_rest};
 use super::login::{self, Identity};
 use super::resume::{self, Resumed, resume};
 use super::tls::{self, Bearer, Revocation};
-use super::transport::Transport;
+use super::transport::Opened;
 use super::will::{LastWill, granted_will, publish_will};
 use super::wire::Wire;
 use crate::metrics::{Limit, Refusal};
@@ -42,15 +41,19 @@ struct Arrived {
     revocation: Option<Revocation>,
 }
 
-/// Serves one accepted socket to its end.
-pub(super) async fn serve(
-    socket: TcpStream,
-    peer: SocketAddr,
-    transport: &Transport,
-    edge: &Edge,
-    began: Instant,
-) {
-    let Some(arrived) = arrive(socket, peer, transport, edge, began).await else {
+/// Who comes: from where, by which listener, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    /// The listener's name, for the log.
+    pub(super) listener: &'static str,
+    /// When its time to say CONNECT began.
+    pub(super) began: Instant,
+}
+
+/// Serves one accepted socket to its end; `opening` does the handshakes below MQTT.
+pub(super) async fn serve(opening: impl Future<Output = io::Result<Opened>>, caller: Caller, edge: &Edge) {
+    let Some(arrived) = arrive(opening, caller, edge).await else {
         return;
     };
     let Arrived {
@@ -61,21 +64,19 @@ pub(super) async fn serve(
         revocation,
     } = arrived;
     let certificate = bearer.as_ref().zip(revocation);
-    admit(&mut wire, peer, edge, handshake, *connect, certificate).await;
+    admit(&mut wire, caller.peer, edge, handshake, *connect, certificate).await;
     // The last bytes are given a moment; what does not take them is cut.
     let _ = timeout(FAREWELL, wire.finish()).await;
 }
 
 /// Tells a client for whom there is no place why, once it has said CONNECT.
 pub(super) async fn turn_away(
-    socket: TcpStream,
-    peer: SocketAddr,
-    transport: &Transport,
+    opening: impl Future<Output = io::Result<Opened>>,
+    caller: Caller,
     edge: &Edge,
-    began: Instant,
     turned_away: TurnedAway,
 ) {
-    if let Some(mut arrived) = arrive(socket, peer, transport, edge, began).await {
+    if let Some(mut arrived) = arrive(opening, caller, edge).await {
         edge.metrics.turned_away(turned_away.limit());
         let refusal = arrived.handshake.refuse(&turned_away.refusal());
         arrived.wire.output().extend_from_slice(&refusal);
@@ -85,15 +86,18 @@ pub(super) async fn turn_away(
 
 /// The handshakes and CONNECT, in time. `None` if it does not come to that.
 async fn arrive(
-    socket: TcpStream,
-    peer: SocketAddr,
-    transport: &Transport,
+    opening: impl Future<Output = io::Result<Opened>>,
+    caller: Caller,
     edge: &Edge,
-    began: Instant,
 ) -> Option<Arrived> {
+    let Caller {
+        peer,
+        listener,
+        began,
+    } = caller;
     let deadline = (began + edge.limits.connect_timeout).into();
     let arrival = async {
-        let opened = transport.open(socket, &edge.domain).await?;
+        let opened = opening.await?;
         let mut wire = Wire::new(opened.stream, opened.sent);
         let is_server = matches!(opened.bearer, Some(Bearer::Server(_)));
         let limits = if is_server {
@@ -120,16 +124,16 @@ async fn arrive(
         Ok(Err(error)) => {
             if let Some(why) = tls::refused_certificate(&error) {
                 edge.metrics.refused.of(Refusal::Certificate).inc();
-                tracing::info!(%peer, listener = transport.name(), %why, "certificate refused");
+                tracing::info!(%peer, listener, %why, "certificate refused");
             } else {
                 edge.metrics.refused.of(Refusal::NoConnect).inc();
-                tracing::debug!(%peer, listener = transport.name(), %error, "no CONNECT");
+                tracing::debug!(%peer, listener, %error, "no CONNECT");
             }
             None
         }
         Err(_) => {
             edge.metrics.turned_away(Limit::ConnectTimeout);
-            tracing::debug!(%peer, listener = transport.name(), "no CONNECT in time");
+            tracing::debug!(%peer, listener, "no CONNECT in time");
             None
         }
     }

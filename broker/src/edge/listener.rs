@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use super::transport::Transport;
-use super::{Edge, TlsError, TlsSource, connection, proxy};
+use super::connection::{self, Caller};
+use super::transport::{IN_MEMORY, Opened, Transport};
+use super::{Edge, TlsError, TlsSource, proxy};
 use crate::metrics::{Limit, Open, Refusal};
 use crate::settings::{Limits, Listeners};
 
@@ -163,22 +165,55 @@ impl Door {
     /// Serves a socket in a task of its own if there is a place for it. `began`: when its time to say CONNECT began.
     fn admit(&self, socket: TcpStream, peer: SocketAddr, open: Open, began: Instant) {
         let of_task = self.clone();
+        let caller = Caller {
+            peer,
+            listener: self.transport.name(),
+            began,
+        };
         match self.edge.admission.admit(peer, Instant::now()) {
             Ok(place) => drop(self.edge.tasks.spawn(async move {
-                connection::serve(socket, peer, &of_task.transport, &of_task.edge, began).await;
+                let Door { transport, edge, .. } = of_task;
+                connection::serve(transport.open(socket, &edge.domain), caller, &edge).await;
                 drop((place, open));
             })),
             Err(turned_away) => {
-                tracing::debug!(%peer, listener = self.transport.name(), %turned_away, "turned away");
+                tracing::debug!(%peer, listener = caller.listener, %turned_away, "turned away");
                 let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
                     return self.edge.metrics.turned_away(turned_away.limit());
                 };
                 self.edge.tasks.spawn(async move {
                     let Door { transport, edge, .. } = of_task;
-                    connection::turn_away(socket, peer, &transport, &edge, began, turned_away).await;
+                    let opening = transport.open(socket, &edge.domain);
+                    connection::turn_away(opening, caller, &edge, turned_away).await;
                     drop((permit, open));
                 });
             }
         }
     }
+}
+
+/// Serves a stream of MQTT bytes that no listener has accepted: a client in this process, which is logged in, limited and
+/// served as those of `mqtt.tcp` are.
+pub(crate) fn take(
+    edge: &Arc<Edge>,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+) {
+    let caller = Caller {
+        peer,
+        listener: IN_MEMORY,
+        began: Instant::now(),
+    };
+    let of_task = Arc::clone(edge);
+    edge.tasks.spawn(async move {
+        let edge = of_task;
+        let opening = std::future::ready(Ok(Opened::in_memory(stream)));
+        match edge.admission.admit(peer, caller.began) {
+            Ok(place) => {
+                connection::serve(opening, caller, &edge).await;
+                drop(place);
+            }
+            Err(turned_away) => connection::turn_away(opening, caller, &edge, turned_away).await,
+        }
+    });
 }

@@ -37,7 +37,7 @@ use crate::settings::Limits;
 
 pub(crate) use admission::Admission;
 pub use listener::ListenError;
-pub(crate) use listener::{accept, bind, tls_source};
+pub(crate) use listener::{accept, bind, take, tls_source};
 pub use tls::TlsError;
 pub(crate) use tls::{Reload, TlsSource};
 pub(crate) use will::publish_left;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Bytes a socket has taken.
 #[derive(Clone, Debug, Default)]
@@ -19,15 +18,15 @@ impl Sent {
     }
 }
 
-/// A socket with its count.
+/// A socket, or what stands for one, with its count.
 #[derive(Debug)]
-pub(super) struct Counted {
-    socket: TcpStream,
+pub(super) struct Counted<S> {
+    socket: S,
     sent: Sent,
 }
 
-impl Counted {
-    pub(super) fn new(socket: TcpStream) -> (Counted, Sent) {
+impl<S> Counted<S> {
+    pub(super) fn new(socket: S) -> (Counted<S>, Sent) {
         let sent = Sent::default();
         let counted = Counted {
             socket,
@@ -42,7 +41,7 @@ impl Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +51,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))?;
         self.took(count)

@@ -27,6 +27,9 @@ pub(super) struct Transport {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+/// How the log calls what no listener has accepted.
+pub(super) const IN_MEMORY: &str = "memory";
+
 /// An opened stream and whom the client's certificate stands for.
 pub(super) struct Opened {
     pub(super) stream: Box<dyn Stream>,
@@ -35,6 +38,19 @@ pub(super) struct Opened {
     pub(super) revocation: Option<Revocation>,
     /// What the socket below has taken.
     pub(super) sent: Sent,
+}
+
+impl Opened {
+    /// A stream of this process.
+    pub(super) fn in_memory(stream: impl Stream + 'static) -> Opened {
+        let (stream, sent) = Counted::new(stream);
+        Opened {
+            stream: Box::new(stream),
+            bearer: None,
+            revocation: None,
+            sent,
+        }
+    }
 }
 
 impl Transport {
