@@ -2,7 +2,7 @@
 //! in memory, so that no limit on open files is in the way.
 //!
 //! ```text
-//! cargo run --release -p irsp-broker --example sessions [-- 1000,19000,200000]
+//! cargo run --release -p irsp-broker --example sessions [-- 1000,19000,200000 [MESSAGES]]
 //! ```
 //!
 //! Half of the sessions are devices, half are the users who own them, each logged in with a secret. A message is one
@@ -27,7 +27,7 @@ use crate::house::House;
 
 /// How many sessions there are at each look.
 const SESSIONS: &str = "1000,19000,200000";
-/// Messages of one measurement, unless every pair has not had two by then.
+/// Messages of one measurement unless said otherwise, and at least one for each pair.
 const MESSAGES: usize = 200_000;
 /// Measurements at each size; the middle one is told.
 const ROUNDS: usize = 3;
@@ -36,6 +36,10 @@ const SETTLED: Duration = Duration::from_secs(600);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let wanted = std::env::args().nth(1).unwrap_or_else(|| SESSIONS.to_owned());
+    let messages = match std::env::args().nth(2) {
+        Some(messages) => messages.parse()?,
+        None => MESSAGES,
+    };
     let sizes = wanted
         .split(',')
         .map(|size| size.trim().parse::<usize>())
@@ -63,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let sessions = clients.pairs() * 2;
             let bytes = gauge::resident_bytes()?.saturating_sub(empty) / sessions.max(1) as u64;
             clients.exchange(clients.pairs()).await?;
-            let messages = MESSAGES.max(clients.pairs() * 2);
+            let messages = messages.max(clients.pairs());
             let mut costs = Vec::new();
             for _ in 0..ROUNDS {
                 let before = gauge::cpu_of_others()?;

@@ -267,8 +267,8 @@ fn universe() -> Vec<String> {
         levels.join("/")
     };
     universe.extend(universe.iter().map(secret).collect::<BTreeSet<_>>());
-    let other = universe.iter().map(|topic| topic.replacen("v1/", "v2/", 1));
-    universe.extend(other.collect::<Vec<_>>());
+    let other = topics(&["dev/lamp", "usr/bob", "app/all"]);
+    universe.extend(other.iter().map(|topic| topic.replacen("v1/", "v2/", 1)));
     universe.extend(OTHERS.map(str::to_owned));
     universe.extend(LET_IN.map(str::to_owned));
     universe
