@@ -82,7 +82,7 @@ async fn device(order: order::Device) -> Result<(), ConformError> {
         app: order.app.to_string(),
         answers: order.answers,
         channel: order.channel.to_string(),
-        data: order.data,
+        data: order.push,
         start: order.start,
         patience: order.patience,
         answer_wait: order.answer_wait,

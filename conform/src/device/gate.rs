@@ -247,14 +247,14 @@ async fn pass(device: TcpStream, shared: &Shared) -> io::Result<()> {
         let held_until = talk.held.as_ref().map(|(at, _)| *at);
         tokio::select! {
             frame = device.next() => {
-                match talk.from_device(frame?) {
+                match talk.device_sent(frame?) {
                     Some((Towards::Device, frame)) => device.put(&frame).await?,
                     Some((Towards::Server, frame)) => server.put(&frame).await?,
                     None => {}
                 }
             }
             frame = server.next() => {
-                if let Some(frame) = talk.from_server(frame?) {
+                if let Some(frame) = talk.server_sent(frame?) {
                     device.put(&frame).await?;
                 }
             }
@@ -286,7 +286,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     /// What is written, and to whom.
-    fn from_device(&mut self, frame: Frame) -> Option<(Towards, Frame)> {
+    fn device_sent(&mut self, frame: Frame) -> Option<(Towards, Frame)> {
         match frame.kind() {
             kind::SUBSCRIBE => {
                 if let Some(filters) = filters(self.version, &frame) {
@@ -343,7 +343,7 @@ impl Talk<'_> {
     }
 
     /// What is written to the device.
-    fn from_server(&mut self, frame: Frame) -> Option<Frame> {
+    fn server_sent(&mut self, frame: Frame) -> Option<Frame> {
         match frame.kind() {
             kind::CONNACK if frame.body.get(1) == Some(&0) => self.shared.note(Seen::Welcome),
             kind::PUBACK | kind::PUBREC

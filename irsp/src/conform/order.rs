@@ -97,9 +97,9 @@ pub(crate) struct Device {
     /// The channel of the pushes it is sent.
     #[arg(long, default_value = "set", value_parser = channel)]
     pub(crate) channel: Channel,
-    /// What they carry: JSON that the device understands.
+    /// What is pushed: JSON that the device understands.
     #[arg(long, value_name = "JSON", default_value = r#"{"on":true}"#, value_parser = json)]
-    pub(crate) data: serde_json::Value,
+    pub(crate) push: serde_json::Value,
     /// How long the device may take to come, and to come back.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = patience)]
     pub(crate) patience: Duration,
