@@ -139,6 +139,32 @@ pub(crate) fn hears_pushes(who: &Principal, filter: &str) -> bool {
     }
 }
 
+/// Whether `who` may still hear a message on a topic: what waits is judged again when rights have changed.
+pub(crate) fn may_hear(who: &Principal, topic: &str, domain: &Domain, facts: &impl Facts) -> bool {
+    let Ok(mut topic) = Topic::parse(topic) else {
+        return false;
+    };
+    localise(&mut topic, domain);
+    if topic.owner.domain.is_none() {
+        return subscribe(who, &topic.to_string(), facts).is_ok();
+    }
+    // Of other domains' principals only uploads to applications of this one are shown, to those that hear everyone.
+    match &topic.branch {
+        Branch::Up { app, .. } => {
+            app.domain.is_none() && app.principal == *who && facts.hears_everyone(&who.id)
+        }
+        Branch::CloudEvent { .. }
+        | Branch::Status
+        | Branch::Down { .. }
+        | Branch::Ack { .. }
+        | Branch::Answers
+        | Branch::In(_)
+        | Branch::Presence
+        | Branch::Live { .. }
+        | Branch::To { .. } => false,
+    }
+}
+
 /// A live topic is open to the users who may push to its device and the applications that hear its owner.
 fn may_publish_live(who: &Principal, owner: &Principal, facts: &impl Facts) -> bool {
     match (who.kind, owner.kind) {
@@ -303,6 +329,26 @@ mod tests {
             let topic = Topic::parse(&topic).unwrap();
             let who: Principal = who.parse().unwrap();
             assert_eq!(publish(&who, &topic, &House).err(), expected, "{who} {topic}");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_judged_by_its_topic() {
+        let domain = Domain::new("home.example").unwrap();
+        for (who, topic, hears) in [
+            ("usr/ann", "v1/dev/lamp/live/x", true),
+            ("usr/ann", "v1/dev/lamp@home.example/live/x", true),
+            ("usr/bob", "v1/dev/lamp/live/x", false),
+            ("app/one", "v1/dev/lamp/up/one/temp", true),
+            ("app/one", "v1/dev/other/presence", false),
+            ("app/all", "v1/dev/lamp@far.example/up/all/temp", true),
+            ("app/all", "v1/dev/lamp@far.example/up/one/temp", false),
+            ("app/all", "v1/dev/lamp@far.example/presence", false),
+            ("app/one", "v1/dev/lamp@far.example/up/one/temp", false),
+            ("app/all", "no topic", false),
+        ] {
+            let who: Principal = who.parse().unwrap();
+            assert_eq!(may_hear(&who, topic, &domain, &House), hears, "{who} {topic}");
         }
     }
 

@@ -10,7 +10,7 @@ use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
 use irsp_protocol::change::{Cause, Change, DirectoryPage, Entity, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Address, Principal, Server, Status};
+use irsp_protocol::{Address, Principal, Server, Status, Timestamp};
 use tokio::sync::Notify;
 
 use crate::access;
@@ -38,12 +38,18 @@ pub(crate) struct Enforcer {
 }
 
 impl Enforcer {
-    /// Ends what may not go on. Queues have been ended in the transaction of the change.
-    pub(crate) fn enforce(&self, consequences: Vec<Consequence>) {
+    /// Ends what may not go on; `changed`: when the change was made, if that is known. Queues have been ended in the
+    /// transaction of the change.
+    pub(crate) fn enforce(&self, consequences: Vec<Consequence>, changed: Option<Timestamp>) {
         for consequence in consequences {
             match consequence {
                 Consequence::EndSessions { principal, cause } => {
                     tracing::info!(%principal, ?cause, "sessions end");
+                    for mailbox in self.sessions.mailboxes(&principal) {
+                        if mailbox.is_connected() {
+                            mailbox.changed(changed);
+                        }
+                    }
                     for parked in self.sessions.end_all(&principal, End::Revoked) {
                         self.forget(&parked);
                     }
@@ -52,12 +58,13 @@ impl Enforcer {
                     for mailbox in self.sessions.mailboxes(&principal) {
                         if mailbox.is_connected() && lost.iter().any(|lost| mailbox.was_opened_with(lost)) {
                             tracing::info!(%principal, "a session ends with what it was opened with");
+                            mailbox.changed(changed);
                             mailbox.end(End::Revoked);
                         }
                     }
                 }
                 Consequence::EndQueue { principal, .. } => self.topics.forget_live(&principal),
-                Consequence::RightsLost { user, .. } => self.recheck(&Principal::user(user)),
+                Consequence::RightsLost { user, .. } => self.recheck(&Principal::user(user), changed),
                 Consequence::Peer { .. } => self.links.touch(),
                 Consequence::Granted { principal, to } => self.links.tell(News::Granted { principal, to }),
             }
@@ -72,18 +79,26 @@ impl Enforcer {
         }
     }
 
-    /// Takes back a principal's subscriptions that are no longer granted.
-    pub(crate) fn recheck(&self, principal: &Principal) {
+    /// Takes back a principal's subscriptions that are no longer granted, and what waits of them.
+    pub(crate) fn recheck(&self, principal: &Principal, changed: Option<Timestamp>) {
         for mailbox in self.sessions.mailboxes(principal) {
+            let mut lost = false;
             for filter in mailbox.filters() {
                 let (_, plain) = topics::split_share(&filter);
                 if access::subscribe(principal, plain, &*self.directory).is_err() {
                     tracing::info!(%principal, %filter, "a subscription is no longer granted");
+                    lost = true;
                     self.topics.unsubscribe(&mailbox, &filter);
                     if let Some(id) = mailbox.session() {
                         self.keeper.unsubscribe(id, vec![filter], Done::Follows);
                     }
                 }
+            }
+            if lost {
+                if mailbox.is_connected() {
+                    mailbox.changed(changed);
+                }
+                mailbox.recheck();
             }
         }
     }
@@ -203,10 +218,10 @@ async fn take_page(
         })
         .await?;
     for (n, entity) in entities {
-        enforcer.enforce(enforcer.directory.merge(n, entity));
+        enforcer.enforce(enforcer.directory.merge(n, entity), None);
     }
     if let Some(sweep) = sweep {
-        enforcer.enforce(enforcer.directory.sweep(&sweep));
+        enforcer.enforce(enforcer.directory.sweep(&sweep), None);
     }
     Ok(next)
 }

@@ -96,10 +96,12 @@ impl Role for MessageRole {
             let Ok(batch) = serde_json::from_slice::<ChangeBatch>(&envelope.data) else {
                 return;
             };
+            let changed = Some(envelope.time);
             for change in &batch.changes {
-                self.enforcer.enforce(self.enforcer.directory.apply(change));
+                self.enforcer
+                    .enforce(self.enforcer.directory.apply(change), changed);
                 if let EntityKey::Principal(principal) = &change.key {
-                    self.enforcer.recheck(principal);
+                    self.enforcer.recheck(principal, changed);
                 }
             }
             let now = Timestamp::from(SystemTime::now());

@@ -5,7 +5,9 @@ import ssl
 
 from . import mosquitto
 from .mqtt import V5, V311
+from .scrape import Scrape
 from .story import Device, Story
+from .waiting import until
 from .wire import BareClient, ended
 
 BAD_USER_NAME_OR_PASSWORD_V5 = 0x86
@@ -283,3 +285,65 @@ class WrongInput(Story):
                 self.assertTrue(ended(door))
         app = self.an_application()
         self.assertEqual(good.publish(device.topic(f"up/{app.id}/temp"), "1"), 0)
+
+
+class WhatIsTakenBack(Story):
+    """Rights that are lost count for what waits, too."""
+
+    settings = ("mqtt.inflight_max=10",)
+
+    def last_deliveries(self):
+        return Scrape(self.platform.anybody().url).sum("irsp_edge_last_delivery_seconds_count")
+
+    def test_nothing_that_waits_is_delivered_after_an_unbinding(self):
+        device, user = self.a_device(), self.a_user()
+        self.bind(user, device)
+        hearer = BareClient(self.platform, user.username, user.token)
+        self.addCleanup(hearer.close)
+        hearer.send(0x82, 1, device.topic("live/#"), bytes([1]))
+        self.assertEqual(hearer.packet(), (0x90, bytes([0, 1, 1])))
+        lamp = self.connected(device)
+        for n in range(30):
+            self.assertEqual(lamp.publish(device.topic("live/n"), str(n)), 0)
+        sent = [hearer.packet() for _ in range(10)]
+        before = self.last_deliveries()
+        gone = self.admin.delete(f"/v1/bindings/{device.id}/{user.id}")
+        self.assertEqual((gone.code, gone["in_effect"]), (200, True))
+        until(lambda: self.last_deliveries() > before, "the last delivery is known")
+        topic = device.topic("live/n").encode()
+        for first, body in sent:
+            self.assertEqual(first & 0xF0, 0x30)
+            identifier = body[2 + len(topic) :][:2]
+            hearer.send(0x40, identifier)
+        for _ in range(2):
+            hearer.send(0xC0)
+            self.assertEqual(hearer.packet(), (0xD0, b""))
+
+    def test_the_last_delivery_to_a_session_that_is_ended_is_measured(self):
+        device = self.a_device()
+        client = self.connected(device)
+        before = self.last_deliveries()
+        self.assertEqual(self.admin.post(f"/v1/devices/{device.id}/reset").code, 200)
+        self.assertEqual(client.wait_closed(), NOT_AUTHORIZED)
+        until(lambda: self.last_deliveries() > before, "it is measured")
+
+
+class Guessing(Story):
+    settings = ("mqtt.login_failures_free=2", "mqtt.login_delay=10ms", "mqtt.login_delay_max=20ms")
+
+    def delayed(self):
+        scrape = Scrape(self.platform.anybody().url)
+        return scrape.sum("irsp_edge_limit_refusals_total", limit="mqtt.login_delay")
+
+    def test_who_guesses_is_answered_late_and_the_right_code_is_not(self):
+        device = self.a_device()
+        wrong = Device(device.id, "wrong")
+        for _ in range(2):
+            self.assertEqual(self.client(wrong).connect(), BAD_USER_NAME_OR_PASSWORD_V5)
+        self.assertEqual(self.delayed(), 0)
+        for _ in range(3):
+            self.assertEqual(self.client(wrong).connect(), BAD_USER_NAME_OR_PASSWORD_V5)
+        self.assertEqual(self.delayed(), 3)
+        self.connected(device)
+        self.assertEqual(self.client(wrong).connect(), BAD_USER_NAME_OR_PASSWORD_V5)
+        self.assertEqual(self.delayed(), 3)

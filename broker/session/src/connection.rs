@@ -236,6 +236,11 @@ impl Connection {
         !self.closed && self.outbound.is_open(&self.session)
     }
 
+    /// Forgets deliveries behind the window that `keep` denies, for example after a grant was withdrawn.
+    pub fn retain_queued(&mut self, keep: impl FnMut(&Delivery) -> bool) {
+        self.session.retain_queued(keep);
+    }
+
     /// Room left in the queue behind the window.
     pub fn queue_room(&self) -> usize {
         self.limits

@@ -309,6 +309,7 @@ async fn admit(
         }
     };
     tracing::info!(%peer, %principal, reason = ?ending.reason, "disconnected");
+    client.has_heard_the_last();
     // What the client gave us is settled before the session is left to its next connection, so that a QoS 2 message
     // that was taken is not taken again when it is repeated [MQTT-4.3.3-10].
     let _ = timeout(FAREWELL, settle_rest(&mut connection, &mut client, &mailbox)).await;

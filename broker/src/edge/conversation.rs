@@ -31,7 +31,11 @@ pub(super) async fn run(
     tokio::pin!(timer);
     loop {
         let now = Instant::now();
-        if let Some(end) = mailbox.take_orders(&mut settled) {
+        let orders = mailbox.take_orders(&mut settled);
+        if orders.recheck {
+            client.withdraw(connection);
+        }
+        if let Some(end) = orders.end {
             ordered = ordered.or(Some(end));
             client.give_up_stalled();
             connection.disconnect(end.reason_code(), None);
@@ -103,7 +107,9 @@ pub(super) async fn settle_rest(connection: &mut Connection, client: &mut Client
     let mut settled = Vec::new();
     client.act_on_answers(connection);
     while client.pending_len() > 0 {
-        mailbox.take_orders(&mut settled);
+        if mailbox.take_orders(&mut settled).recheck {
+            client.withdraw(connection);
+        }
         for result in settled.drain(..) {
             client.settled(connection, result, Instant::now());
         }

@@ -28,6 +28,7 @@ use irsp_protocol::{Domain, Expiry, Kind, Principal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access;
 use crate::attached::Attached;
 use crate::bus::Bus;
 use crate::directory::Enforcer;
@@ -62,6 +63,11 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// Whether a principal may still hear a topic.
+    fn may_hear(&self, who: &Principal, topic: &str) -> bool {
+        access::may_hear(who, topic, &self.domain, &*self.enforcer.directory)
+    }
+
     /// A session of the principal hears no pushes any more: the courier keeps them, unless another session hears them.
     fn stops_listening(&self, principal: &Principal) {
         if principal.kind == Kind::Application {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Kind, Status, Topic};
+use irsp_protocol::{Kind, Status};
 use irsp_session::{Connect, Session};
 
 use super::Edge;
 use super::login::Identity;
-use crate::access;
 use crate::sessions::backlog::Backlog;
 use crate::sessions::kept::Unread;
 use crate::sessions::mailbox::{Mailbox, Tag, stored_seq, stored_tag};
@@ -129,7 +128,7 @@ impl Resumed {
             return self.session.restore_released(tag);
         }
         let publish = &entry.delivery.publish;
-        if publish.is_expired(Instant::now()) || !is_granted(edge, &self.mailbox, &publish.topic) {
+        if publish.is_expired(Instant::now()) || !edge.may_hear(self.mailbox.owner(), &publish.topic) {
             if let Some(id) = self.mailbox.session() {
                 edge.enforcer.keeper.remove(id, &self.mailbox, entry.seq);
             }
@@ -221,13 +220,4 @@ async fn read(edge: &Edge, id: SessionId, unread: Unread) -> Result<(Vec<Waiting
         Ok((waiting, taken))
     };
     edge.courier.store().read(read).await
-}
-
-/// Whether the session's owner may still hear a topic.
-fn is_granted(edge: &Edge, mailbox: &Mailbox, topic: &str) -> bool {
-    let Ok(mut topic) = Topic::parse(topic) else {
-        return false;
-    };
-    access::localise(&mut topic, &edge.domain);
-    access::subscribe(mailbox.owner(), &topic.to_string(), &*edge.enforcer.directory).is_ok()
 }

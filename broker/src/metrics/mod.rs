@@ -268,6 +268,7 @@ pub(crate) struct Metrics {
     pub(crate) presence_changes: Counters<PresenceState>,
     pub(crate) bus_port_lost: Counter,
     pub(crate) enforcement: Histogram,
+    pub(crate) last_delivery: Histogram,
     pub(crate) seen: Seen,
 }
 
@@ -341,6 +342,11 @@ impl Metrics {
                 r,
                 "irsp_directory_enforcement_seconds",
                 "From the account server's commit of a change to its force at this server",
+            ),
+            last_delivery: histogram(
+                r,
+                "irsp_edge_last_delivery_seconds",
+                "From the account server's commit of a change to the last delivery to a session that it ends or narrows",
             ),
             seen: Seen::new(r),
         }

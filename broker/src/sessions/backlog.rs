@@ -44,6 +44,11 @@ impl Backlog {
         self.subscriptions.push_back(subscription);
     }
 
+    /// Forgets subscriptions whose filter `keep` denies.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.subscriptions.retain(|held| keep(&held.filter));
+    }
+
     /// Forgets a subscription that has ended.
     pub(crate) fn remove(&mut self, filter: &str) {
         self.subscriptions.retain(|held| held.filter != filter);

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use irsp_courier::{AcceptSink, Accepted};
 use irsp_directory::Credential;
 use irsp_protocol::presence::Reason;
-use irsp_protocol::{MessageId, Principal, Status};
+use irsp_protocol::{MessageId, Principal, Status, Timestamp};
 use irsp_session::Delivery;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -96,6 +96,14 @@ impl End {
 /// How much more of what it observes a session may hold while it catches up, in times of the usual bound.
 const CATCHING_UP_FACTOR: usize = 8;
 
+/// What others tell a connection to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Orders {
+    pub(crate) end: Option<End>,
+    /// Some of what waits may no longer be granted.
+    pub(crate) recheck: bool,
+}
+
 /// A session's mailbox.
 pub(crate) struct Mailbox {
     owner: Principal,
@@ -116,7 +124,9 @@ pub(crate) struct Mailbox {
 struct Contents {
     deliveries: VecDeque<Delivery>,
     settled: Vec<Settled>,
-    end: Option<End>,
+    orders: Orders,
+    /// When the oldest change was made that takes something from the session and is not yet carried out.
+    changed: Option<Timestamp>,
     /// The session was ended for good: no connection goes on with it.
     revoked: bool,
     /// What its connection has logged in with.
@@ -192,7 +202,8 @@ impl Mailbox {
     /// A connection takes the mailbox. An order that its predecessor did not live to hear is not for it.
     pub(crate) fn connect(&self) {
         let mut contents = self.contents();
-        contents.end = None;
+        contents.orders.end = None;
+        contents.changed = None;
         contents.catching_up = !contents.deliveries.is_empty() || contents.kept.is_full(self.bounds);
         drop(contents);
         self.connections.fetch_add(1, Ordering::Relaxed);
@@ -369,17 +380,46 @@ impl Mailbox {
     /// Orders the connection to end; the first order counts.
     pub(crate) fn end(&self, end: End) {
         let mut contents = self.contents();
-        contents.end.get_or_insert(end);
+        contents.orders.end.get_or_insert(end);
         contents.revoked |= end == End::Revoked;
         drop(contents);
         self.arrived.notify_one();
     }
 
-    /// Takes the results that have arrived, and the order to end if there is one.
-    pub(crate) fn take_orders(&self, settled: &mut Vec<Settled>) -> Option<End> {
+    /// Orders the connection, or the next, to look through what waits: rights were taken.
+    pub(crate) fn recheck(&self) {
+        self.contents().orders.recheck = true;
+        self.arrived.notify_one();
+    }
+
+    /// Notes when the change was made that an order comes from.
+    pub(crate) fn changed(&self, at: Option<Timestamp>) {
+        let mut contents = self.contents();
+        contents.changed = contents.changed.or(at);
+    }
+
+    /// When the change was made whose orders are now carried out.
+    pub(crate) fn take_changed(&self) -> Option<Timestamp> {
+        self.contents().changed.take()
+    }
+
+    /// Takes the results that have arrived, and the orders.
+    pub(crate) fn take_orders(&self, settled: &mut Vec<Settled>) -> Orders {
         let mut contents = self.contents();
         settled.append(&mut contents.settled);
-        contents.end.take()
+        std::mem::take(&mut contents.orders)
+    }
+
+    /// Takes out what waits and `keep` denies.
+    pub(crate) fn retain_deliveries(&self, keep: impl FnMut(&Delivery) -> bool) {
+        let mut contents = self.contents();
+        let before = contents.deliveries.len();
+        contents.deliveries.retain(keep);
+        let has_room = before >= self.deliveries_max && contents.deliveries.len() < self.deliveries_max;
+        drop(contents);
+        if has_room {
+            self.room.notify_waiters();
+        }
     }
 
     /// Takes the oldest deliveries: at most `max`, and no further one once they have `bytes_max` bytes of payload.

@@ -5,7 +5,10 @@ use std::time::Instant;
 use irsp_session::{Connection, Delivery, SubscriptionIds};
 
 use super::Client;
+use crate::access;
 use crate::metrics::Class;
+use crate::sessions::mailbox::stored_seq;
+use crate::topics::split_share;
 
 /// Deliveries given to a connection at once, so that reading and delivering take turns.
 const PER_TURN: usize = 256;
@@ -38,6 +41,36 @@ impl Client<'_> {
             self.deliver_retained(connection, now);
         }
         true
+    }
+
+    /// Takes out what waits for the client and is no longer granted: in its mailbox, behind its window, and of what was
+    /// retained before its subscriptions. What was sent and is not acknowledged stays the client's.
+    pub(in crate::edge) fn withdraw(&mut self, connection: &mut Connection) {
+        let (edge, principal) = (self.edge, &self.principal);
+        self.backlog.retain(|filter| {
+            let (_, plain) = split_share(filter);
+            access::subscribe(principal, plain, &*edge.enforcer.directory).is_ok()
+        });
+        let mut stored = Vec::new();
+        let mut keep = |delivery: &Delivery| {
+            let granted = edge.may_hear(principal, &delivery.publish.topic);
+            if !granted {
+                stored.extend(stored_seq(delivery));
+            }
+            granted
+        };
+        self.mailbox.retain_deliveries(&mut keep);
+        connection.retain_queued(&mut keep);
+        stored.into_iter().for_each(|seq| self.done_with(seq));
+        self.has_heard_the_last();
+    }
+
+    /// A change is carried out: nothing more is delivered of what it has taken.
+    pub(in crate::edge) fn has_heard_the_last(&self) {
+        if let Some(changed) = self.mailbox.take_changed() {
+            let ago = self.edge.courier.now().since(changed);
+            self.edge.metrics.last_delivery.observe(ago.as_secs_f64());
+        }
     }
 
     /// Moves waiting mail into the connection: at most `max` deliveries, and no further one after `bytes_max` bytes;
