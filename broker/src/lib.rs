@@ -31,7 +31,7 @@ mod status_news;
 mod store;
 mod topics;
 
-pub use edge::{ListenError, TlsError};
+pub use edge::{ListenError, TlsError, check_client_authorities};
 pub use server::{MessageServer, StartError};
 pub use settings::{Federation, Limits, Listeners, Settings};
 

@@ -44,6 +44,7 @@ fn findings(settings: &Settings, now: SystemTime) -> Vec<Finding> {
     let files = settings.files();
     let mut findings = vec![data_dir(files.root()), format(&files), free(&files)];
     findings.extend(certificates(settings, now));
+    findings.extend(client_authorities(settings));
     findings.extend(listeners(settings));
     findings
 }
@@ -150,6 +151,19 @@ fn certificates(settings: &Settings, now: SystemTime) -> Vec<Finding> {
     findings
 }
 
+/// The authorities of devices' certificates and what they have revoked, where a setting names them.
+fn client_authorities(settings: &Settings) -> Option<Finding> {
+    let tls = &settings.tls;
+    let (ca, crl) = (tls.client_ca.as_deref(), tls.client_crl.as_deref());
+    ca.or(crl)?;
+    let held = irsp_broker::check_client_authorities(ca, crl);
+    let told = held.map(|()| "tls.client_ca and tls.client_crl hold".to_owned());
+    Some(told.map_err(|error| Failure::Role {
+        role: "message server",
+        reason: error.to_string(),
+    }))
+}
+
 /// A development certificate that no longer holds is made anew at the next start, if the CA's key is here.
 fn renewable(held: Result<(), PkiError>, ca_key: bool) -> Result<(), PkiError> {
     match held {
@@ -246,6 +260,25 @@ mod tests {
             complaints[0].starts_with(&format!("{}: has expired: ", server.cert.display())),
             "{complaints:?}"
         );
+    }
+
+    #[test]
+    fn authorities_of_devices_that_do_not_serve_are_told_by_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path());
+        let (ca, crl) = (dir.path().join("devices.crt"), dir.path().join("revoked.crl"));
+        (settings.tls.client_ca, settings.tls.client_crl) = (Some(ca.clone()), Some(crl.clone()));
+        let told = |settings: &Settings| complaints(settings, SystemTime::now()).join("\n");
+        assert!(told(&settings).ends_with(&format!("{}: not found", ca.display())));
+        let files = settings.files();
+        write::private_dir(&settings.data_dir).unwrap();
+        firststart::prepare(&settings, SystemTime::now()).unwrap();
+        std::fs::copy(files.ca(), &ca).unwrap();
+        assert!(told(&settings).ends_with(&format!("{}: not found", crl.display())));
+        std::fs::copy(files.ca(), &crl).unwrap();
+        assert!(told(&settings).ends_with(&format!("{}: holds no revocation list", crl.display())));
+        settings.tls.client_crl = None;
+        assert_eq!(told(&settings), "");
     }
 
     #[test]

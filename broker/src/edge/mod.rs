@@ -39,8 +39,8 @@ use crate::settings::Limits;
 pub(crate) use admission::Admission;
 pub use listener::ListenError;
 pub(crate) use listener::{accept, bind, take, tls_source};
-pub use tls::TlsError;
 pub(crate) use tls::{Reload, TlsSource};
+pub use tls::{TlsError, check_client_authorities};
 pub(crate) use will::publish_left;
 
 /// What every connection shares.

@@ -80,6 +80,16 @@ impl Tls {
     }
 }
 
+/// Refuses files of devices' authorities and of revocation lists that do not serve, as the start would.
+pub fn check_client_authorities(authorities: Option<&Path>, revoked: Option<&Path>) -> Result<(), TlsError> {
+    let files = Contents([none(), none(), none(), optional(authorities)?, optional(revoked)?]);
+    let clients = match files.holds(File::ClientAuthorities) {
+        true => files.certificates(File::ClientAuthorities)?,
+        false => Vec::new(),
+    };
+    Trust::new(&[], &clients, &files.revocation_lists()?).map(drop)
+}
+
 fn config(
     certificate: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
@@ -125,14 +135,12 @@ struct Contents([(PathBuf, Vec<u8>); 5]);
 
 impl Contents {
     fn read(listeners: &Listeners) -> Result<Contents, TlsError> {
-        let none = || (PathBuf::new(), Vec::new());
-        let optional = |path: &Option<PathBuf>| path.as_deref().map_or_else(|| Ok(none()), read);
         Ok(Contents([
             read(&listeners.certificate)?,
             read(&listeners.key)?,
             read(&listeners.server_authorities)?,
-            optional(&listeners.client_authorities)?,
-            optional(&listeners.revoked)?,
+            optional(listeners.client_authorities.as_deref())?,
+            optional(listeners.revoked.as_deref())?,
         ]))
     }
 
@@ -175,6 +183,15 @@ pub(super) fn refused_certificate(error: &io::Error) -> Option<&rustls::Certific
         return None;
     };
     Some(why)
+}
+
+/// A file that no setting names.
+fn none() -> (PathBuf, Vec<u8>) {
+    (PathBuf::new(), Vec::new())
+}
+
+fn optional(path: Option<&Path>) -> Result<(PathBuf, Vec<u8>), TlsError> {
+    path.map_or_else(|| Ok(none()), read)
 }
 
 fn read(path: &Path) -> Result<(PathBuf, Vec<u8>), TlsError> {
