@@ -269,12 +269,12 @@ mod tests {
         let (ca, crl) = (dir.path().join("devices.crt"), dir.path().join("revoked.crl"));
         (settings.tls.client_ca, settings.tls.client_crl) = (Some(ca.clone()), Some(crl.clone()));
         let told = |settings: &Settings| complaints(settings, SystemTime::now()).join("\n");
-        assert!(told(&settings).ends_with(&format!("{}: not found", ca.display())));
+        assert!(told(&settings).ends_with(&format!("{}: cannot be read as PEM: not found", ca.display())));
         let files = settings.files();
         write::private_dir(&settings.data_dir).unwrap();
         firststart::prepare(&settings, SystemTime::now()).unwrap();
         std::fs::copy(files.ca(), &ca).unwrap();
-        assert!(told(&settings).ends_with(&format!("{}: not found", crl.display())));
+        assert!(told(&settings).ends_with(&format!("{}: cannot be read as PEM: not found", crl.display())));
         std::fs::copy(files.ca(), &crl).unwrap();
         assert!(told(&settings).ends_with(&format!("{}: holds no revocation list", crl.display())));
         settings.tls.client_crl = None;

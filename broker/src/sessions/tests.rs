@@ -106,7 +106,7 @@ async fn one_who_asks_while_another_occupies_ends_it() {
         first.occupy(&mailbox);
         // The predecessor goes when it is told to.
         let mut settled = Vec::new();
-        while mailbox.take_orders(&mut settled).is_none() {
+        while mailbox.take_orders(&mut settled).end.is_none() {
             mailbox.arrived().await;
         }
         first.vacate(&mailbox);
