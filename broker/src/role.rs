@@ -137,14 +137,13 @@ impl Role for MessageRole {
     }
 
     fn ended(&self, ended: Ended) {
-        if let Hop::Principal(
-            application @ Principal {
-                kind: Kind::Application,
-                ..
-            },
-        ) = &ended.hop
-        {
-            self.attached.ended(application, ended.envelope.id);
+        if let Hop::Principal(receiver) = &ended.hop {
+            if receiver.kind == Kind::Application {
+                self.attached.ended(receiver, ended.envelope.id);
+            }
+            for session in self.enforcer.sessions.mailboxes(receiver) {
+                session.ended(ended.envelope.id);
+            }
         }
         let envelope = &ended.envelope;
         let tells = matches!(

@@ -197,10 +197,15 @@ impl Raw {
         }
         let mut properties = Vec::new();
         if self.version == Version::V5 {
-            let length = usize::from(rest[0]);
-            ensure!(length < 128, "more properties than a story needs");
-            properties = rest[1..=length].to_vec();
-            rest = &rest[1 + length..];
+            let (length, behind) = match *rest {
+                [length @ 0..=127, ref behind @ ..] => (usize::from(length), behind),
+                [low, high @ 0..=127, ref behind @ ..] => {
+                    (usize::from(low) - 128 + (usize::from(high) << 7), behind)
+                }
+                _ => bail!("more properties than a story needs"),
+            };
+            properties = behind[..length].to_vec();
+            rest = &behind[length..];
         }
         Ok(Heard {
             topic,

@@ -132,6 +132,17 @@ impl Session {
         before - self.queue.len()
     }
 
+    /// Forgets deliveries that await their PUBACK or PUBREC and that `keep` denies, between two connections: the client
+    /// has had them, as its caller knows in another way. What is forgotten is not sent again. Returns how many went.
+    pub fn retain_sent(&mut self, mut keep: impl FnMut(&Delivery) -> bool) -> usize {
+        let before = self.in_flight.len();
+        self.in_flight.retain(|entry| match &entry.stage {
+            Stage::Published(delivery) => keep(delivery),
+            Stage::Received { .. } | Stage::Released { .. } => true,
+        });
+        before - self.in_flight.len()
+    }
+
     /// Forgets waiting deliveries whose time has passed [MQTT-3.3.2-5]. Returns how many went.
     pub fn drop_expired(&mut self, now: Instant) -> usize {
         self.retain_queued(|delivery| !delivery.publish.is_expired(now))

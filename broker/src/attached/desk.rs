@@ -83,7 +83,7 @@ impl<M: Clone + Eq + Hash, T> Desk<M, T> {
 
     /// Gives a message to those of `candidates` who are to have it and do not; who is no candidate any more has it no
     /// more.
-    pub(super) fn settle(&mut self, number: u64, candidates: &[Candidate<M>]) -> Vec<M> {
+    pub(super) fn settle(&mut self, number: u64, candidates: &[Candidate<M>]) -> Vec<Candidate<M>> {
         let Some(mut open) = self.open.remove(&number) else {
             return Vec::new();
         };
@@ -104,14 +104,24 @@ impl<M: Clone + Eq + Hash, T> Desk<M, T> {
                 Some(group) => self.choose(group, &open.source, candidates),
             };
             self.hold(candidate.group.as_ref(), &chosen, &open.source);
-            open.held.push(Candidate {
+            let chosen = Candidate {
                 group: candidate.group.clone(),
-                member: chosen.clone(),
-            });
+                member: chosen,
+            };
+            open.held.push(chosen.clone());
             given.push(chosen);
         }
         self.open.insert(number, open);
         given
+    }
+
+    /// Whether others of a group have a message, and this client does not.
+    pub(super) fn is_with_others(&self, id: MessageId, member: &M) -> bool {
+        let open = self.numbers.get(&id).and_then(|number| self.open.get(number));
+        open.is_some_and(|open| {
+            let mut held = open.held.iter();
+            held.all(|held| held.member != *member) && open.held.iter().any(|held| held.group.is_some())
+        })
     }
 
     /// A message has ended.

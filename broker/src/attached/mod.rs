@@ -21,6 +21,7 @@ use irsp_session::{Publish, PublishProperties, QoS};
 
 use self::desk::{Candidate, Desk};
 use crate::sessions::Sessions;
+use crate::sessions::given::ForWhom;
 use crate::sessions::mailbox::Mailbox;
 use crate::topics::Topics;
 
@@ -127,6 +128,19 @@ impl Attached {
         }
     }
 
+    /// Whether other clients of a group have a message by now, and this one does not.
+    pub(crate) fn is_with_others(
+        &self,
+        application: &Principal,
+        id: MessageId,
+        mailbox: &Arc<Mailbox>,
+    ) -> bool {
+        let client = Client(Arc::clone(mailbox));
+        self.desks()
+            .get(application)
+            .is_some_and(|open| open.desk.is_with_others(id, &client))
+    }
+
     /// A message for the application has ended.
     pub(crate) fn ended(&self, application: &Principal, id: MessageId) {
         if let Some(open) = self.desks().get_mut(application) {
@@ -170,11 +184,15 @@ impl Attached {
             })
             .collect();
         for given in desk.settle(number, &candidates) {
+            let for_whom = match given.group {
+                Some(_) => ForWhom::Group,
+                None => ForWhom::Itself,
+            };
             if let Some((_, hearer)) = hearers
                 .iter()
-                .find(|(_, hearer)| Arc::ptr_eq(hearer.mailbox(), &given.0))
+                .find(|(_, hearer)| Arc::ptr_eq(hearer.mailbox(), &given.member.0))
             {
-                self.topics.give_work(hearer, work.id, &work.publish);
+                self.topics.give_work(hearer, for_whom, work.id, &work.publish);
             }
         }
     }

@@ -318,14 +318,12 @@ impl<'e> Client<'e> {
             }
             Branch::Ack { id } => {
                 let answer = envelope::answer(&publish.payload)?;
-                let pending = self.wait_for_courier(token, publish, false, None);
-                self.answered(id, answer, pending);
+                self.answered(token, publish, id, answer);
                 Ok(())
             }
             Branch::Answers => {
                 let (id, answer) = envelope::named_answer(&publish.payload)?;
-                let pending = self.wait_for_courier(token, publish, false, None);
-                self.answered(id, answer, pending);
+                self.answered(token, publish, id, answer);
                 Ok(())
             }
             Branch::Live { .. } => self.publish_live(connection, token, publish, now),

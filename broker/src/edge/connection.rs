@@ -271,7 +271,7 @@ async fn admit(
         return resumed.put_back(edge, held);
     }
     let Resumed {
-        session,
+        mut session,
         backlog,
         present,
         will: stored,
@@ -280,6 +280,7 @@ async fn admit(
     tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
     edge.metrics.logins.inc();
     let has_presence = matches!(principal.kind, Kind::Device | Kind::User);
+    resume::forget_done(edge, &mut session, &mailbox);
     let now = Instant::now();
     let mut connection = handshake.accept(&connect, session, present, assigned, now);
     let mut client = Client::new(

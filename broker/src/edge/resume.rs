@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Kind, Status};
-use irsp_session::{Connect, Session};
+use irsp_protocol::{Kind, Status, Topic};
+use irsp_session::{Connect, Delivery, Session};
 
 use super::Edge;
 use super::login::Identity;
@@ -153,6 +153,31 @@ impl Resumed {
             expires: self.expires,
         });
     }
+}
+
+/// Forgets what the session has under way and is over: a push that has ended or whose answer is on disk, and work of a
+/// group that another member has taken over meanwhile. It is not sent again: the client has said more of it than an
+/// acknowledgement says [MQTT-4.4.0-1], or it is no longer its own to do [MQTT-4.8.2-5].
+pub(super) fn forget_done(edge: &Edge, session: &mut Session, mailbox: &Arc<Mailbox>) {
+    let owner = mailbox.owner();
+    let mut keep = |delivery: &Delivery| {
+        if !mailbox.is_wanted(delivery.tag) {
+            return false;
+        }
+        let Some(Tag::Push(number)) = delivery.tag.map(Tag::of) else {
+            return true;
+        };
+        let taken_over = mailbox
+            .held_for_group(number)
+            .is_some_and(|id| edge.attached.is_with_others(owner, id, mailbox));
+        if taken_over {
+            // Should it come back to this client, it comes anew.
+            mailbox.not_sent(number);
+        }
+        !taken_over
+    };
+    session.retain_sent(&mut keep);
+    session.retain_queued(keep);
 }
 
 /// A session whose connection has ended.

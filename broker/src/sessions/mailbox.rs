@@ -4,7 +4,7 @@
 //! is away waits in it. It is bounded, and says so to whoever fills it instead of forgetting anything in silence.
 //! What waits for a durable session is on disk first (`super::keeper`) and comes here only while it is connected.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ use irsp_session::Delivery;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::given::{ForWhom, Given};
 use super::kept::{Bounds, Kept, Unread};
 use crate::access;
 use crate::store::session::{Queued, SessionId};
@@ -49,6 +50,11 @@ impl Tag {
 /// The tag of a stored delivery.
 pub(crate) fn stored_tag(seq: u64) -> u64 {
     seq << 1 | 1
+}
+
+/// The tag of a push, or of an attached application's work.
+fn push_tag(number: u64) -> u64 {
+    number << 1
 }
 
 /// Where a delivery stands in the stored queue, if it is stored.
@@ -137,9 +143,8 @@ struct Contents {
     catching_up: bool,
     /// Filters this session is subscribed to, as the client wrote them.
     filters: Vec<ByteString>,
-    /// Pushes given to the session and not yet acknowledged by its client, by the tag of the delivery.
-    pushes: HashMap<u64, MessageId>,
-    next_tag: u64,
+    /// Pushes, or the work of an attached application.
+    given: Given,
     kept: Kept,
 }
 
@@ -204,6 +209,7 @@ impl Mailbox {
         let mut contents = self.contents();
         contents.orders.end = None;
         contents.changed = None;
+        contents.given.connect();
         contents.catching_up = !contents.deliveries.is_empty() || contents.kept.is_full(self.bounds);
         drop(contents);
         self.connections.fetch_add(1, Ordering::Relaxed);
@@ -340,41 +346,68 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Tags a push for this session; `None` if the session holds it already, unacknowledged.
+    /// Tags a push for this session; `None` if its connection has been given it, or brings it along.
     pub(crate) fn tag_push(&self, id: MessageId) -> Option<u64> {
-        let mut contents = self.contents();
-        if contents.pushes.values().any(|held| *held == id) {
-            return None;
-        }
-        let tag = contents.next_tag;
-        contents.next_tag += 1;
-        contents.pushes.insert(tag, id);
-        Some(tag << 1)
+        self.contents().given.push(id).map(push_tag)
+    }
+
+    /// Whether the connection may have a push at QoS 0, which it has not been given.
+    pub(crate) fn takes_push_at_qos_0(&self, id: MessageId) -> bool {
+        self.contents().given.push_at_qos_0(id)
+    }
+
+    /// Tags work for this session; `None` if it holds it already, unacknowledged.
+    pub(crate) fn tag_work(&self, id: MessageId, for_whom: ForWhom) -> Option<u64> {
+        self.contents().given.work(id, for_whom).map(push_tag)
     }
 
     /// Takes back the work of an attached application that this session was given and its client never sent: it has gone to
     /// another, or comes again. `unsent` are the numbers of what the session itself had waiting.
     pub(crate) fn withdraw_work(&self, unsent: &[u64]) {
         let mut contents = self.contents();
-        let contents = &mut *contents;
-        let pushes = &mut contents.pushes;
-        contents
-            .deliveries
-            .retain(|delivery| match delivery.tag.map(Tag::of) {
-                Some(Tag::Push(push)) => {
-                    pushes.remove(&push);
-                    false
-                }
-                Some(Tag::Stored(_)) | None => true,
-            });
-        for push in unsent {
-            pushes.remove(push);
+        let Contents {
+            deliveries, given, ..
+        } = &mut *contents;
+        deliveries.retain(|delivery| match delivery.tag.map(Tag::of) {
+            Some(Tag::Push(number)) => {
+                given.dropped(number);
+                false
+            }
+            Some(Tag::Stored(_)) | None => true,
+        });
+        for number in unsent {
+            given.dropped(*number);
         }
     }
 
-    /// The push of this number, which the session now no longer holds.
-    pub(crate) fn untag_push(&self, push: u64) -> Option<MessageId> {
-        self.contents().pushes.remove(&push)
+    /// The client has acknowledged the delivery of this number. Gives its message, unless that is over.
+    pub(crate) fn acknowledged(&self, number: u64) -> Option<MessageId> {
+        self.contents().given.acknowledged(number)
+    }
+
+    /// The delivery of this number was not sent. Gives its message, unless that is over.
+    pub(crate) fn not_sent(&self, number: u64) -> Option<MessageId> {
+        self.contents().given.dropped(number)
+    }
+
+    /// The client was told that its answer is on disk: the message does not come to it again.
+    pub(crate) fn answered(&self, id: MessageId) {
+        self.contents().given.answered(id);
+    }
+
+    /// A message for the session's owner has ended.
+    pub(crate) fn ended(&self, id: MessageId) {
+        self.contents().given.ended(id);
+    }
+
+    /// Whether what is under this tag is still to be delivered: a push that has ended, or was answered, is not.
+    pub(crate) fn is_wanted(&self, tag: Option<u64>) -> bool {
+        self.contents().wants(tag)
+    }
+
+    /// The work of this number that the session holds for a group, and only for that.
+    pub(crate) fn held_for_group(&self, number: u64) -> Option<MessageId> {
+        self.contents().given.held_for_group(number)
     }
 
     /// Orders the connection to end; the first order counts.
@@ -422,8 +455,8 @@ impl Mailbox {
         }
     }
 
-    /// Takes the oldest deliveries: at most `max`, and no further one once they have `bytes_max` bytes of payload.
-    /// `true` if that kept some back.
+    /// Takes the oldest deliveries that are still wanted: at most `max`, and no further one once they have `bytes_max` bytes
+    /// of payload. `true` if that kept some back.
     pub(crate) fn take_deliveries(&self, max: usize, bytes_max: usize, into: &mut Vec<Delivery>) -> bool {
         let mut contents = self.contents();
         let was_full = contents.deliveries.len() >= self.deliveries_max;
@@ -433,8 +466,10 @@ impl Mailbox {
             && let Some(delivery) = contents.deliveries.pop_front()
         {
             count += 1;
-            bytes += delivery.publish.payload.len();
-            into.push(delivery);
+            if contents.wants(delivery.tag) {
+                bytes += delivery.publish.payload.len();
+                into.push(delivery);
+            }
         }
         let more = !contents.deliveries.is_empty();
         if !more {
@@ -497,6 +532,15 @@ impl Mailbox {
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // A panic of another holder leaves a queue that is still whole: each change is a single step.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    fn wants(&self, tag: Option<u64>) -> bool {
+        match tag.map(Tag::of) {
+            Some(Tag::Push(number)) => self.given.held(number).is_some(),
+            Some(Tag::Stored(_)) | None => true,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! waits for the lock, so there are never two connections of one session, and state passes from one to the other.
 
 pub(crate) mod backlog;
+pub(crate) mod given;
 pub(crate) mod keeper;
 pub(crate) mod kept;
 pub(crate) mod mailbox;

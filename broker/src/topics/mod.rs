@@ -31,6 +31,7 @@ pub(crate) use self::retained::RetainedFull;
 use self::tally::Tally;
 use crate::metrics::{Dropped, Limit, Metrics};
 use crate::sessions::backlog::CatchUp;
+use crate::sessions::given::ForWhom;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::kept::Bounds;
 use crate::sessions::mailbox::{End, Mailbox};
@@ -323,8 +324,7 @@ impl Topics {
         }
     }
 
-    /// Hands a push to a principal's own sessions that are subscribed to it. A session that holds it already,
-    /// unacknowledged, does not get it twice.
+    /// Hands a push to a principal's own sessions that are subscribed to it. None gets it twice in one connection.
     pub(crate) fn push(
         &self,
         sessions: &[Arc<Mailbox>],
@@ -355,7 +355,9 @@ impl Topics {
                 .any(|session| Arc::ptr_eq(session, &hearer.mailbox));
             if own && hearer.qos == QoS::AtMostOnce {
                 // Nothing will say whether it arrived: it comes again when the client does.
-                tally.count(hearer.deliver(&publish));
+                if hearer.mailbox.takes_push_at_qos_0(envelope.id) {
+                    tally.count(hearer.deliver(&publish));
+                }
             } else if let Some(tag) = own.then(|| hearer.mailbox.tag_push(envelope.id)).flatten() {
                 tally.count(hearer.deliver_tagged(&publish, Some(tag)));
             }
@@ -391,11 +393,17 @@ impl Topics {
     }
 
     /// Gives a session of an attached application a part of its work, unless it holds that already, unacknowledged.
-    pub(crate) fn give_work(&self, hearer: &Hearer, id: MessageId, publish: &Arc<Publish>) {
+    pub(crate) fn give_work(
+        &self,
+        hearer: &Hearer,
+        for_whom: ForWhom,
+        id: MessageId,
+        publish: &Arc<Publish>,
+    ) {
         let mut tally = Tally::new(&self.metrics, publish);
         if hearer.qos == QoS::AtMostOnce {
             tally.count(hearer.deliver(publish));
-        } else if let Some(tag) = hearer.mailbox.tag_push(id) {
+        } else if let Some(tag) = hearer.mailbox.tag_work(id, for_whom) {
             tally.count(hearer.deliver_tagged(publish, Some(tag)));
         }
     }

@@ -2,10 +2,10 @@
 //! takes the place of one that was handed over. What comes behind them for the same receiver waits, for the order's sake;
 //! all other pushes pass through without a detour.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use irsp_protocol::{Envelope, Principal};
+use irsp_protocol::{Envelope, MessageId, Principal};
 
 pub(super) type Envelopes = Vec<Arc<Envelope>>;
 
@@ -31,6 +31,8 @@ struct Queue {
     /// Of the record under way. A receiver that goes and comes again starts anew.
     ticket: u64,
     waiting: VecDeque<Envelopes>,
+    /// What has ended meanwhile: it is not handed over any more.
+    ended: HashSet<MessageId>,
 }
 
 impl Handing {
@@ -48,6 +50,7 @@ impl Handing {
         let queue = Queue {
             ticket,
             waiting: VecDeque::new(),
+            ended: HashSet::new(),
         };
         self.queues.insert(to.clone(), queue);
         Some(Step::Record { ticket, envelopes })
@@ -58,17 +61,28 @@ impl Handing {
         self.queues.get(to).is_some_and(|queue| queue.ticket == ticket)
     }
 
-    /// What the record has held up, as far as it goes now.
-    pub(super) fn recorded(&mut self, to: &Principal) -> Vec<Step> {
-        let waiting = self
-            .queues
-            .remove(to)
-            .map(|queue| queue.waiting)
-            .unwrap_or_default();
-        waiting
-            .into_iter()
-            .filter_map(|envelopes| self.send(to, envelopes))
-            .collect()
+    /// These are written down: they go now, and what the record has held up, as far as it goes.
+    pub(super) fn recorded(&mut self, to: &Principal, envelopes: Envelopes) -> Vec<Step> {
+        let Some(queue) = self.queues.remove(to) else {
+            return Vec::new();
+        };
+        let lives = |envelope: &Arc<Envelope>| !queue.ended.contains(&envelope.id);
+        let alive = |mut envelopes: Envelopes| {
+            envelopes.retain(lives);
+            envelopes
+        };
+        let mut steps = vec![Step::Deliver(alive(envelopes))];
+        for waiting in queue.waiting {
+            steps.extend(self.send(to, alive(waiting)));
+        }
+        steps
+    }
+
+    /// A message for this receiver has ended.
+    pub(super) fn ended(&mut self, to: &Principal, id: MessageId) {
+        if let Some(queue) = self.queues.get_mut(to) {
+            queue.ended.insert(id);
+        }
     }
 
     /// The receiver has gone, or has come again: whatever it was to get is read from the disk anew.
@@ -80,7 +94,7 @@ impl Handing {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use irsp_protocol::{MessageId, MessageKind, PushOptions, Timestamp};
+    use irsp_protocol::{MessageKind, PushOptions, Timestamp};
 
     use super::*;
 
@@ -121,11 +135,38 @@ mod tests {
         assert_eq!(handing.send(&lamp, push(5, None)), None);
         assert!(handing.send(&other, push(6, None)).is_some(), "nobody else waits");
         assert!(handing.awaits(&lamp, ticket) && !handing.awaits(&lamp, ticket + 1));
-        let steps = handing.recorded(&lamp);
-        assert_eq!(steps[0], Step::Deliver(push(3, None)));
-        assert!(matches!(&steps[1], Step::Record { envelopes, .. } if *envelopes == push(4, Some("power"))));
-        assert_eq!(steps.len(), 2, "the fifth waits behind the fourth");
-        assert_eq!(handing.recorded(&lamp), [Step::Deliver(push(5, None))]);
+        let steps = handing.recorded(&lamp, push(2, Some("power")));
+        assert_eq!(steps[0], Step::Deliver(push(2, Some("power"))));
+        assert_eq!(steps[1], Step::Deliver(push(3, None)));
+        assert!(matches!(&steps[2], Step::Record { envelopes, .. } if *envelopes == push(4, Some("power"))));
+        assert_eq!(steps.len(), 3, "the fifth waits behind the fourth");
+        let steps = handing.recorded(&lamp, push(4, Some("power")));
+        assert_eq!(steps[1], Step::Deliver(push(5, None)));
+    }
+
+    /// The receiver had it from its session before, and answers while it is written down that it goes.
+    #[test]
+    fn what_ends_meanwhile_is_not_handed_over() {
+        let mut handing = Handing::default();
+        let lamp = "dev/lamp-1".parse().unwrap();
+        let id = |n: u8| MessageId::from_bytes([n; 16]);
+        assert!(matches!(
+            handing.send(&lamp, push(1, Some("power"))),
+            Some(Step::Record { .. })
+        ));
+        assert_eq!(handing.send(&lamp, push(2, None)), None);
+        assert_eq!(handing.send(&lamp, push(3, None)), None);
+        handing.ended(&lamp, id(1));
+        handing.ended(&lamp, id(2));
+        let steps = handing.recorded(&lamp, push(1, Some("power")));
+        let delivered: Vec<MessageId> = steps
+            .into_iter()
+            .flat_map(|step| match step {
+                Step::Deliver(envelopes) | Step::Record { envelopes, .. } => envelopes,
+            })
+            .map(|envelope| envelope.id)
+            .collect();
+        assert_eq!(delivered, [id(3)]);
     }
 
     #[test]

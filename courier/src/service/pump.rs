@@ -204,8 +204,7 @@ impl Pump {
         }
         match envelopes {
             Ok(envelopes) => {
-                self.deliver(to, envelopes);
-                for step in self.handing.recorded(to) {
+                for step in self.handing.recorded(to, envelopes) {
                     self.step(to, step);
                 }
             }
@@ -264,6 +263,9 @@ impl Pump {
                 false => Leaving::Unanswered,
             };
             let Left { id, hop, end } = left;
+            if let Hop::Principal(receiver) = &hop {
+                self.handing.ended(receiver, id);
+            }
             let sent = self.core.left(&hop, id, why);
             if let Some(end) = end {
                 self.upkeep.wrote(now);

@@ -1,9 +1,11 @@
 //! *Duplicated*: done twice in effect. An upload stands in the store once, unless its sender itself sent it twice at
-//! QoS 1 without an id [MQTT-4.3.2]. A push comes again only in a later session, and not once its answer was taken.
+//! QoS 1 without an id [MQTT-4.3.2]. A push comes once in a connection: what its session before has left unacknowledged
+//! and sends again with DUP [MQTT-4.4.0-1] is that one. In a later connection it comes again only until its answer was
+//! taken (docs/device-contract.md, rule 3).
 
 use super::Finding;
 use crate::observation::Kind;
-use crate::story::{Connection, Delivery, Message, Story};
+use crate::story::{Message, Story};
 
 pub(super) const NAME: &str = "duplicated";
 
@@ -42,11 +44,8 @@ fn pushes(story: &Story<'_>, message: &Message) -> Vec<Finding> {
         .filter_map(|pair| {
             let (first, second) = (pair[0], pair[1]);
             let Some(session) = life.began(first.at, second.at).last() else {
-                if repeats_an_earlier_session(message, life.at(first.at), first, second) {
-                    return None;
-                }
                 let what = format!(
-                    "delivered twice in one session (DUP {}, then {})",
+                    "delivered twice in one connection (DUP {}, then {})",
                     first.dup, second.dup
                 );
                 return Some(Finding::of(NAME, message, second.at, what));
@@ -62,19 +61,4 @@ fn pushes(story: &Story<'_>, message: &Message) -> Vec<Finding> {
             })
         })
         .collect()
-}
-
-/// What an earlier session has left unanswered comes again at the next one: as a repeat of its packet, marked DUP
-/// [MQTT-4.4.0-1], and as the push that still waits. The mark tells the one from the other.
-fn repeats_an_earlier_session(
-    message: &Message,
-    session: Option<&Connection>,
-    first: &Delivery,
-    second: &Delivery,
-) -> bool {
-    let sent = message.sends.first();
-    let earlier = session
-        .zip(sent)
-        .is_some_and(|(session, sent)| *sent < session.from);
-    earlier && first.dup != second.dup
 }

@@ -19,6 +19,7 @@ class Truth:
         self.pushes = {}
         self._last_pushed = {}
         self._heard_pushes = {}
+        self._heard_in = set()
         #: Message id -> the connection of the device in which its answer was acknowledged.
         self.answered = {}
         self.ended = {}
@@ -99,13 +100,16 @@ class Truth:
             self.counts["pushes acknowledged"] += 1
 
     def push_heard(self, device, app, n, id, connection):
-        """A device was given a push, for the first time or again. Within one connection an answer that is sent again
-        may cross with the push that is delivered again; a later connection begins with what is unanswered."""
+        """A device was given a push, for the first time or again: once in a connection, DUP or not, and never in a
+        connection that began after its answer was acknowledged."""
         key = (app, device, n)
         with self._lock:
             self.counts["pushes delivered"] += 1
             if key not in self.pushes:
                 self.break_(f"delivered, but never sent: {key}")
+            if (id, connection) in self._heard_in:
+                self.break_(f"delivered twice in one connection: {key} {id}")
+            self._heard_in.add((id, connection))
             if self.answered.get(id, connection) < connection:
                 self.break_(f"delivered after its answer was acknowledged: {key} {id}")
             last = self._last_pushed.get((app, device), -1)

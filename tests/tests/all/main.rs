@@ -33,6 +33,8 @@ mod presence;
 #[cfg(test)]
 mod push;
 #[cfg(test)]
+mod push_once;
+#[cfg(test)]
 mod push_options;
 mod sessions;
 #[cfg(test)]

@@ -42,6 +42,22 @@ fn unacknowledged_deliveries_are_sent_again() {
     }
 }
 
+/// What the caller knows to be over is not sent again; the rest is, and no identifier in use is given twice.
+#[test]
+fn what_was_answered_in_another_way_is_not_sent_again() {
+    let mut client = Client::new(V311);
+    client.deliver("a", QoS::AtLeastOnce, 1);
+    client.deliver("b", QoS::AtLeastOnce, 2);
+    client.deliver("c", QoS::ExactlyOnce, 3);
+    client.send(&[0x50, 2, 0, 3]);
+    let (now, mut session) = (client.now, client.connection.into_session());
+    assert_eq!(session.retain_sent(|delivery| delivery.tag == Some(2)), 1);
+    let mut client = Client::resume(&connect(V311, 0, &[]), session, true, now);
+    assert_eq!(client.output()[4..], *b"\x62\x02\0\x03\x3A\x06\0\x01b\0\x02x");
+    client.deliver("d", QoS::AtLeastOnce, 4);
+    assert_eq!(client.output()[5..7], [0, 4]);
+}
+
 /// 4.9: the window belongs to the connection, and a smaller one is kept to.
 #[test]
 fn a_smaller_window_resends_step_by_step() {

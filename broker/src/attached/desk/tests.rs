@@ -28,7 +28,7 @@ impl Story {
             .desk
             .take(id(n), source.parse().unwrap(), || source.to_owned());
         let given = self.desk.settle(number, candidates);
-        self.given.extend(given.into_iter().map(|member| (member, n)));
+        self.given.extend(given.into_iter().map(|to| (to.member, n)));
     }
 
     /// The clients have changed.
@@ -36,7 +36,7 @@ impl Story {
         for number in self.desk.numbers() {
             let n = self.desk.open[&number].id.as_bytes()[0];
             let given = self.desk.settle(number, candidates);
-            self.given.extend(given.into_iter().map(|member| (member, n)));
+            self.given.extend(given.into_iter().map(|to| (to.member, n)));
         }
     }
 
@@ -129,4 +129,23 @@ fn what_nobody_takes_is_open_until_somebody_does() {
     assert_eq!(story.given.len(), 4, "whoever comes back is given it again");
     story.desk.ended(id(1));
     assert!(story.desk.is_idle());
+}
+
+#[test]
+fn what_a_member_has_left_behind_is_with_others_until_it_ends() {
+    let mut story = Story::default();
+    let both = [of("g", "x"), of("g", "y")];
+    story.comes(1, "dev/a", &both[..1]);
+    assert!(!story.desk.is_with_others(id(1), &"x"), "it has it");
+    story.again(&both[1..]);
+    assert_eq!(story.given, [("x", 1), ("y", 1)]);
+    assert!(story.desk.is_with_others(id(1), &"x"));
+    assert!(!story.desk.is_with_others(id(1), &"y"));
+    story.comes(2, "dev/b", &[alone("z")]);
+    assert!(
+        !story.desk.is_with_others(id(2), &"x"),
+        "nobody has it for the group"
+    );
+    story.desk.ended(id(1));
+    assert!(!story.desk.is_with_others(id(1), &"x"));
 }

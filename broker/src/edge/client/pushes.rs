@@ -1,12 +1,15 @@
 //! Pushes, and the work of attached applications, on their way to a client: whether it hears them, and what it says to them.
 
+use std::sync::Arc;
+
 use irsp_courier::Hop;
 use irsp_protocol::change::Answers;
 use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Kind, MessageId, Status};
-use irsp_session::DropCause;
+use irsp_session::{DropCause, Publish, PublishToken};
 
 use super::Client;
+use super::waiting::Waiting;
 
 impl Client<'_> {
     /// Tells the courier that pushes can be delivered: those that wait come now, in order.
@@ -21,7 +24,7 @@ impl Client<'_> {
 
     /// The client's MQTT acknowledgement of a push or of an application's work: an answer only of those registered so.
     pub(super) fn delivered(&mut self, push: u64, reason: u8) {
-        let Some(id) = self.mailbox.untag_push(push) else {
+        let Some(id) = self.mailbox.acknowledged(push) else {
             return;
         };
         let (directory, id_of) = (&self.edge.enforcer.directory, &self.principal.id);
@@ -41,16 +44,35 @@ impl Client<'_> {
         }
     }
 
-    pub(super) fn answered(&self, id: MessageId, answer: Answer, token: u64) {
+    pub(super) fn answered(
+        &mut self,
+        publish_token: PublishToken,
+        publish: &Arc<Publish>,
+        id: MessageId,
+        answer: Answer,
+    ) {
+        let token = self.wait_for(Waiting::Answered {
+            publish_token,
+            publish: Arc::clone(publish),
+            id,
+        });
         let hop = Hop::Principal(self.principal.clone());
         self.edge
             .courier
             .answered(hop, id, answer, self.mailbox.clone(), token);
     }
 
+    /// The client's answer is on disk: what it answers comes to nobody any more.
+    pub(super) fn was_answered(&self, id: MessageId) {
+        self.mailbox.answered(id);
+        if self.principal.kind == Kind::Application {
+            self.edge.attached.ended(&self.principal, id);
+        }
+    }
+
     /// A push that this client can never take ends; one that was not sent stays with the courier.
     pub(super) fn dropped(&self, push: u64, cause: DropCause) {
-        let Some(id) = self.mailbox.untag_push(push) else {
+        let Some(id) = self.mailbox.not_sent(push) else {
             return;
         };
         if cause == DropCause::TooLarge {

@@ -47,11 +47,25 @@ impl Client<'_> {
                     self.put(publish, durable, None, done);
                 }
             }
+            (
+                Waiting::Answered {
+                    publish_token, id, ..
+                },
+                Ok(_),
+            ) => {
+                self.was_answered(id);
+                connection.settle(publish_token, reason::SUCCESS, None);
+            }
             (Waiting::Live { publish_token, .. }, Ok(_)) => {
                 connection.settle(publish_token, reason::SUCCESS, None);
             }
             (
                 Waiting::Accepted {
+                    publish_token,
+                    publish,
+                    ..
+                }
+                | Waiting::Answered {
                     publish_token,
                     publish,
                     ..

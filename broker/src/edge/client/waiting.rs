@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use irsp_protocol::MessageId;
 use irsp_session::{Publish, PublishToken, SubscribeToken, UnsubscribeToken};
 
 use crate::sessions::backlog::CatchUp;
@@ -17,6 +18,12 @@ pub(super) enum Waiting {
         observed: bool,
         /// The sender's own id of a push, which it may have sent before.
         sender_id: Option<String>,
+    },
+    /// An answer is the courier's: what it answers does not come to this session again.
+    Answered {
+        publish_token: PublishToken,
+        publish: Arc<Publish>,
+        id: MessageId,
     },
     /// A live publish is stored for the durable sessions that hear it.
     Live {
