@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use irsp_courier::bus::Attachment;
 use irsp_courier::{Hop, Settings, Until};
 use irsp_protocol::inquiry::{DeadLetter, Filter, Finding, Inquiry, Operated, Order, PageRequest};
 use irsp_protocol::receipt::Stage;
@@ -219,6 +220,86 @@ async fn a_retried_letter_goes_out_behind_what_waits_and_is_never_passed_over() 
     }
     assert_eq!(app.effects().await.len(), 11);
     assert_eq!(counts(&message).await, (11, 11, 0, 0));
+}
+
+/// Fails at a message until it is a dead letter; the test itself is the next server.
+async fn dies(sender: &House, bus: &mut Attachment, to: Server, id: MessageId) {
+    for _ in 0..3 {
+        assert_eq!(support::delivered(bus).await, id);
+        support::answer(bus, to, id, Status::FAILED).await;
+    }
+    let outcome = sender.courier.outcome(id, MINUTE, Until::End).await;
+    assert_eq!(outcome, Some((Status::FAILED, None)));
+    assert_eq!(dead_letters(sender).await.len(), 1);
+}
+
+/// Waits until the receipt has this status.
+async fn stands(house: &House, id: MessageId, status: Status) {
+    let stands = async || {
+        let receipt = house.courier.receipt(id).await.unwrap();
+        receipt.is_some_and(|receipt| receipt.status == status)
+    };
+    tokio::time::timeout(MINUTE, async {
+        while !stands().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// The bus has delivered a copy of it after it was given up, and the receiver was well by then.
+#[tokio::test]
+async fn a_dead_letter_that_was_taken_after_all_is_done_and_its_sender_hears_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut message, mut bus) = House::open(Server::Message, folder.path(), patient());
+    let id = upload(&message, b"21").await;
+    dies(&message, &mut bus, Server::App, id).await;
+    assert_eq!(support::next(&mut message.ended).await.status, Status::FAILED);
+    support::answer(&bus, Server::App, id, Status::UNAVAILABLE).await;
+    support::answer(&bus, Server::App, id, Status::DONE).await;
+    support::answer(&bus, Server::App, id, Status::DONE).await;
+    assert_eq!(support::next(&mut message.ended).await.status, Status::DONE);
+    stands(&message, id, Status::DONE).await;
+    assert_eq!(counts(&message).await, (1, 1, 0, 0));
+    assert!(dead_letters(&message).await.is_empty());
+    assert_eq!(retry(&message, id, None).await, Operated::NotDead(Status::DONE));
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_was_discarded_keeps_its_end_whatever_is_heard_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (message, mut bus) = House::open(Server::Message, folder.path(), patient());
+    let id = upload(&message, b"21").await;
+    dies(&message, &mut bus, Server::App, id).await;
+    assert_eq!(order(&message, Inquiry::Discard { id }).await, Operated::Done);
+    support::answer(&bus, Server::App, id, Status::DONE).await;
+    let behind = upload(&message, b"22").await;
+    assert_eq!(support::delivered(&mut bus).await, behind);
+    support::answer(&bus, Server::App, behind, Status::DONE).await;
+    stands(&message, behind, Status::DONE).await;
+    stands(&message, id, Status::FAILED).await;
+    assert_eq!(counts(&message).await, (2, 1, 1, 0));
+}
+
+/// A push that was given up is in the message server's custody after all, and ends by its word.
+#[tokio::test]
+async fn a_dead_letter_in_late_custody_is_in_flight_until_its_end_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (app, mut bus) = House::open(Server::App, folder.path(), patient());
+    let push = app.envelope(MessageKind::Push, "dev/lamp-1", b"on");
+    let id = id_of(app.accept(push, Hop::Server(Server::Message)).await);
+    dies(&app, &mut bus, Server::Message, id).await;
+    support::answer(&bus, Server::Message, id, Status::QUEUED).await;
+    stands(&app, id, Status::QUEUED).await;
+    assert!(dead_letters(&app).await.is_empty());
+    let ledger = app.ledger().await;
+    assert!(ledger.is_balanced() && ledger.in_flight() == 1, "{ledger:?}");
+
+    support::tell_end(&app, &bus, Server::Message, id, Status::DONE).await;
+    stands(&app, id, Status::DONE).await;
+    let ledger = app.ledger().await;
+    assert!(ledger.is_balanced() && ledger.in_flight() == 0, "{ledger:?}");
 }
 
 #[tokio::test]

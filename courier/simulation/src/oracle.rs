@@ -81,8 +81,10 @@ pub(crate) struct Oracle {
     sent: BTreeMap<MessageId, (usize, Sent)>,
     acked: BTreeSet<MessageId>,
     ended: BTreeMap<(Server, MessageId), End>,
-    /// Dead letters that an operator has taken up: they may end anew, and come behind what they were sent before.
+    /// Dead letters that an operator has taken up: they may end anew as they did.
     operated: BTreeSet<MessageId>,
+    /// What has ever been a dead letter: a late word of its receiver may end it anew, and it may come late.
+    died: BTreeSet<MessageId>,
     /// Answers that a device was told are stored.
     answered: BTreeMap<MessageId, u16>,
     lanes: BTreeMap<(Server, Server), Lane>,
@@ -108,6 +110,7 @@ impl Oracle {
             sent: BTreeMap::new(),
             acked: BTreeSet::new(),
             operated: BTreeSet::new(),
+            died: BTreeSet::new(),
             ended: BTreeMap::new(),
             answered: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -165,9 +168,14 @@ impl Oracle {
             }
         }
         let remembered = self.plan.keeps_ends();
-        let reopened = self.operated.contains(&id);
+        let operated = self.operated.contains(&id);
+        if State::of(end.status) == State::Undeliverable {
+            self.died.insert(id);
+        }
         match self.ended.get(&(server, id)) {
-            Some(before) if reopened && State::of(before.status) == State::Undeliverable => {
+            Some(before)
+                if State::of(before.status) == State::Undeliverable && (operated || *before != end) =>
+            {
                 self.ended.insert((server, id), end);
                 Ok(())
             }
@@ -287,9 +295,8 @@ impl Oracle {
     fn given_up(&self, id: MessageId, sent: &Sent) -> bool {
         let end = self.ended.get(&(sent.server, id));
         self.operated.contains(&id)
-            || end.is_some_and(|end| {
-                end.status == Status::EXPIRED || State::of(end.status) == State::Undeliverable
-            })
+            || self.died.contains(&id)
+            || end.is_some_and(|end| end.status == Status::EXPIRED)
     }
 
     /// What a server remembers after it has swept.
@@ -333,6 +340,14 @@ impl Oracle {
             if State::of(end.status) == State::Undeliverable {
                 if self.plan.moods == 0 {
                     return self.broken(Rule::Lost, format!("{id} failed, and nobody fails: {sent:?}"));
+                }
+                // Its receiver's late word has come, or was lost on the way.
+                let hears_all = self.plan.hears_all() && !self.operated.contains(id);
+                if hears_all && sent.kind == MessageKind::Upload && effects.contains(id) {
+                    return self.broken(
+                        Rule::Disagreement,
+                        format!("{id} failed and took effect: {sent:?}"),
+                    );
                 }
                 continue;
             }

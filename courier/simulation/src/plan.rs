@@ -119,6 +119,11 @@ impl Plan {
         self.clocks != Clocks::Months && !(self.forgets && self.forgets_seen)
     }
 
+    /// Whether no word that a server says to another is lost.
+    pub(crate) fn hears_all(&self) -> bool {
+        self.lost == 0 && self.crashes == 0 && self.disk_faults == 0 && self.keeps_ends()
+    }
+
     pub(crate) fn lifetime_max(&self) -> Duration {
         LONG / 2
     }

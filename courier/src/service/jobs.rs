@@ -186,7 +186,10 @@ impl Job for Frame {
         }
         order.store(tx)?;
         for told in &self.answers {
-            if !store_answer(tx, &told.hop, told, self.failures_max)? {
+            let counts = store_answer(tx, &told.hop, told, self.failures_max)?
+                || (tx.heard_of_dead(told.id, &told.hop, told.status)?
+                    && store_answer(tx, &told.hop, told, self.failures_max)?);
+            if !counts {
                 self.stale.push((told.hop.clone(), told.id));
             }
         }

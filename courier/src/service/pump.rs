@@ -25,7 +25,7 @@ use crate::core::{Action, Core, Leaving, Load, Rest, Sending};
 use crate::hop::{Hop, Origin};
 use crate::metrics::Metrics;
 use crate::role::{Ended, Received, Role};
-use crate::store::{Effects, EndedRow, Job, Left, Retention, StoreError, Stored, Swept, Verdict};
+use crate::store::{Effects, EndedRow, Job, Left, Retention, StoreError, Swept, Verdict};
 
 /// Frames read from the bus whose effects are not on disk yet; with more, the bus waits.
 const FRAMES_MAX: usize = 64;
@@ -245,9 +245,12 @@ impl Pump {
             true => HashSet::new(),
             false => effects.left.iter().map(|left| left.id).collect(),
         };
-        let stays = |stored: &&Stored| !gone.contains(&stored.envelope.id);
-        for stored in effects.stored.iter().filter(stays) {
+        for stored in &effects.stored {
+            // What a late word has brought back, and left in custody, may expire as well.
             self.upkeep.expires(stored.envelope.expires);
+            if gone.contains(&stored.envelope.id) {
+                continue;
+            }
             match &stored.hop {
                 Hop::Principal(service) if service.kind == Kind::External => {
                     self.role.waits(service, &stored.envelope);

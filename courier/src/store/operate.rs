@@ -1,5 +1,5 @@
-//! What befalls a message between its sending and its end beyond answers: the next server fails at it, and an operator
-//! sends a dead letter again or discards it.
+//! What befalls a message between its sending and its end beyond answers: the next server fails at it, an operator
+//! sends a dead letter again or discards it, and the next server has taken it after all.
 
 use std::sync::Arc;
 
@@ -24,6 +24,13 @@ pub(crate) enum Failed {
     Ended,
     /// It had its answer before.
     Past,
+}
+
+/// The row of a dead letter.
+struct Dead {
+    head: String,
+    hop: Hop,
+    status: Status,
 }
 
 impl Tx<'_> {
@@ -56,14 +63,42 @@ impl Tx<'_> {
         id: MessageId,
         expires: Option<Timestamp>,
     ) -> Result<Operated, StoreError> {
-        let Some((head, hop, status)) = self.dead(id)? else {
+        let Some(dead) = self.dead(id)? else {
             return standing(self.sql(), id, State::InFlight);
         };
-        let mut envelope: Envelope = serde_json::from_str(&head)?;
+        let mut envelope: Envelope = serde_json::from_str(&dead.head)?;
         envelope.expires = expires.unwrap_or(envelope.expires);
         if envelope.expires <= self.now() {
             return Ok(Operated::Expired);
         }
+        self.revive(envelope, dead)?;
+        Ok(Operated::Done)
+    }
+
+    /// The next server has spoken of a message that had its end here. If that was a dead letter, and this is no further
+    /// failure, a late copy has been taken after all: the letter is in flight again, for the answer to end it. Says
+    /// whether it is.
+    pub(crate) fn heard_of_dead(
+        &mut self,
+        id: MessageId,
+        hop: &Hop,
+        said: Status,
+    ) -> Result<bool, StoreError> {
+        if State::of(said) == State::Undeliverable {
+            return Ok(false);
+        }
+        let Some(dead) = self.dead(id)?.filter(|dead| dead.hop == *hop) else {
+            return Ok(false);
+        };
+        let envelope: Envelope = serde_json::from_str(&dead.head)?;
+        tracing::info!(%id, %hop, status = %said, "a dead letter was taken after all");
+        self.revive(envelope, dead)?;
+        Ok(true)
+    }
+
+    /// Takes the end of a dead letter back.
+    fn revive(&mut self, mut envelope: Envelope, dead: Dead) -> Result<(), StoreError> {
+        let id = envelope.id;
         envelope.data = self
             .sql()
             .prepare_cached("DELETE FROM dead_letter WHERE id = ?1 RETURNING data")?
@@ -71,12 +106,12 @@ impl Tx<'_> {
         let (seq, bytes) = self.reopen(&envelope)?;
         let stored = Stored {
             seq,
-            hop,
+            hop: dead.hop,
             envelope: Arc::new(envelope),
-            reopens: Some(status),
+            reopens: Some(dead.status),
         };
         self.reopened(stored, bytes);
-        Ok(Operated::Done)
+        Ok(())
     }
 
     /// Drops a dead letter's data; its end and its receipt stay.
@@ -91,7 +126,7 @@ impl Tx<'_> {
         standing(self.sql(), id, State::Undeliverable)
     }
 
-    fn dead(&self, id: MessageId) -> Result<Option<(String, Hop, Status)>, StoreError> {
+    fn dead(&self, id: MessageId) -> Result<Option<Dead>, StoreError> {
         self.sql()
             .prepare_cached(
                 "SELECT head, hop, status FROM message WHERE id = ?1 AND id IN (SELECT id FROM dead_letter)",
@@ -101,7 +136,13 @@ impl Tx<'_> {
                 Ok(columns)
             })
             .optional()?
-            .map(|(head, hop, status)| Ok((head, text::read_hop(&hop)?, text::read_status(status)?)))
+            .map(|(head, hop, status)| {
+                Ok(Dead {
+                    head,
+                    hop: text::read_hop(&hop)?,
+                    status: text::read_status(status)?,
+                })
+            })
             .transpose()
     }
 

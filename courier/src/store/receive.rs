@@ -177,7 +177,8 @@ fn in_custody(tx: &Tx<'_>, envelope: &Envelope) -> Result<Verdict, StoreError> {
     })
 }
 
-/// The server that took custody of one of our messages tells its end. An end we know already changes nothing.
+/// The server that took custody of one of our messages tells its end. An end we know already changes nothing, unless it
+/// was that nobody had taken the message.
 fn ended_elsewhere(tx: &mut Tx<'_>, from: &Origin, envelope: &Envelope) -> Result<Verdict, StoreError> {
     let Ok(ending) = serde_json::from_slice::<Ending>(&envelope.data) else {
         tracing::warn!(id = %envelope.id, server = %from, "a status envelope is not understood");
@@ -190,7 +191,10 @@ fn ended_elsewhere(tx: &mut Tx<'_>, from: &Origin, envelope: &Envelope) -> Resul
         sent_at: None,
         cause: ending.cause,
     };
-    tx.end_with(ending.message, Some(&from.hop()), &end)?;
+    let (id, hop) = (ending.message, from.hop());
+    if !tx.end_with(id, Some(&hop), &end)? && tx.heard_of_dead(id, &hop, end.status)? {
+        tx.end_with(id, Some(&hop), &end)?;
+    }
     Ok(answered(Status::DONE))
 }
 

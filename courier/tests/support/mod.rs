@@ -17,9 +17,10 @@ use irsp_courier::store::{Migration, Store, StoreError, Tx};
 use irsp_courier::{
     AcceptSink, Accepted, Courier, Ended, Hop, Ledger, Received, ReplyFuture, Role, Settings,
 };
-use irsp_protocol::frame::{self, Item, Question, Reply};
+use irsp_protocol::frame::{self, Item, Place, Question, Reply};
+use irsp_protocol::receipt::Ending;
 use irsp_protocol::{
-    Domain, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+    Address, Domain, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -287,6 +288,31 @@ pub async fn answer(bus: &Attachment, from: Server, id: MessageId, status: Statu
         answer: None,
         cause: None,
     };
+    frame::write(&item, &mut frame);
+    bus.incoming.send(Incoming::Frame(frame.freeze())).await.unwrap();
+}
+
+/// Tells the end of a message in custody, where the test itself is the server that has it.
+pub async fn tell_end(to: &House, bus: &Attachment, from: Server, id: MessageId, status: Status) {
+    let ending = Ending {
+        message: id,
+        status,
+        at: to.courier.now(),
+        answer: None,
+        cause: None,
+    };
+    let mut envelope = to.envelope(
+        MessageKind::Status,
+        "srv/app",
+        &serde_json::to_vec(&ending).unwrap(),
+    );
+    envelope.source = Address::local(Principal::server(from));
+    let item = Item::Deliver {
+        from,
+        place: Place { seq: 1, after: 0 },
+        envelope,
+    };
+    let mut frame = BytesMut::new();
     frame::write(&item, &mut frame);
     bus.incoming.send(Incoming::Frame(frame.freeze())).await.unwrap();
 }
