@@ -79,7 +79,7 @@ async fn the_ledger_of_the_domain_adds_up_and_is_for_operators() -> Result<()> {
     let code = platform.admin.register_device("lamp-1").await?;
     let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
     lamp.publish("up/climate/temp", 1, "21").await?;
-    let push = json!({ "to": "dev/lamp-1", "channel": "set", "data": 1, "expiry": "100ms" });
+    let push = json!({ "to": "dev/lamp-1", "channel": "set", "data": 1, "expiry": "2s" });
     platform.admin.with(&key).post("/v1/push", push).await?;
     let ledger = eventually("the push has expired at both servers", async || {
         let ledger = platform.admin.get("/v1/ledger").await.unwrap().body;
