@@ -48,7 +48,7 @@ pub use usage::{Bounds, Held, InFlight, Quota};
 
 pub(crate) use commit::{Job, write};
 pub(crate) use dead::{count as count_dead_letters, one as dead_letter, page as dead_letters};
-pub(crate) use effects::{Effects, EndedRow, Left, Stored};
+pub(crate) use effects::{Effects, EndedRow, Left};
 pub(crate) use format::migrate;
 pub(crate) use ledger::{oldest, read as read_ledger};
 pub(crate) use message::{End, Page, Progress, cause as read_cause, load, progress};
