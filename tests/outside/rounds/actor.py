@@ -55,6 +55,7 @@ class MqttActor(Actor):
         super().__init__(run, name)
         self.principal, self.secret, self.version, self.options = principal, secret, version, options
         self.client = None
+        #: Attempts to connect: what a session brings along is heard by paho's thread before `connect` has returned.
         self.connections = 0
         #: What was not acknowledged, in order: token -> (topic, payload, qos, attributes).
         self.outbox = {}
@@ -63,6 +64,7 @@ class MqttActor(Actor):
     def session(self):
         client = Client(self.run.platform, self.principal, self.secret, version=self.version, **self.options)
         client.paho.on_message = lambda _c, _u, message: self.heard(message)
+        self.connections += 1
         try:
             code = client.connect()
         except (OSError, AssertionError):
@@ -74,7 +76,6 @@ class MqttActor(Actor):
                     self.run.truth.break_(f"{self.name}: CONNACK {code}")
                 return
             self.client = client
-            self.connections += 1
             self._under_way = {}
             self.connected()
             if client.subscribe(*self.filters()) is not None:
