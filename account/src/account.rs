@@ -31,6 +31,8 @@ pub(crate) struct Account {
     pub(crate) passwords: Passwords,
     pub(crate) signer: TokenSigner,
     pub(crate) token_lifetime: Duration,
+    pub(crate) refresh_lifetime: Duration,
+    pub(crate) reset_lifetime: Duration,
     pub(crate) effect_wait: Duration,
     pub(crate) random: SystemRandom,
     /// Passwords: by what was given as the user, and by the caller's address.

@@ -10,6 +10,7 @@ use irsp_protocol::api::account::{
     ApplicationView, ApplicationWithKey, BindingView, CodeGone, CodeWithSecret, DeviceCodes, DeviceView,
     DeviceWithCode, Effect, Gone, Imported, UserView,
 };
+use irsp_protocol::api::login::{LoginGone, ResetCode};
 use irsp_protocol::api::peer::{GrantView, PeerView};
 use irsp_protocol::change::EntityKey;
 use irsp_protocol::{MessageId, Principal, Timestamp};
@@ -304,6 +305,10 @@ pub(crate) fn etag(version: u64) -> String {
 }
 
 impl Made for () {}
+impl Made for LoginGone {}
+impl Made for ResetCode {
+    const SECRET: bool = true;
+}
 impl Made for Gone {}
 impl Made for UserView {
     fn version(&self) -> Option<u64> {

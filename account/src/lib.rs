@@ -23,6 +23,7 @@ mod keys;
 mod metrics;
 mod observed;
 mod password;
+mod refresh;
 mod refusal;
 mod repeat;
 mod retention;
@@ -35,6 +36,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+pub use api::openapi;
 pub use server::{AccountServer, StartError};
 pub use settings::Settings;
 

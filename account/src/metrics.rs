@@ -22,6 +22,8 @@ type Word = [(&'static str, &'static str); 1];
 pub(crate) struct Metrics {
     pub(crate) changes: Counter,
     pub(crate) logins: Counter,
+    pub(crate) logins_renewed: Counter,
+    pub(crate) refreshes_reused: Counter,
     pub(crate) logins_wrong: Counter,
     pub(crate) logins_disabled: Counter,
     pub(crate) logins_throttled: Counter,
@@ -39,6 +41,17 @@ impl Metrics {
         let logins = Counter::default();
         let help = "Logins answered with a token.";
         registry.register("irsp_account_logins", help, logins.clone());
+
+        let logins_renewed = Counter::default();
+        let help = "Logins prolonged by their refresh tokens.";
+        registry.register("irsp_account_logins_renewed", help, logins_renewed.clone());
+        let refreshes_reused = Counter::default();
+        let help = "Refresh tokens shown a second time, which ended their logins.";
+        registry.register(
+            "irsp_account_refresh_tokens_reused",
+            help,
+            refreshes_reused.clone(),
+        );
 
         let refusals_unwritten = Counter::default();
         let help = "Refused logins and bindings that the audit log counts without a line of their own.";
@@ -59,6 +72,8 @@ impl Metrics {
         let metrics = Metrics {
             changes,
             logins,
+            logins_renewed,
+            refreshes_reused,
             logins_wrong: wrong,
             logins_disabled: disabled,
             logins_throttled: login,

@@ -19,6 +19,14 @@ pub(crate) enum Refusal {
     Disabled,
     #[error("the user or the password is wrong")]
     WrongPassword,
+    #[error("the refresh token is wrong, was used before, or its login has ended: log in again")]
+    WrongRefresh,
+    #[error("there is no such login")]
+    NoLogin,
+    #[error("these credentials belong to no login; nothing was ended")]
+    NotOfLogin,
+    #[error("the user or the reset code is wrong")]
+    WrongResetCode,
     #[error("the old password is wrong")]
     WrongOldPassword,
     #[error("the password was changed meanwhile")]
@@ -92,7 +100,10 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn status(&self) -> Status {
         match self {
-            Refusal::Unauthenticated | Refusal::WrongPassword => Status::UNAUTHENTICATED,
+            Refusal::Unauthenticated
+            | Refusal::WrongPassword
+            | Refusal::WrongRefresh
+            | Refusal::WrongResetCode => Status::UNAUTHENTICATED,
             Refusal::Disabled | Refusal::WrongOldPassword | Refusal::NotGranted(_) | Refusal::WrongCode => {
                 Status::FORBIDDEN
             }
@@ -102,6 +113,7 @@ impl Refusal {
             Refusal::Unknown(_)
             | Refusal::NotBound
             | Refusal::NoCode
+            | Refusal::NoLogin
             | Refusal::NoPeer(_)
             | Refusal::NoGrant
             | Refusal::NoOperation(_)
@@ -117,6 +129,7 @@ impl Refusal {
             | Refusal::Owned(_)
             | Refusal::PasswordChanged
             | Refusal::KeyUsed
+            | Refusal::NotOfLogin
             | Refusal::AnswerForgotten
             | Refusal::AdminStays => Status::CONFLICT,
             Refusal::Stale => Status::STALE,

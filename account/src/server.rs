@@ -61,6 +61,8 @@ impl AccountServer {
             data_dir,
             domain,
             token_lifetime,
+            refresh_lifetime,
+            reset_lifetime,
             effect_wait,
             audit_retention,
             courier,
@@ -103,6 +105,8 @@ impl AccountServer {
             passwords,
             signer,
             token_lifetime,
+            refresh_lifetime,
+            reset_lifetime,
             effect_wait,
             random,
             logins: Door::new(metrics.logins_throttled.clone()),
@@ -131,11 +135,6 @@ impl AccountServer {
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
     pub fn router(&self) -> axum::Router {
         api::router(self.account.clone())
-    }
-
-    /// The description of the API, made from its handlers.
-    pub fn openapi(&self) -> utoipa::openapi::OpenApi {
-        api::openapi()
     }
 
     /// What its operator sees of it.

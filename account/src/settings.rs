@@ -15,6 +15,10 @@ pub struct Settings {
     pub domain: Domain,
     /// How long a user's token is valid. Short, because other servers check it without asking.
     pub token_lifetime: Duration,
+    /// How long a login goes on without its refresh token being used.
+    pub refresh_lifetime: Duration,
+    /// How long a code that resets a user's password is good.
+    pub reset_lifetime: Duration,
     /// How long the answer to a change waits for the followers before it is 202.
     pub effect_wait: Duration,
     /// How long lines of the audit log are kept; zero keeps them for ever.
@@ -29,6 +33,8 @@ impl Settings {
             data_dir,
             domain,
             token_lifetime: Duration::from_secs(3600),
+            refresh_lifetime: Duration::from_secs(30 * 86_400),
+            reset_lifetime: Duration::from_secs(86_400),
             effect_wait: Duration::from_secs(5),
             audit_retention: Duration::from_secs(365 * 86_400),
             courier: irsp_courier::Settings::default(),

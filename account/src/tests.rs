@@ -10,6 +10,8 @@ mod followers;
 mod house;
 mod lists;
 mod login;
+mod logins;
+mod model;
 mod peers;
 mod restore;
 mod secrets;

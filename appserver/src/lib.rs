@@ -22,6 +22,7 @@ mod server;
 mod settings;
 mod store;
 
+pub use http::openapi;
 pub use server::{AppServer, StartError};
 pub use settings::{Backoff, ExternalSettings, PushLimits, Retention, Settings};
 

@@ -15,7 +15,6 @@ use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use utoipa::openapi::OpenApi;
 
 use crate::catch_up::CatchUp;
 use crate::external::{External, Gateway, Seal};
@@ -44,7 +43,6 @@ pub enum StartError {
 pub struct AppServer {
     courier: Courier,
     router: Router,
-    openapi: OpenApi,
     observer: Observer,
     /// Ends streams and background tasks.
     leave: CancellationToken,
@@ -141,7 +139,7 @@ impl AppServer {
             places: places.clone(),
             streams_max: settings.streams_max,
         };
-        let (router, openapi) = http::routes(Api(Arc::new(Parts {
+        let router = http::routes(Api(Arc::new(Parts {
             domain: settings.domain,
             directory,
             courier: courier.clone(),
@@ -160,7 +158,6 @@ impl AppServer {
         Ok(AppServer {
             courier,
             router,
-            openapi,
             observer,
             leave,
             stop,
@@ -172,11 +169,6 @@ impl AppServer {
     /// The HTTP API, for whoever listens.
     pub fn router(&self) -> Router {
         self.router.clone()
-    }
-
-    /// What describes the HTTP API.
-    pub fn openapi(&self) -> OpenApi {
-        self.openapi.clone()
     }
 
     /// What its operator sees of it.

@@ -213,6 +213,12 @@ section! {
         /// How long a user's token is good. Short, because the message server checks it without asking anybody.
         #[serde(with = "crate::duration")]
         pub token_lifetime: Duration = HOUR,
+        /// How long a login goes on without its refresh token being used. A month, as phone apps expect.
+        #[serde(with = "crate::duration")]
+        pub refresh_lifetime: Duration = DAY.saturating_mul(30),
+        /// How long a code that resets a user's password is good: a day, until its user has it and reads it.
+        #[serde(with = "crate::duration")]
+        pub reset_lifetime: Duration = DAY,
         /// How long an HTTP answer waits for the other servers to say that a change is in effect.
         /// After it the answer says "not yet in effect" and the change still arrives.
         #[serde(with = "crate::duration")]

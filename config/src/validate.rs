@@ -269,6 +269,18 @@ impl Settings {
                 day * 365,
             ),
             (
+                "account.refresh_lifetime",
+                self.account.refresh_lifetime,
+                second,
+                day * 3_650,
+            ),
+            (
+                "account.reset_lifetime",
+                self.account.reset_lifetime,
+                second,
+                day * 365,
+            ),
+            (
                 "account.effect_wait",
                 self.account.effect_wait,
                 Duration::ZERO,

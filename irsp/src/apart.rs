@@ -62,7 +62,7 @@ pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
     let mut listening = Vec::new();
     let part = Part {
         router: role.router(),
-        openapi: Some(role.openapi()),
+        openapi: Some(irsp_account::openapi()),
     };
     let served = Served {
         parts: vec![part],
@@ -97,7 +97,7 @@ pub(crate) async fn appserver(settings: Settings) -> Result<(), Failure> {
     let mut listening = Vec::new();
     let part = Part {
         router: role.router(),
-        openapi: Some(role.openapi()),
+        openapi: Some(irsp_appserver::openapi()),
     };
     let served = Served {
         parts: vec![part],

@@ -16,6 +16,7 @@ use crate::attach::Attached;
 use crate::failure::Failure;
 use crate::health::{self, Health};
 use crate::metrics::{self, Metrics};
+use crate::openapi;
 use crate::origin;
 use crate::ports::{self, Port, PortError};
 use crate::welcome::Listening;
@@ -73,25 +74,16 @@ pub(crate) struct Served {
 /// Joins the roles' parts.
 fn join(parts: Vec<Part>) -> Router {
     let mut router = Router::new();
-    let mut document: Option<OpenApi> = None;
+    let mut described = Vec::new();
     for part in parts {
         router = router.merge(part.router);
-        if let Some(more) = part.openapi {
-            match &mut document {
-                Some(document) => document.merge(more),
-                None => document = Some(more),
-            }
-        }
+        described.extend(part.openapi);
     }
-    match document {
-        Some(mut document) => {
-            document.info.title = "IRSP platform".to_owned();
-            document.info.version = env!("CARGO_PKG_VERSION").to_owned();
-            router.route(
-                "/openapi.json",
-                get(move || std::future::ready(Json(document.clone()))),
-            )
-        }
+    match openapi::join(described) {
+        Some(document) => router.route(
+            "/openapi.json",
+            get(move || std::future::ready(Json(document.clone()))),
+        ),
         None => router,
     }
 }

@@ -22,6 +22,7 @@ mod ledger;
 mod logs;
 mod messages;
 mod metrics;
+mod openapi;
 mod origin;
 mod peer;
 mod pki;

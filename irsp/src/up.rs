@@ -77,11 +77,11 @@ impl Roles {
         let parts = vec![
             Part {
                 router: self.account.router(),
-                openapi: Some(self.account.openapi()),
+                openapi: Some(irsp_account::openapi()),
             },
             Part {
                 router: self.app.router(),
-                openapi: Some(self.app.openapi()),
+                openapi: Some(irsp_appserver::openapi()),
             },
         ];
         Served {

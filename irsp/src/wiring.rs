@@ -19,6 +19,8 @@ pub(crate) fn account(settings: &Settings) -> Result<irsp_account::Settings, Fai
         data_dir: settings.data_dir.clone(),
         domain: domain(settings)?,
         token_lifetime: settings.account.token_lifetime,
+        refresh_lifetime: settings.account.refresh_lifetime,
+        reset_lifetime: settings.account.reset_lifetime,
         effect_wait: settings.account.effect_wait,
         audit_retention: settings.account.audit_retention,
         courier: courier(settings),

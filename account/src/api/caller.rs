@@ -8,7 +8,9 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use irsp_directory::Credential;
 use irsp_protocol::change::Role;
+use irsp_protocol::credential::LoginId;
 use irsp_protocol::{Id, Kind, Principal, Status};
 
 use super::conditions;
@@ -22,6 +24,8 @@ use crate::store::Author;
 pub(super) struct Caller {
     pub(super) principal: Principal,
     pub(super) role: Option<Role>,
+    /// The login whose token was shown.
+    pub(super) login: Option<LoginId>,
     from: Option<IpAddr>,
     pub(super) conditions: Conditions,
 }
@@ -37,6 +41,9 @@ pub(super) struct Person {
     pub(super) id: Id,
     pub(super) caller: Caller,
 }
+
+/// Whoever calls, with credentials or not.
+pub(super) struct Somebody(pub(super) Result<Caller, Refusal>);
 
 /// The address of whoever calls, when the HTTP server tells it; no credentials needed.
 pub(super) struct From(pub(super) Option<IpAddr>);
@@ -96,6 +103,10 @@ impl FromRequestParts<Arc<Account>> for Caller {
         Ok(Caller {
             principal: login.principal,
             role: login.role,
+            login: match login.credential {
+                Credential::Login(login) => login,
+                Credential::Secret(_) | Credential::Certificate(_) => None,
+            },
             from: address(parts),
             conditions: conditions::read(parts),
         })
@@ -137,6 +148,17 @@ impl FromRequestParts<Arc<Account>> for Person {
             Some(id) => Ok(Person { id, caller }),
             None => Err(Refusal::NotGranted("only for users")),
         }
+    }
+}
+
+impl FromRequestParts<Arc<Account>> for Somebody {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        account: &Arc<Account>,
+    ) -> Result<Somebody, Self::Rejection> {
+        Ok(Somebody(Caller::from_request_parts(parts, account).await))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Login: a password for a short-lived signed token, which every server checks on its own.
+//! Login: a password for a short-lived signed token, which every server checks on its own, and a refresh token for the
+//! next, which only this server knows.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,20 +8,26 @@ use axum::Json;
 use axum::extract::State;
 use irsp_directory::token::Claims;
 use irsp_protocol::api::account::{Credentials, Token};
+use irsp_protocol::api::login::Refresh;
 use irsp_protocol::change::User;
+use irsp_protocol::credential::LoginId;
 use irsp_protocol::{Id, Principal, Secret, Status, Timestamp};
-use tracing::{error, info};
+use ring::rand::SecureRandom;
+use tracing::{error, info, warn};
 
 use super::body::Body;
 use super::caller::From;
 use super::doc::Problems;
 use crate::account::Account;
+use crate::change::{Conditions, Order};
 use crate::password;
+use crate::refresh::RefreshToken;
 use crate::refusal::Refusal;
 use crate::store::audit::Line;
+use crate::store::login::{self, Rotation};
 use crate::store::{Author, user};
 
-/// A token for a user's password.
+/// A token for a user's password, and a refresh token for the next one.
 ///
 /// An unknown user and a wrong password are one answer. After some failures from one address the answer is 429, with
 /// a growing `Retry-After`.
@@ -36,39 +43,163 @@ pub(super) async fn login(
     let Credentials { id, password } = credentials;
     // What is no id is one door, so that made-up names take no memory.
     let id = Id::new(&id).ok();
-    match checked(&account, id.clone(), password, from, now).await {
-        Ok((user, sub)) => {
-            let expires = now.plus(account.token_lifetime);
-            let claims = Claims {
-                sub: sub.clone(),
-                role: user.role,
-                iat: now,
-                exp: expires,
-                sid: None,
-            };
-            let token = account.signer.sign(&claims).map_err(|error| {
-                error!(%error, "a token cannot be signed");
-                Refusal::NotSigned
-            })?;
-            let author = Author {
-                who: sub.clone(),
-                from,
-            };
-            let mut line = Line::done(&author, "login", sub.to_string());
-            line.targets.insert(sub);
-            account.audit(line).await?;
-            account.metrics.logins.inc();
-            Ok(Json(Token {
-                token,
-                expires,
-                token_type: "Bearer".to_owned(),
-            }))
+    let user = match checked(&account, id.clone(), password, from, now).await {
+        Ok(user) => user,
+        Err(refusal) => {
+            note(&account, id, from, "login", &refusal).await?;
+            return Err(refusal);
+        }
+    };
+    let refresh = RefreshToken::new(account.secret()?.0, account.secret()?.0);
+    let issue = Issue::new(&account, login_id(&account)?, now);
+    let begun = login::Login {
+        id: issue.login,
+        user: user.id.clone(),
+        refresh: refresh.hash(account.directory.hash_key()),
+        began: now,
+        expires: issue.refresh_expires,
+        token_until: issue.expires,
+        from,
+    };
+    let who = Principal::user(user.id.clone());
+    let order = Order {
+        author: Author {
+            who: who.clone(),
+            from,
+        },
+        action: "login",
+        target: who.into(),
+        conditions: Conditions::default(),
+    };
+    account
+        .note(order, move |draft| login::begin(draft, &begun))
+        .await?;
+    account.metrics.logins.inc();
+    issue.token(&account, &user, &refresh)
+}
+
+/// The next token and refresh token of a login.
+///
+/// A refresh token is good once. Shown a second time, somebody has a copy of it: the login ends, with all its tokens.
+#[utoipa::path(post, path = "/v1/refresh", tag = "login", request_body = Refresh,
+    responses((status = 200, body = Token), Problems), security(()))]
+pub(super) async fn refresh(
+    State(account): State<Arc<Account>>,
+    From(from): From,
+    Body(Refresh { refresh_token }): Body<Refresh>,
+) -> Result<Json<Token>, Refusal> {
+    let now = account.courier.now();
+    match renewed(&account, &refresh_token, from, now).await {
+        Ok(token) => {
+            account.metrics.logins_renewed.inc();
+            Ok(token)
         }
         Err(refusal) => {
-            note(&account, id, from, &refusal).await?;
+            note(&account, None, from, "login.refresh", &refusal).await?;
             Err(refusal)
         }
     }
+}
+
+async fn renewed(
+    account: &Account,
+    shown: &Secret,
+    from: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Json<Token>, Refusal> {
+    let shown = RefreshToken::parse(shown).ok_or(Refusal::WrongRefresh)?;
+    let (turn, turn_hash) = account.secret()?;
+    let hash = shown.hash(account.directory.hash_key());
+    let renewal = login::Renewal {
+        now,
+        expires: now.plus(account.refresh_lifetime.max(account.token_lifetime)),
+        token_until: now.plus(account.token_lifetime),
+        from,
+    };
+    let rotation = account
+        .courier
+        .write(move |tx| login::rotate(tx, &hash, &turn_hash, renewal))
+        .await?;
+    match rotation {
+        Rotation::Renewed { user, login } => {
+            let issue = Issue::new(account, login, now);
+            issue.token(account, &user, &shown.next(turn))
+        }
+        Rotation::Reused { user, login } => {
+            account.metrics.refreshes_reused.inc();
+            let who = Principal::user(user.clone());
+            warn!(user = %who, %login, from = ?from, "a refresh token was shown a second time: its login ends");
+            let order = Order {
+                author: Author {
+                    who: who.clone(),
+                    from,
+                },
+                action: "login.reuse",
+                target: who.into(),
+                conditions: Conditions::default(),
+            };
+            let ended = account
+                .note(order, move |draft| login::end(draft, &user, login, None))
+                .await;
+            match ended {
+                // Somebody else has ended it meanwhile.
+                Err(refusal) if refusal.status() != Status::NOT_FOUND => Err(refusal),
+                Ok(()) | Err(_) => Err(Refusal::WrongRefresh),
+            }
+        }
+        Rotation::Disabled => Err(Refusal::Disabled),
+        Rotation::Unknown => Err(Refusal::WrongRefresh),
+    }
+}
+
+/// Tokens of a login about to be made.
+struct Issue {
+    login: LoginId,
+    now: Timestamp,
+    expires: Timestamp,
+    refresh_expires: Timestamp,
+}
+
+impl Issue {
+    fn new(account: &Account, login: LoginId, now: Timestamp) -> Issue {
+        Issue {
+            login,
+            now,
+            expires: now.plus(account.token_lifetime),
+            refresh_expires: now.plus(account.refresh_lifetime.max(account.token_lifetime)),
+        }
+    }
+
+    fn token(self, account: &Account, user: &User, refresh: &RefreshToken) -> Result<Json<Token>, Refusal> {
+        let claims = Claims {
+            sub: Principal::user(user.id.clone()),
+            role: user.role,
+            iat: self.now,
+            exp: self.expires,
+            sid: Some(self.login),
+        };
+        let token = account.signer.sign(&claims).map_err(|error| {
+            error!(%error, "a token cannot be signed");
+            Refusal::NotSigned
+        })?;
+        Ok(Json(Token {
+            token,
+            expires: self.expires,
+            token_type: "Bearer".to_owned(),
+            login: Some(self.login),
+            refresh_token: Some(refresh.text()),
+            refresh_expires: Some(self.refresh_expires),
+        }))
+    }
+}
+
+fn login_id(account: &Account) -> Result<LoginId, Refusal> {
+    let mut bytes = [0; 8];
+    account
+        .random
+        .fill(&mut bytes)
+        .map_err(|_| Refusal::NoRandomness)?;
+    Ok(LoginId(u64::from_be_bytes(bytes)))
 }
 
 /// The user whose password it is.
@@ -78,7 +209,7 @@ async fn checked(
     password: Secret,
     from: Option<IpAddr>,
     now: Timestamp,
-) -> Result<(Arc<User>, Principal), Refusal> {
+) -> Result<Arc<User>, Refusal> {
     let door = (id.as_ref().map(Id::to_string).unwrap_or_default(), from);
     account.logins.admit(&door, now)?;
     if password.expose().len() > password::LEN_MAX {
@@ -100,16 +231,17 @@ async fn checked(
     let user = account.directory.user(&id).ok_or(Refusal::WrongPassword)?;
     match user.disabled {
         true => Err(Refusal::Disabled),
-        false => Ok((user, Principal::user(id))),
+        false => Ok(user),
     }
 }
 
-/// Counts a refused login and writes it down. A name that nobody has is not written: it may be a password that was
+/// Counts a refused login, or what stands for one, and writes it down. A name that nobody has is not written: it may be a password that was
 /// typed into the wrong field.
-async fn note(
+pub(super) async fn note(
     account: &Account,
     id: Option<Id>,
     from: Option<IpAddr>,
+    action: &'static str,
     refusal: &Refusal,
 ) -> Result<(), Refusal> {
     match refusal.status() {
@@ -122,12 +254,12 @@ async fn note(
     let known = id
         .filter(|id| account.directory.user(id).is_some())
         .map(Principal::user);
-    info!(user = known.as_ref().map(tracing::field::display), from = ?from, status = %refusal.status(), "a login was refused");
+    info!(user = known.as_ref().map(tracing::field::display), from = ?from, status = %refusal.status(), action, "a login was refused");
     account
         .refused(Line {
             who: None,
             from,
-            action: "login",
+            action,
             what: known
                 .as_ref()
                 .map_or_else(|| "an unknown user".to_owned(), Principal::to_string),

@@ -15,11 +15,13 @@ mod export;
 mod grants;
 mod import;
 mod login;
+mod logins;
 mod me;
 mod operations;
 mod page;
 mod peers;
 mod problem;
+mod reset;
 mod users;
 
 use std::sync::Arc;
@@ -51,13 +53,20 @@ pub(crate) fn router(account: Arc<Account>) -> Router {
         .with_state(account)
 }
 
-pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
+/// The description of the API, made from its handlers.
+pub fn openapi() -> utoipa::openapi::OpenApi {
     described().into_openapi()
 }
 
 fn described() -> OpenApiRouter<Arc<Account>> {
     OpenApiRouter::with_openapi(doc::Doc::openapi())
         .routes(routes!(login::login))
+        .routes(routes!(login::refresh))
+        .routes(routes!(logins::logout))
+        .routes(routes!(logins::list, logins::end_all))
+        .routes(routes!(logins::end))
+        .routes(routes!(reset::create))
+        .routes(routes!(reset::redeem))
         .routes(routes!(me::me))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::show, users::modify, users::delete))

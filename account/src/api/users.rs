@@ -221,7 +221,7 @@ async fn note(account: &Account, caller: &Caller, refusal: &Refusal) -> Result<(
     account.refused(line).await
 }
 
-async fn hashed(account: &Account, password: Secret) -> Result<StoredPassword, Refusal> {
+pub(super) async fn hashed(account: &Account, password: Secret) -> Result<StoredPassword, Refusal> {
     let (min, max) = (password::LEN_MIN, password::LEN_MAX);
     if !(min..=max).contains(&password.expose().len()) {
         return Err(Refusal::Malformed(format!("a password has {min} to {max} bytes")));

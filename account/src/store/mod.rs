@@ -17,6 +17,7 @@ mod draft;
 pub(crate) mod entity;
 pub(crate) mod grant;
 mod list;
+pub(crate) mod login;
 pub(crate) mod operation;
 pub(crate) mod peer;
 pub(crate) mod repeat;
@@ -41,6 +42,10 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     Migration {
         version: 4,
         sql: include_str!("certificate.sql"),
+    },
+    Migration {
+        version: 5,
+        sql: include_str!("login.sql"),
     },
 ];
 

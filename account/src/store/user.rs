@@ -8,7 +8,7 @@ use irsp_protocol::{Id, Principal};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::list::Query;
-use super::{Draft, binding, corrupt, entity, grant, number, time};
+use super::{Draft, binding, corrupt, entity, grant, login, number, time};
 use crate::password::StoredPassword;
 
 const SELECT: &str = "SELECT u.created, u.modified, e.state, u.version FROM account_user u JOIN entity e ON e.key = 'usr/' || u.id";
@@ -111,7 +111,7 @@ pub(crate) fn set_tokens(
 }
 
 /// Sets a password. `replaced` is the one the caller has shown to know: if another stands there by now, the change
-/// is refused. Tokens issued before end with it.
+/// is refused. Logins, tokens issued before and a reset code end with it.
 pub(crate) fn set_password(
     draft: &mut Draft<'_, '_>,
     id: &Id,
@@ -127,7 +127,8 @@ pub(crate) fn set_password(
         .prepare_cached("UPDATE account_user SET password = ?2 WHERE id = ?1")?
         .execute((id.as_str(), password.as_phc()))?;
     touch(draft, id)?;
-    user.tokens_from = draft.now();
+    login::remove_of_user(draft.sql(), id)?;
+    login::refuse_older(&mut user, draft.now());
     draft.put(Cause::Modify, Entity::User(user))?;
     view(draft.sql(), id)
 }
@@ -136,6 +137,7 @@ pub(crate) fn set_password(
 pub(crate) fn delete(draft: &mut Draft<'_, '_>, id: &Id) -> Result<(), StoreError> {
     entity::user(draft.sql(), id)?;
     binding::remove_of_user(draft, id)?;
+    login::remove_of_user(draft.sql(), id)?;
     grant::remove_of(draft, &Principal::user(id.clone()))?;
     draft
         .sql()

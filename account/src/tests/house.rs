@@ -82,10 +82,7 @@ impl House {
         settings.courier.retry_min = Duration::from_millis(20);
         settings.courier.retry_max = Duration::from_millis(100);
         let server = AccountServer::start(settings, link).await.unwrap();
-        let admin = std::fs::read_to_string(folder.join("admin.token"))
-            .unwrap()
-            .trim()
-            .to_owned();
+        let admin = House::admin_token(folder);
         House {
             server,
             followers,
@@ -95,25 +92,19 @@ impl House {
         }
     }
 
+    pub(super) fn admin_token(folder: &Path) -> String {
+        let text = std::fs::read_to_string(folder.join("admin.token")).unwrap();
+        text.trim().to_owned()
+    }
+
     pub(super) async fn stop(mut self) {
         self.server.stop().await;
         self.tasks.shutdown().await;
     }
 
     /// A call with any credentials, body and address.
-    pub(super) async fn send(&self, mut request: Request<Body>, address: &str) -> Answer {
-        let address: SocketAddr = address.parse().unwrap();
-        request.extensions_mut().insert(ConnectInfo(address));
-        let response = self.server.router().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-        }
+    pub(super) async fn send(&self, request: Request<Body>, address: &str) -> Answer {
+        send(&self.server, request, address).await
     }
 
     pub(super) async fn call(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
@@ -129,21 +120,8 @@ impl House {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if !token.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let body = match body {
-            Some(body) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                Body::from(body.to_string())
-            }
-            None => Body::empty(),
-        };
-        self.send(request.body(body).unwrap(), "127.0.0.1:40000").await
+        let request = asked(token, method, path, body, headers);
+        self.send(request, "127.0.0.1:40000").await
     }
 
     pub(super) async fn get(&self, token: &str, path: &str) -> Answer {
@@ -278,6 +256,66 @@ impl Followers {
             }
             Item::Hello { .. } | Item::Answer { .. } | Item::Ask { .. } => None,
         }
+    }
+}
+
+/// A call of a server with any followers.
+pub(super) async fn request(
+    server: &AccountServer,
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Answer {
+    send(server, asked(token, method, path, body, &[]), "127.0.0.1:40000").await
+}
+
+/// An import of NDJSON by any server.
+pub(super) async fn import(server: &AccountServer, token: &str, path: &str, text: &str) -> Answer {
+    let request = Request::post(path)
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, "application/x-ndjson")
+        .body(Body::from(text.to_owned()))
+        .unwrap();
+    send(server, request, "127.0.0.1:40000").await
+}
+
+fn asked(
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+    headers: &[(&str, &str)],
+) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = match body {
+        Some(body) => {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Body::from(body.to_string())
+        }
+        None => Body::empty(),
+    };
+    request.body(body).unwrap()
+}
+
+async fn send(server: &AccountServer, mut request: Request<Body>, address: &str) -> Answer {
+    let address: SocketAddr = address.parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(address));
+    let response = server.router().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: serde_json::from_str(&text).unwrap_or(Value::Null),
+        text,
     }
 }
 

@@ -34,8 +34,27 @@ async fn no_secret_stands_in_the_database_or_in_a_later_answer() {
         )
         .await
         .is(201);
+    let tokens = house.log_in("ann", "password of ann").await.is(200);
+    let next = house
+        .post(
+            "",
+            "/v1/refresh",
+            json!({"refresh_token": tokens["refresh_token"]}),
+        )
+        .await
+        .is(200);
+    let reset_code = house
+        .call(&house.admin, Method::POST, "/v1/users/ann/reset", None)
+        .await
+        .is(200)["code"]
+        .clone();
+    let (family, turn) = tokens["refresh_token"].as_str().unwrap().split_once('.').unwrap();
     let secrets = [
         code.as_str(),
+        family,
+        turn,
+        next["refresh_token"].as_str().unwrap().split_once('.').unwrap().1,
+        reset_code.as_str().unwrap(),
         reset.as_str().unwrap(),
         key.as_str().unwrap(),
         bulk["devices"][0]["code"].as_str().unwrap(),
@@ -49,6 +68,7 @@ async fn no_secret_stands_in_the_database_or_in_a_later_answer() {
         "/v1/devices/lamp-1",
         "/v1/apps",
         "/v1/users",
+        "/v1/users/ann/logins",
         "/v1/audit?limit=1000",
     ] {
         let text = house.get(&house.admin, path).await.text;

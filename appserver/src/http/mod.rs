@@ -45,8 +45,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 ))]
 struct Description;
 
-/// The routes, and what describes them.
-pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
+/// The routes.
+pub(crate) fn routes(api: Api) -> Router {
     // JSON may write a byte in up to six characters.
     let body_bytes_max = api
         .push
@@ -54,6 +54,16 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
         .saturating_mul(6)
         .saturating_add(HEAD_BYTES_MAX);
     let request_bytes_max = api.external.settings.request_bytes_max;
+    let (router, _) = described(body_bytes_max, request_bytes_max).split_for_parts();
+    router.with_state(api)
+}
+
+/// The description of the API, made from its handlers.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described(usize::MAX, usize::MAX).into_openapi()
+}
+
+fn described(body_bytes_max: usize, request_bytes_max: usize) -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(uploads::list_uploads))
         .routes(routes!(uploads::stream_uploads))
@@ -93,8 +103,6 @@ pub(crate) fn routes(api: Api) -> (Router, utoipa::openapi::OpenApi) {
                 .routes(routes!(external::from_external))
                 .layer(DefaultBodyLimit::max(request_bytes_max)),
         )
-        .with_state(api)
-        .split_for_parts()
 }
 
 /// The size of page that is asked for.

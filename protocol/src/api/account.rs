@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::address::{Domain, Id, Principal, Server};
 use crate::change::{Answers, Delivery, Retention, Right, Role, Scope};
-use crate::credential::Certificate;
+use crate::credential::{Certificate, LoginId};
 use crate::secret::Secret;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -122,6 +122,17 @@ pub struct Token {
     pub expires: Timestamp,
     #[schema(example = "Bearer")]
     pub token_type: String,
+    /// The login both tokens belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "00f1e2d3c4b5a697")]
+    pub login: Option<LoginId>,
+    /// Good once, for the next pair of tokens (`POST /v1/refresh`). Shown a second time it ends the login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub refresh_token: Option<Secret>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub refresh_expires: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

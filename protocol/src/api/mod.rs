@@ -3,6 +3,7 @@
 pub mod account;
 pub mod app;
 pub mod external;
+pub mod login;
 pub mod operator;
 pub mod peer;
 mod problem;
