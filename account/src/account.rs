@@ -79,12 +79,17 @@ impl Account {
     /// An operation with the end of each envelope. One that ended just now, or while this server was down, is known
     /// from its receipt before it is noted with the operation.
     pub(crate) async fn operation(&self, number: u64) -> Result<Operation, Refusal> {
-        let found = self
+        let mut operation = self
             .courier
             .store()
-            .read(move |sql| operation::find(sql, number))
+            .read(move |sql| match operation::find(sql, number)? {
+                Some(operation) => Ok(operation),
+                None if operation::is_forgotten(sql, number)? => {
+                    Err(Refusal::OperationForgotten(number).into())
+                }
+                None => Err(Refusal::NoOperation(number).into()),
+            })
             .await?;
-        let mut operation = found.ok_or(Refusal::NoOperation(number))?;
         for dispatch in operation
             .dispatches
             .iter_mut()

@@ -3,7 +3,7 @@
 use irsp_protocol::api::account::{FollowerState, FollowerView, OperationView};
 use irsp_protocol::{Server, Status, Timestamp};
 
-use crate::follow::FOLLOWERS;
+use crate::follower::FOLLOWERS;
 use crate::store::operation::Operation;
 
 /// Whether a follower that ended an envelope with `status` acts on what it says.

@@ -1,21 +1,20 @@
 //! This server towards its followers (clause 8.2): it tells them changes, shows late ones the present state page by
-//! page, and notes what they answered. It takes no envelopes itself.
+//! page, and notes what they answered. Itself it takes notes for its audit log, and nothing else.
 
 use std::sync::Arc;
 
 use irsp_courier::store::{Store, StoreError, Tx};
 use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::note::Note;
 use irsp_protocol::{Envelope, MessageKind, Principal, Server, Status};
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::metrics::Metrics;
-use crate::store::entity;
+use crate::store::audit::{self, Line};
 use crate::store::operation::End;
-
-/// The servers that keep a copy of the directory.
-pub(crate) const FOLLOWERS: [Server; 2] = [Server::Message, Server::App];
+use crate::store::{Author, entity};
 
 /// The account server as its courier sees it.
 pub(crate) struct Lead {
@@ -38,7 +37,10 @@ impl Lead {
             .read(move |sql| entity::page(sql, after.as_deref()))
             .await
         {
-            Ok(page) => Reply::Directory(page),
+            Ok(page) => {
+                self.metrics.directory_pages.inc();
+                Reply::Directory(page)
+            }
             Err(error) => {
                 error!(%error, "a page of the directory cannot be read");
                 Reply::Unanswered(error.status())
@@ -47,9 +49,27 @@ impl Lead {
     }
 }
 
+/// Writes down what was ordered of a server that keeps no audit log.
+fn noted(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+    let Ok(note) = serde_json::from_slice::<Note>(&envelope.data) else {
+        return Ok(Received::Ended(Status::MALFORMED));
+    };
+    let author = Author {
+        who: note.who,
+        from: note.from,
+    };
+    let mut line = Line::done(&author, note.action.as_str(), note.what);
+    line.targets.extend(note.targets);
+    audit::append(tx.sql(), tx.now(), &line)?;
+    Ok(Received::Ended(Status::DONE))
+}
+
 impl Role for Lead {
-    fn receive(&self, _tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
-        warn!(%from, id = %envelope.id, kind = envelope.kind.as_str(), "the account server takes no envelopes");
+    fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
+        if (envelope.kind, from) == (MessageKind::Directory, Server::App) {
+            return noted(tx, envelope);
+        }
+        warn!(%from, id = %envelope.id, kind = envelope.kind.as_str(), "nothing for the account server");
         Ok(Received::Ended(Status::FORBIDDEN))
     }
 

@@ -19,6 +19,7 @@ mod code;
 mod effect;
 mod flood;
 mod follow;
+mod follower;
 mod keys;
 mod metrics;
 mod observed;

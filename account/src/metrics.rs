@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::follow::FOLLOWERS;
+use crate::follower::FOLLOWERS;
 
 /// Bounds of the histogram of effects, seconds: from two commits on a fast disk to a follower that was away.
 const EFFECT_SECONDS: [f64; 12] = [
@@ -22,6 +22,8 @@ type Word = [(&'static str, &'static str); 1];
 pub(crate) struct Metrics {
     pub(crate) changes: Counter,
     pub(crate) logins: Counter,
+    pub(crate) directory_pages: Counter,
+    pub(crate) operations_forgotten: Counter,
     pub(crate) logins_renewed: Counter,
     pub(crate) refreshes_reused: Counter,
     pub(crate) logins_wrong: Counter,
@@ -42,6 +44,16 @@ impl Metrics {
         let help = "Logins answered with a token.";
         registry.register("irsp_account_logins", help, logins.clone());
 
+        let directory_pages = Counter::default();
+        let help = "Pages of the directory shown to servers that asked for a snapshot.";
+        registry.register("irsp_account_directory_pages", help, directory_pages.clone());
+        let operations_forgotten = Counter::default();
+        let help = "Operations forgotten after account.operation_retention.";
+        registry.register(
+            "irsp_account_operations_forgotten",
+            help,
+            operations_forgotten.clone(),
+        );
         let logins_renewed = Counter::default();
         let help = "Logins prolonged by their refresh tokens.";
         registry.register("irsp_account_logins_renewed", help, logins_renewed.clone());
@@ -72,6 +84,8 @@ impl Metrics {
         let metrics = Metrics {
             changes,
             logins,
+            directory_pages,
+            operations_forgotten,
             logins_renewed,
             refreshes_reused,
             logins_wrong: wrong,

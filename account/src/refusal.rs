@@ -83,6 +83,8 @@ pub(crate) enum Refusal {
     NoGrant,
     #[error("there is no operation {0}")]
     NoOperation(u64),
+    #[error("operation {0} is forgotten: it was answered by every server long ago")]
+    OperationForgotten(u64),
     #[error("there is no such path")]
     NoPath,
     #[error("too many failed attempts; try again in {} seconds", .0.as_secs().max(1))]
@@ -118,7 +120,7 @@ impl Refusal {
             | Refusal::NoGrant
             | Refusal::NoOperation(_)
             | Refusal::NoPath => Status::NOT_FOUND,
-            Refusal::Deleted(_) => Status::DELETED,
+            Refusal::Deleted(_) | Refusal::OperationForgotten(_) => Status::DELETED,
             Refusal::Exists(_)
             | Refusal::PeerExists(_)
             | Refusal::Used(_)

@@ -29,7 +29,7 @@ use crate::observed::Observer;
 use crate::password::{PasswordError, Passwords};
 use crate::refusal::Refusal;
 use crate::retention;
-use crate::settings::{ADMIN, Settings};
+use crate::settings::{ADMIN, Kept, Settings};
 use crate::store::entity::Found;
 use crate::store::{Author, Draft, MIGRATIONS, entity, user};
 
@@ -65,6 +65,7 @@ impl AccountServer {
             reset_lifetime,
             effect_wait,
             audit_retention,
+            operation_retention,
             courier,
         } = settings;
         in_file(&data_dir, |path| std::fs::create_dir_all(path))?;
@@ -127,7 +128,11 @@ impl AccountServer {
             server.stop().await;
             return Err(StartError::Register(reason));
         }
-        server.run(retention::keep(server.account.clone(), audit_retention));
+        let kept = Kept {
+            audit: audit_retention,
+            operations: operation_retention,
+        };
+        server.run(retention::keep(server.account.clone(), kept));
         Ok(server)
     }
 

@@ -23,7 +23,17 @@ pub struct Settings {
     pub effect_wait: Duration,
     /// How long lines of the audit log are kept; zero keeps them for ever.
     pub audit_retention: Duration,
+    /// How long an operation can be looked up.
+    pub operation_retention: Duration,
     pub courier: irsp_courier::Settings,
+}
+
+/// How long the account server remembers what it does not need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// Zero keeps the audit log for ever.
+    pub(crate) audit: Duration,
+    pub(crate) operations: Duration,
 }
 
 impl Settings {
@@ -37,6 +47,7 @@ impl Settings {
             reset_lifetime: Duration::from_secs(86_400),
             effect_wait: Duration::from_secs(5),
             audit_retention: Duration::from_secs(365 * 86_400),
+            operation_retention: Duration::from_secs(30 * 86_400),
             courier: irsp_courier::Settings::default(),
         }
     }

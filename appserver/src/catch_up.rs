@@ -162,7 +162,11 @@ impl CatchUp {
     async fn presence_snapshot(&self) -> Result<(), CatchUpError> {
         let mut after: Option<Principal> = None;
         loop {
-            let (page, next) = match self.ask(Server::Message, Question::Presence { after }).await? {
+            let question = Question::Presence {
+                after,
+                of: Vec::new(),
+            };
+            let (page, next) = match self.ask(Server::Message, question).await? {
                 Reply::Presence { page, next } => (page, next),
                 Reply::Courier(_) | Reply::Directory(_) | Reply::Peers(_) | Reply::Unanswered(_) => {
                     return Err(CatchUpError::Beside(Server::Message));

@@ -165,7 +165,15 @@ impl Role for MessageRole {
     fn answer(&self, question: Question) -> ReplyFuture<'_> {
         Box::pin(async move {
             match question {
-                Question::Presence { after } => {
+                Question::Presence { of, .. } if !of.is_empty() => {
+                    let table = self.presence.lock().await;
+                    let page = of.iter().take(PRESENCE_PAGE).filter_map(|one| table.of(one));
+                    Reply::Presence {
+                        page: page.cloned().collect(),
+                        next: None,
+                    }
+                }
+                Question::Presence { after, .. } => {
                     let (page, next) = self.presence.lock().await.page(after.as_ref(), PRESENCE_PAGE);
                     Reply::Presence { page, next }
                 }

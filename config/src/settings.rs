@@ -226,6 +226,10 @@ section! {
         /// How long lines of the audit log are kept; "0s" keeps them for ever. A year, as most rules ask for.
         #[serde(with = "crate::duration")]
         pub audit_retention: Duration = DAY.saturating_mul(365),
+        /// How long a change that every server has answered can be looked up as an operation. A month: who waits for
+        /// one does so for seconds.
+        #[serde(with = "crate::duration")]
+        pub operation_retention: Duration = DAY.saturating_mul(30),
     }
 }
 

@@ -292,6 +292,13 @@ impl Settings {
                 Duration::ZERO,
                 day * 3_650,
             ),
+            // A repeat under an Idempotency-Key is answered with its operation for a day.
+            (
+                "account.operation_retention",
+                self.account.operation_retention,
+                day,
+                day * 3_650,
+            ),
             (
                 "courier.message_expiry",
                 self.courier.message_expiry,

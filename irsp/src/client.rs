@@ -57,7 +57,8 @@ pub(crate) enum ClientError {
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
-    token: Secret,
+    /// `None` for calls that bring their credentials in the body.
+    token: Option<Secret>,
 }
 
 impl Client {
@@ -65,6 +66,15 @@ impl Client {
     pub(crate) fn new(settings: &Settings, access: &Access) -> Result<Client, ClientError> {
         let file = access.token_file.clone();
         let token = read_token(&file.unwrap_or_else(|| settings.files().admin_token()))?;
+        Client::with(access, Some(token))
+    }
+
+    /// Without a token.
+    pub(crate) fn anybody(access: &Access) -> Result<Client, ClientError> {
+        Client::with(access, None)
+    }
+
+    fn with(access: &Access, token: Option<Secret>) -> Result<Client, ClientError> {
         let url = access.url.trim_end_matches('/').to_owned();
         let http = reqwest::Client::builder().read_timeout(SILENCE_MAX).no_proxy();
         let http = http.build().map_err(|error| ClientError::Unreachable {
@@ -169,9 +179,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(self.token.expose())
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
     }
 
     async fn answer<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
@@ -190,7 +202,7 @@ impl Client {
             return Ok(response);
         }
         let url = self.url.clone();
-        if status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED && self.token.is_some() {
             return Err(ClientError::Token { url });
         }
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;

@@ -23,6 +23,7 @@ pub(crate) fn account(settings: &Settings) -> Result<irsp_account::Settings, Fai
         reset_lifetime: settings.account.reset_lifetime,
         effect_wait: settings.account.effect_wait,
         audit_retention: settings.account.audit_retention,
+        operation_retention: settings.account.operation_retention,
         courier: courier(settings),
     })
 }

@@ -30,7 +30,7 @@ pub enum MessageKind {
     /// Online and offline (clause 8.3.2).
     #[serde(rename = "irsp.presence")]
     Presence,
-    /// Account changes (clause 8.2).
+    /// Account changes (clause 8.2); to the account server, notes for its audit log.
     #[serde(rename = "irsp.directory")]
     Directory,
 }

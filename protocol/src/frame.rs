@@ -74,8 +74,12 @@ pub enum Question {
     Courier(Inquiry),
     /// A page of the directory, from the account server (clause 8.2).
     Directory { after: Option<String> },
-    /// A page of presence, from the message server (clause 8.3.2).
-    Presence { after: Option<Principal> },
+    /// Presence, from the message server (clause 8.3.2): a page of all, or that of the principals named in `of`.
+    Presence {
+        after: Option<Principal>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        of: Vec<Principal>,
+    },
     /// How the links to other domains stand, from the message server (clause 8.5).
     Peers,
 }
@@ -221,7 +225,10 @@ mod tests {
             Item::Ask {
                 from: Server::App,
                 token: 3,
-                question: Question::Presence { after: None },
+                question: Question::Presence {
+                    after: None,
+                    of: Vec::new(),
+                },
             },
             Item::Reply {
                 token: 3,

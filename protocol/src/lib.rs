@@ -15,6 +15,7 @@ pub mod frame;
 pub mod inquiry;
 pub mod ledger;
 pub mod message_id;
+pub mod note;
 pub mod options;
 pub mod peer;
 pub mod peer_link;

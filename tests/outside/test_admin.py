@@ -56,6 +56,59 @@ class Admin(Story):
         self.assertNotEqual(self.told("apps", "rotate", "desk-app")["key"], made["key"])
         self.assertIn("desk-app", self.done("apps", "list"))
 
+    def test_a_login_is_kept_in_files_renewed_and_ended(self):
+        folder = self.platform.dir
+        (folder / "password").write_text("correct horse\n")
+        self.done("users", "add", "desk-bob", "--password-file", folder / "password")
+        token = folder / "bob"
+
+        def as_anybody(*words):
+            said = run("admin", *words, "--url", self.platform.url)
+            self.assertEqual(said.returncode, 0, said.stderr)
+            return said.stdout
+
+        def as_bob(*words):
+            return run("admin", *words, "--url", self.platform.url, "--token-file", token)
+
+        as_anybody("login", "desk-bob", "--password-file", folder / "password", "--out", token)
+        self.assertEqual(token.stat().st_mode & 0o777, 0o600)
+        first = token.read_text()
+        as_anybody("refresh", token)
+        self.assertNotEqual(token.read_text(), first)
+        self.assertIn("usr/desk-bob", as_bob("me").stdout)
+        logins = self.told("users", "logins", "desk-bob")
+        self.assertEqual(len(logins), 1)
+        self.assertIn(logins[0]["id"], as_bob("users", "logins", "desk-bob").stdout)
+        lamp = self.a_device()
+        (folder / "code").write_text(lamp.code)
+        self.assertEqual(as_bob("bindings", "add", lamp.id, "--code-file", folder / "code").returncode, 0)
+        self.done("users", "add", "desk-eve", "--password-file", folder / "password")
+        shared = as_bob("bindings", "share", lamp.id, "desk-eve", "--rights", "presence,receive", "--json")
+        self.assertEqual(json.loads(shared.stdout)["rights"], ["presence", "receive"])
+        self.assertEqual(as_bob("bindings", "transfer", lamp.id, "--to", "desk-eve").returncode, 0)
+        kept = folder / "kept"
+        kept.write_text(token.read_text())
+        as_anybody("logout", token)
+        self.assertFalse(token.exists())
+        ended = run("admin", "me", "--url", self.platform.url, "--token-file", kept)
+        self.assertEqual((ended.returncode, len(ended.stderr.splitlines())), (1, 1), ended.stderr)
+        (folder / "reset").write_text(self.told("users", "reset", "desk-bob")["code"])
+        (folder / "new").write_text("battery staple")
+        as_anybody("redeem", "desk-bob", "--code-file", folder / "reset", "--password-file", folder / "new")
+        wrong = run("admin", "login", "desk-bob", "--password-file", folder / "password", "--url", self.platform.url)
+        self.assertIn("401", wrong.stderr)
+        self.assertIn("refresh_token", as_anybody("login", "desk-bob", "--password-file", folder / "new"))
+
+    def test_codes_and_certificates(self):
+        made = self.told("devices", "add", "desk-2", "--certificate", "ab" * 32, "--issued", f"{'cd' * 32},desk-2")
+        self.assertEqual(len(made["certificates"]), 2)
+        more = self.told("devices", "add-code", "desk-2")
+        self.connected(Device("desk-2", more["code"])).leave()
+        self.assertEqual(len(self.told("devices", "codes", "desk-2")), 2)
+        self.done("devices", "revoke-code", "desk-2", more["id"])
+        self.assertNotEqual(self.client(Device("desk-2", more["code"])).connect(), 0)
+        self.assertNotIn("certificates", self.told("devices", "set", "desk-2", "--no-certificates"))
+
     def test_a_file_of_devices_goes_in_whole_or_not_at_all(self):
         file = self.platform.dir / "devices.csv"
         file.write_text("id,attributes\nfile-1,\"{\"\"room\"\":\"\"hall\"\"}\"\nfile-2,\n")

@@ -85,6 +85,8 @@ class DeadLetters(Operator):
         again = self.found("dead", "retry", id)
         self.assertEqual((again["id"], again["state"]), (id, "in-flight"))
         until(lambda: self.receipt(self.admin, id)["state"] == "undeliverable", "it fails again")
+        audit = until(lambda: self.admin.get("/v1/audit?action=dead-letter")["items"], "the order is in the audit log")
+        self.assertEqual([(line["who"], line["action"], line["what"]) for line in audit], [("usr/admin", "dead-letter.retry", id)])
         self.heal()
         self.platform.crash()
         self.assertEqual(self.irsp("dead", "retry", "--all").returncode, 0)

@@ -17,6 +17,7 @@ use super::body::{Asked, Body, IdPath, MaybeBody};
 use super::caller::{Admin, Caller, Person};
 use super::doc::Problems;
 use super::page::{Standing, limit, page};
+use super::seen;
 use crate::account::Account;
 use crate::certificate;
 use crate::refusal::Refusal;
@@ -71,11 +72,12 @@ pub(super) async fn list(
         }),
         disabled: asked.state.map(Standing::is_disabled),
     };
-    let devices = account
+    let mut devices = account
         .courier
         .store()
         .read(move |sql| device::list(sql, filter, after, limit + 1))
         .await?;
+    seen::tell(&account, &caller, &mut devices).await;
     Ok(page(devices, limit, |device| device.id.to_string()))
 }
 
@@ -118,7 +120,7 @@ pub(super) async fn show(
     IdPath(id): IdPath,
 ) -> Result<Shown<DeviceView>, Refusal> {
     let all = caller.reads_everything();
-    let device = account
+    let mut device = account
         .courier
         .store()
         .read(move |sql| {
@@ -129,6 +131,7 @@ pub(super) async fn show(
             device::view(sql, &id)
         })
         .await?;
+    seen::tell(&account, &caller, std::slice::from_mut(&mut device)).await;
     Ok(caller.shown(device))
 }
 

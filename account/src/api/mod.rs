@@ -22,6 +22,7 @@ mod page;
 mod peers;
 mod problem;
 mod reset;
+mod seen;
 mod users;
 
 use std::sync::Arc;

@@ -255,6 +255,8 @@ fn read(row: &Row<'_>) -> Result<DeviceView, rusqlite::Error> {
         certificates: device.certificates,
         attributes: serde_json::from_str(&attributes).map_err(|error| corrupt(0, error))?,
         owner: owner.map_err(|error| corrupt(4, error))?,
+        online: None,
+        last_seen: None,
         created: time(row, 1)?,
         modified: time(row, 2)?,
         version: number(row, 5)?,

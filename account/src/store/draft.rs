@@ -12,7 +12,7 @@ use irsp_protocol::{
 use rusqlite::Connection;
 
 use super::{audit, entity, operation};
-use crate::follow::FOLLOWERS;
+use crate::follower::FOLLOWERS;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
 const BATCH: usize = 500;

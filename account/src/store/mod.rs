@@ -47,6 +47,10 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
         version: 5,
         sql: include_str!("login.sql"),
     },
+    Migration {
+        version: 6,
+        sql: include_str!("operation.sql"),
+    },
 ];
 
 /// Reads a time that stands in column `column`.

@@ -6,6 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{corrupt, number, stored, time};
 
+/// Operations forgotten in one transaction, so that changes do not wait for a long one.
+const FORGOTTEN_AT_ONCE: u32 = 2_000;
+
 /// One envelope of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dispatch {
@@ -78,12 +81,50 @@ pub(crate) fn find(sql: &Connection, n: u64) -> Result<Option<Operation>, StoreE
     Ok(Some(Operation { n, time, dispatches }))
 }
 
-/// The operation that change `n` belongs to.
+/// The operation that change `n` belongs to; `None` for one that is forgotten.
 pub(crate) fn of_change(sql: &Connection, n: u64) -> Result<Option<u64>, StoreError> {
+    if is_forgotten(sql, n)? {
+        return Ok(None);
+    }
     Ok(sql
         .prepare_cached("SELECT n FROM operation WHERE n >= ?1 ORDER BY n LIMIT 1")?
         .query_row([stored(n)?], |row| number(row, 0))
         .optional()?)
+}
+
+/// Whether the operations up to `n` are forgotten.
+pub(crate) fn is_forgotten(sql: &Connection, n: u64) -> Result<bool, StoreError> {
+    // A number too large for the table was never given out.
+    let Ok(n) = stored(n) else {
+        return Ok(false);
+    };
+    Ok(sql
+        .prepare_cached("SELECT ?1 BETWEEN 1 AND n FROM operation_forgotten")?
+        .query_row([n], |row| row.get(0))?)
+}
+
+/// Forgets operations from before `before`, oldest first, up to one that is not answered by every follower yet, a part at
+/// a time; returns how many.
+pub(crate) fn forget(sql: &Connection, before: Timestamp) -> Result<u64, StoreError> {
+    let last: Option<i64> = sql
+        .prepare_cached(
+            "SELECT max(n) FROM (SELECT n FROM operation WHERE n < min(
+                 coalesce((SELECT min(n) FROM operation WHERE time >= ?1), 9223372036854775807),
+                 coalesce((SELECT min(operation) FROM dispatch WHERE status IS NULL), 9223372036854775807))
+             ORDER BY n LIMIT ?2)",
+        )?
+        .query_row((before.as_millis(), FORGOTTEN_AT_ONCE), |row| row.get(0))?;
+    let Some(last) = last else {
+        return Ok(0);
+    };
+    sql.prepare_cached("DELETE FROM dispatch WHERE operation <= ?1")?
+        .execute([last])?;
+    let gone = sql
+        .prepare_cached("DELETE FROM operation WHERE n <= ?1")?
+        .execute([last])?;
+    sql.prepare_cached("UPDATE operation_forgotten SET n = max(n, ?1)")?
+        .execute([last])?;
+    Ok(gone as u64)
 }
 
 fn read(row: &Row<'_>) -> Result<Dispatch, rusqlite::Error> {

@@ -7,6 +7,7 @@ use irsp_protocol::{Server, Status};
 use serde_json::{Value, json};
 
 use super::house::{Followers, House};
+use crate::Settings;
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -105,6 +106,45 @@ async fn a_restart_keeps_everything_and_goes_on_telling() {
             house.followers.story(follower)
         );
     }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn operations_that_every_server_has_answered_are_forgotten_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start_with(folder.path(), SHORT, Followers::default()).await;
+    let answered = house
+        .post(&house.admin, "/v1/devices", json!({"id": "lamp-1"}))
+        .await
+        .body["operation"]
+        .clone();
+    let answered = format!("/v1/operations/{answered}");
+    until(&house, &answered, |operation| operation["in_effect"] == true).await;
+    house.followers.fall_silent(Server::App);
+    let waiting = house
+        .post(&house.admin, "/v1/devices", json!({"id": "lamp-2"}))
+        .await
+        .is(202)["operation"]
+        .clone();
+    let waiting = format!("/v1/operations/{waiting}");
+    house.stop().await;
+
+    let forgetful = |settings: &mut Settings| {
+        settings.operation_retention = Duration::ZERO;
+        settings.effect_wait = SHORT;
+    };
+    let house = House::start_as(folder.path(), Followers::silent(), forgetful).await;
+    let gone = async {
+        while house.get(&house.admin, &answered).await.status != 410 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    assert_eq!(
+        house.get(&house.admin, &waiting).await.is(200)["in_effect"],
+        false,
+        "what a server has not answered is kept"
+    );
     house.stop().await;
 }
 

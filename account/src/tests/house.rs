@@ -72,13 +72,22 @@ impl House {
     }
 
     pub(super) async fn start_with(folder: &Path, effect_wait: Duration, followers: Followers) -> House {
+        House::start_as(folder, followers, |settings| settings.effect_wait = effect_wait).await
+    }
+
+    pub(super) async fn start_as(
+        folder: &Path,
+        followers: Followers,
+        set: impl FnOnce(&mut Settings),
+    ) -> House {
         let (link, attachment) = bus::link();
         let to_server = attachment.incoming.clone();
         let followers = Arc::new(followers);
         let mut tasks = JoinSet::new();
         tasks.spawn(follow(attachment, followers.clone()));
         let mut settings = Settings::new(folder.to_owned(), Domain::new("home.example").unwrap());
-        settings.effect_wait = effect_wait;
+        settings.effect_wait = Duration::from_secs(20);
+        set(&mut settings);
         settings.courier.retry_min = Duration::from_millis(20);
         settings.courier.retry_max = Duration::from_millis(100);
         let server = AccountServer::start(settings, link).await.unwrap();
@@ -254,7 +263,12 @@ impl Followers {
                 }
                 None
             }
-            Item::Hello { .. } | Item::Answer { .. } | Item::Ask { .. } => None,
+            // Presence and links: this one knows of none.
+            Item::Ask { token, .. } => Some(Item::Reply {
+                token,
+                reply: Reply::Unanswered(Status::NOT_FOUND),
+            }),
+            Item::Hello { .. } | Item::Answer { .. } => None,
         }
     }
 }

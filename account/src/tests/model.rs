@@ -261,7 +261,8 @@ impl World {
                 }
             }
             8 => {
-                let body = json!({"rights": [["presence", "receive", "push"][dice.below(3)]]});
+                let right = dice.one_of(&["presence", "receive", "push"]);
+                let body = json!({"rights": [right]});
                 let path = format!("/v1/bindings/{device}/{user}");
                 if self.call(&admin, "PUT", &path, Some(body)).await.0 {
                     self.known.keys.insert(format!("bind/{device}/{user}"));

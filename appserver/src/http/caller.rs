@@ -1,8 +1,9 @@
 //! Who calls, and what it may hear. Rights are read from the directory each time, so a change of them acts at once.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -20,12 +21,19 @@ use crate::heard::Heard;
 pub(super) struct Caller {
     pub(super) login: Login,
     authorization: String,
+    /// The caller's address, if the HTTP server tells it.
+    from: Option<IpAddr>,
 }
 
 impl FromRequestParts<Api> for Caller {
     type Rejection = Refusal;
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Caller, Refusal> {
-        Caller::of(&parts.headers, api)
+        let told = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let from = told.map(|ConnectInfo(address)| address.ip());
+        Ok(Caller {
+            from,
+            ..Caller::of(&parts.headers, api)?
+        })
     }
 }
 
@@ -42,6 +50,7 @@ impl Caller {
         Ok(Caller {
             login,
             authorization: authorization.to_owned(),
+            from: None,
         })
     }
 
@@ -79,6 +88,10 @@ impl Caller {
 
     pub(super) fn is_admin(&self) -> bool {
         self.login.role == Some(Role::Admin)
+    }
+
+    pub(super) fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     pub(super) fn principal(&self) -> &Principal {
@@ -196,6 +209,7 @@ impl Warrant {
         let caller = Caller {
             login,
             authorization: String::new(),
+            from: None,
         };
         (self.right)(&caller)
     }

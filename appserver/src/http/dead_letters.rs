@@ -7,6 +7,7 @@ use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::Period;
 use irsp_protocol::api::operator::{DeadLetterPage, DeadLetterView, OperatedView, RetryRequest};
 use irsp_protocol::inquiry::{DeadLetter, Filter, Finding, Inquiry, Operated, Order, PageRequest};
+use irsp_protocol::note::Action;
 use irsp_protocol::{Expiry, MessageId, Server, State, Status, Timestamp};
 use serde::Deserialize;
 
@@ -14,6 +15,7 @@ use super::caller::Caller;
 use super::input::{Params, Path};
 use super::message_list::{Direction, order};
 use super::messages::may_see;
+use super::note::note;
 use super::page_limit;
 use super::refusal::Refusal;
 use super::state::Api;
@@ -155,6 +157,7 @@ pub(super) async fn retry_dead_letter(
     let expires = expires(&request, api.push.expiry, api.courier.now())?;
     let server = operate(&api, id, &Inquiry::Retry { id, expires }).await?;
     tracing::info!(%id, %server, who = %caller.principal(), "a dead letter is sent again");
+    note(&api, &caller, Action::RetryDeadLetter, id.to_string(), Vec::new()).await;
     let view = OperatedView {
         id,
         server,
@@ -184,6 +187,14 @@ pub(super) async fn discard_dead_letter(
     caller.must_be_admin("discards a dead letter")?;
     let server = operate(&api, id, &Inquiry::Discard { id }).await?;
     tracing::info!(%id, %server, who = %caller.principal(), "a dead letter is discarded");
+    note(
+        &api,
+        &caller,
+        Action::DiscardDeadLetter,
+        id.to_string(),
+        Vec::new(),
+    )
+    .await;
     Ok(Json(OperatedView {
         id,
         server,

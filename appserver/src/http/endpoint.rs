@@ -9,12 +9,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::external::{EndpointRequest, EndpointView, EndpointWithSecret, SecretAge};
+use irsp_protocol::note::Action;
 use irsp_protocol::{Id, Principal, Secret, Status};
 
 pub(super) use self::actions::*;
 pub(super) use self::deliveries::*;
 use super::caller::Caller;
 use super::input::{self, Path};
+use super::note::note;
 use super::refusal::{Refusal, Refusals};
 use super::state::Api;
 use crate::external::{Endpoint, Mode, SigningSecret, Target, hop};
@@ -100,6 +102,15 @@ async fn set(
     });
     let (endpoint, is_new) = changing.await?;
     tracing::info!(%app, url = %endpoint.target, who = %caller.principal(), "an endpoint is set");
+    let itself = Principal::application(app.clone());
+    note(
+        &api,
+        &caller,
+        Action::SetEndpoint,
+        itself.to_string(),
+        vec![itself],
+    )
+    .await;
     let shown = (is_new || is_given).then(|| secret.text());
     let code = if is_new {
         StatusCode::CREATED
@@ -145,6 +156,15 @@ pub(super) async fn delete_endpoint(
     }
     api.external.doorbell.changed(&app);
     tracing::info!(%app, who = %caller.principal(), "an endpoint is removed");
+    let itself = Principal::application(app.clone());
+    note(
+        &api,
+        &caller,
+        Action::DeleteEndpoint,
+        itself.to_string(),
+        vec![itself],
+    )
+    .await;
     Ok(StatusCode::NO_CONTENT)
 }
 

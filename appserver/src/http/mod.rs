@@ -11,6 +11,7 @@ mod ledger;
 mod message_list;
 mod message_tail;
 mod messages;
+mod note;
 mod presence;
 mod push;
 pub(crate) mod refusal;

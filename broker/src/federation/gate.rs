@@ -158,7 +158,10 @@ mod tests {
         let asks = Item::Ask {
             from: Server::Message,
             token: 1,
-            question: Question::Presence { after: None },
+            question: Question::Presence {
+                after: None,
+                of: Vec::new(),
+            },
         };
         assert!(matches!(sorted(&[asks]), Err(Breach::Item)));
         let (peer, own) = (

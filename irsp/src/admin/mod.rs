@@ -1,6 +1,8 @@
 //! `irsp admin`: users, devices, applications, bindings, operations and the audit log of a running platform, by the
 //! account server's HTTP API. Tables for people, `--json` for scripts.
 
+mod certificates;
+mod login;
 mod order;
 mod show;
 
@@ -17,7 +19,9 @@ pub(crate) use order::Admin;
 use crate::cli::Access;
 use crate::client::{Client, ClientError};
 use crate::console;
-use order::{AppOrder, AuditFilter, BindingOrder, DeviceOrder, Export, Import, Order, UserOrder, Written};
+use order::{
+    AppOrder, AuditFilter, BindingOrder, DeviceOrder, Export, Import, OfficeOrder, Order, UserOrder, Written,
+};
 use show::Columns;
 
 /// Items asked for at once.
@@ -25,22 +29,27 @@ const PAGE: &str = "500";
 
 pub(crate) async fn run(settings: &Settings, admin: Admin) -> Result<(), ClientError> {
     let Admin { access, order } = admin;
+    let order = match order {
+        Order::Own(order) => return login::run(&access, order).await,
+        Order::Office(order) => order,
+    };
     let office = Office {
         client: Client::new(settings, &access)?,
         access,
     };
     match order {
-        Order::Users(order) => office.users(order).await,
-        Order::Devices(order) => office.devices(order).await,
-        Order::Apps(order) => office.apps(order).await,
-        Order::Bindings(order) => office.bindings(order).await,
-        Order::Audit(filter) => office.audit(filter).await,
-        Order::Operation { number } => {
+        OfficeOrder::Users(order) => office.users(order).await,
+        OfficeOrder::Devices(order) => office.devices(order).await,
+        OfficeOrder::Apps(order) => office.apps(order).await,
+        OfficeOrder::Bindings(order) => office.bindings(order).await,
+        OfficeOrder::Audit(filter) => office.audit(filter).await,
+        OfficeOrder::Operation { number } => {
             let path = format!("/v1/operations/{number}");
             office.one(Method::GET, &path, None, show::OPERATION).await
         }
-        Order::Export(order) => office.export(order).await,
-        Order::Import(order) => office.import(order).await,
+        OfficeOrder::Export(order) => office.export(order).await,
+        OfficeOrder::Import(order) => office.import(order).await,
+        OfficeOrder::Me => office.one(Method::GET, "/v1/me", None, show::ME).await,
     }
 }
 
@@ -78,9 +87,30 @@ impl Office {
                 ]);
                 (Method::PATCH, path(id.as_str()), Some(body))
             }
-            UserOrder::Password { id, password_file } => {
-                let body = json!({ "password": secret(&password_file)? });
+            UserOrder::Password {
+                id,
+                password_file,
+                old_file,
+            } => {
+                let old = old_file.as_deref().map(secret).transpose()?;
+                let body = object([
+                    ("password", Some(json!(secret(&password_file)?))),
+                    ("old", old.map(Value::String)),
+                ]);
                 (Method::PUT, format!("{}/password", path(id.as_str())), Some(body))
+            }
+            UserOrder::Reset { id } => (Method::POST, format!("{}/reset", path(id.as_str())), None),
+            UserOrder::Logins { id } => {
+                let logins = format!("{}/logins", path(id.as_str()));
+                return self.listed(&logins, "logins", show::LOGIN).await;
+            }
+            UserOrder::Logout { id, login } => {
+                let login = login.map_or_else(String::new, |login| format!("/{login}"));
+                (
+                    Method::DELETE,
+                    format!("{}/logins{login}", path(id.as_str())),
+                    None,
+                )
             }
             UserOrder::Delete { id } => (Method::DELETE, path(id.as_str()), None),
         };
@@ -110,11 +140,13 @@ impl Office {
                 id,
                 answers,
                 attributes,
+                certificates,
             } => {
                 let body = object([
                     ("id", Some(json!(id))),
                     ("answers", answers.map(Value::String)),
                     ("attributes", Some(set(&attributes))),
+                    ("certificates", certificates::forms(&certificates)?),
                 ]);
                 (Method::POST, "/v1/devices".to_owned(), Some(body))
             }
@@ -122,11 +154,18 @@ impl Office {
                 id,
                 answers,
                 attributes,
+                certificates,
+                no_certificates,
                 standing,
             } => {
+                let certificates = match no_certificates {
+                    true => Some(json!([])),
+                    false => certificates::forms(&certificates)?,
+                };
                 let body = object([
                     ("answers", answers.map(Value::String)),
                     ("attributes", Some(set(&attributes))),
+                    ("certificates", certificates),
                     ("disabled", standing.disabled().map(Value::Bool)),
                 ]);
                 (Method::PATCH, path(id.as_str()), Some(body))
@@ -135,6 +174,26 @@ impl Office {
                 let body = json!({ "unbind": unbind });
                 (Method::POST, format!("{}/reset", path(id.as_str())), Some(body))
             }
+            DeviceOrder::Codes { id } => {
+                let codes = format!("{}/codes", path(id.as_str()));
+                return self.listed(&codes, "codes", show::DEVICE_CODE).await;
+            }
+            DeviceOrder::AddCode {
+                id,
+                expires,
+                others_expire,
+            } => {
+                let body = object([
+                    ("expires", expires.map(Value::String)),
+                    ("others_expire", others_expire.map(Value::String)),
+                ]);
+                (Method::POST, format!("{}/codes", path(id.as_str())), Some(body))
+            }
+            DeviceOrder::RevokeCode { id, code } => (
+                Method::DELETE,
+                format!("{}/codes/{code}", path(id.as_str())),
+                None,
+            ),
             DeviceOrder::Delete { id } => (Method::DELETE, path(id.as_str()), None),
         };
         self.one(method, &path, body, show::DEVICE).await
@@ -178,6 +237,21 @@ impl Office {
                     ("user", user.map(|id| id.to_string())),
                 ];
                 self.list("/v1/bindings", &query, show::BINDING).await
+            }
+            BindingOrder::Add { device, code_file } => {
+                let body = json!({"device": device, "code": secret(&code_file)?});
+                self.one(Method::POST, "/v1/bindings", Some(body), show::BINDING)
+                    .await
+            }
+            BindingOrder::Share { device, user, rights } => {
+                let path = format!("/v1/bindings/{device}/{user}");
+                let body = json!({ "rights": rights });
+                self.one(Method::PUT, &path, Some(body), show::BINDING).await
+            }
+            BindingOrder::Transfer { device, to, keep } => {
+                let path = format!("/v1/bindings/{device}/transfer");
+                let body = json!({ "to": to, "keep": keep });
+                self.one(Method::POST, &path, Some(body), show::BINDING).await
             }
             BindingOrder::Delete { device, user } => {
                 let path = format!("/v1/bindings/{device}?user={user}");
@@ -276,6 +350,15 @@ impl Office {
     ) -> Result<(), ClientError> {
         let items = self.all(path, query, usize::MAX).await?;
         self.table(&items, columns)
+    }
+
+    /// A list that is no page.
+    async fn listed(&self, path: &str, field: &str, columns: Columns) -> Result<(), ClientError> {
+        let mut answer: Value = self.client.get(path).await?;
+        match answer[field].take() {
+            Value::Array(items) => self.table(&items, columns),
+            _ => Err(self.client.not_understood(format!("no {field}"))),
+        }
     }
 
     async fn all(

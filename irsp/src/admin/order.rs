@@ -18,6 +18,50 @@ pub(crate) struct Admin {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Order {
+    #[command(flatten)]
+    Own(OwnOrder),
+    #[command(flatten)]
+    Office(OfficeOrder),
+}
+
+/// What needs no token: the password, code or refresh token is shown instead.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OwnOrder {
+    /// Shows tokens for a password; with --out they go into files instead.
+    Login {
+        id: Id,
+        /// The file that holds the password.
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+        /// FILE for the token, FILE.refresh for the refresh token: FILE is a --token-file then.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Renews the tokens that a login has put into files.
+    Refresh {
+        /// The --out of the login.
+        file: PathBuf,
+    },
+    /// Ends the login that has put its tokens into files, and removes them.
+    Logout {
+        /// The --out of the login.
+        file: PathBuf,
+    },
+    /// Sets a new password with a reset code, once.
+    Redeem {
+        id: Id,
+        /// The file that holds the reset code.
+        #[arg(long, value_name = "FILE")]
+        code_file: PathBuf,
+        /// The file that holds the new password.
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+    },
+}
+
+/// What is done with a token.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OfficeOrder {
     /// People and operators.
     #[command(subcommand)]
     Users(UserOrder),
@@ -30,6 +74,8 @@ pub(crate) enum Order {
     /// Who owns which device.
     #[command(subcommand)]
     Bindings(BindingOrder),
+    /// Who the token belongs to.
+    Me,
     /// Who did what to whom, from where.
     Audit(AuditFilter),
     /// What has become of a change at the other servers.
@@ -78,12 +124,25 @@ pub(crate) enum UserOrder {
         #[command(flatten)]
         standing: Standing,
     },
-    /// Sets a password; older tokens end.
+    /// Sets a password; every login and older token ends.
     Password {
         id: Id,
-        /// The file that holds the password.
+        /// The file that holds the new password.
         #[arg(long, value_name = "FILE")]
         password_file: PathBuf,
+        /// The file that holds the one until now: one's own is not changed without.
+        #[arg(long, value_name = "FILE")]
+        old_file: Option<PathBuf>,
+    },
+    /// Makes a code with which the user sets a new password once; shown this once.
+    Reset { id: Id },
+    /// The logins of a user that have not ended.
+    Logins { id: Id },
+    /// Ends a login of a user, or all of them.
+    Logout {
+        id: Id,
+        /// One of `logins`; all unless given.
+        login: Option<String>,
     },
     /// Deletes a user with the user's bindings. The id is not used again.
     Delete { id: Id },
@@ -117,8 +176,10 @@ pub(crate) enum DeviceOrder {
         /// room=hall; may be repeated.
         #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
         attributes: Vec<(String, Option<String>)>,
+        #[command(flatten)]
+        certificates: Certificates,
     },
-    /// Changes how it answers, its attributes or its standing.
+    /// Changes how it answers, its attributes, its certificates or its standing.
     Set {
         id: Id,
         /// ack or mqtt.
@@ -128,7 +189,30 @@ pub(crate) enum DeviceOrder {
         #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
         attributes: Vec<(String, Option<String>)>,
         #[command(flatten)]
+        certificates: Certificates,
+        /// Takes every certificate away.
+        #[arg(long, conflicts_with_all = ["certificates", "issued"])]
+        no_certificates: bool,
+        #[command(flatten)]
         standing: Standing,
+    },
+    /// Its verification codes, without the codes themselves.
+    Codes { id: Id },
+    /// Makes another code beside those there are, shown this once.
+    AddCode {
+        id: Id,
+        /// From then on it opens nothing, such as 2026-12-24T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// The end of the codes there are now.
+        #[arg(long, value_name = "TIME")]
+        others_expire: Option<String>,
+    },
+    /// Revokes a code; sessions opened with it end.
+    RevokeCode {
+        id: Id,
+        /// One of `codes`.
+        code: String,
     },
     /// Makes a new verification code, shown this once; the old one and its sessions end.
     Reset {
@@ -187,6 +271,30 @@ pub(crate) enum BindingOrder {
         device: Option<Id>,
         #[arg(long)]
         user: Option<Id>,
+    },
+    /// Binds a device to the token's user, who has its code.
+    Add {
+        device: Id,
+        /// The file that holds the device's verification code.
+        #[arg(long, value_name = "FILE")]
+        code_file: PathBuf,
+    },
+    /// Shares a device with a user, or changes what that user may do.
+    Share {
+        device: Id,
+        user: Id,
+        /// Some of presence, receive, push.
+        #[arg(long, value_delimiter = ',', required = true)]
+        rights: Vec<String>,
+    },
+    /// Gives a device to another user.
+    Transfer {
+        device: Id,
+        #[arg(long)]
+        to: Id,
+        /// What the owner until now may do afterwards: some of presence, receive, push; nothing unless given.
+        #[arg(long, value_delimiter = ',')]
+        keep: Vec<String>,
     },
     /// Ends a binding.
     Delete { device: Id, user: Id },
@@ -275,9 +383,29 @@ pub(crate) struct Grants {
     /// To which applications it sends messages.
     #[arg(long, value_name = "WHOM", value_parser = grant)]
     messages: Option<Value>,
-    /// hosted or attached.
+    /// hosted, attached or external.
     #[arg(long)]
     delivery: Option<String>,
+    /// How an attached one answers: ack or mqtt.
+    #[arg(long)]
+    answers: Option<String>,
+    /// How long its uploads are kept, such as 30d.
+    #[arg(long, value_name = "PERIOD")]
+    retention_age: Option<String>,
+    /// How many bytes of its uploads are kept.
+    #[arg(long, value_name = "BYTES")]
+    retention_bytes: Option<u64>,
+}
+
+/// Certificates a device may log in with; with `set` they take the place of those it has.
+#[derive(Debug, Args)]
+pub(crate) struct Certificates {
+    /// A certificate: its fingerprint, or a PEM file; may be repeated.
+    #[arg(long = "certificate", value_name = "FINGERPRINT|FILE")]
+    pub(crate) certificates: Vec<String>,
+    /// Whichever certificate an authority issues to a name: CA's fingerprint or PEM file, and the name; may be repeated.
+    #[arg(long, value_name = "CA,NAME", value_parser = issued)]
+    pub(crate) issued: Vec<(String, String)>,
 }
 
 impl Kind {
@@ -309,12 +437,20 @@ impl Standing {
 impl Grants {
     /// With one field more, unless it is null.
     pub(super) fn into_body(self, (key, value): (&str, Value)) -> Value {
+        let retention = match (&self.retention_age, self.retention_bytes) {
+            (None, None) => None,
+            (Some(age), None) => Some(json!({ "age": age })),
+            (None, Some(bytes)) => Some(json!({ "bytes": bytes })),
+            (Some(age), Some(bytes)) => Some(json!({ "age": age, "bytes": bytes })),
+        };
         let fields = [
             (key, Some(value).filter(|value| !value.is_null())),
             ("hears", self.hears),
             ("pushes", self.pushes),
             ("messages", self.messages),
             ("delivery", self.delivery.map(Value::String)),
+            ("answers", self.answers.map(Value::String)),
+            ("retention", retention),
         ];
         let given = fields
             .into_iter()
@@ -341,6 +477,13 @@ fn attribute(text: &str) -> Result<(String, Option<String>), String> {
     }
 }
 
+fn issued(text: &str) -> Result<(String, String), String> {
+    match text.split_once(',') {
+        Some((ca, name)) if !ca.is_empty() && !name.is_empty() => Ok((ca.to_owned(), name.to_owned())),
+        _ => Err("write CA,NAME".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -362,6 +505,53 @@ mod tests {
                 true,
             ),
             (&["bindings", "delete", "lamp-1"], false),
+            (
+                &["bindings", "share", "lamp-1", "bob", "--rights", "push,receive"],
+                true,
+            ),
+            (&["bindings", "share", "lamp-1", "bob"], false),
+            (&["bindings", "transfer", "lamp-1", "--to", "bob"], true),
+            (&["bindings", "add", "lamp-1"], false),
+            (
+                &[
+                    "devices",
+                    "set",
+                    "lamp-1",
+                    "--certificate",
+                    "f",
+                    "--no-certificates",
+                ],
+                false,
+            ),
+            (&["devices", "add", "lamp-1", "--issued", "ca.crt"], false),
+            (
+                &[
+                    "devices",
+                    "add-code",
+                    "lamp-1",
+                    "--expires",
+                    "2026-12-24T00:00:00Z",
+                ],
+                true,
+            ),
+            (&["devices", "revoke-code", "lamp-1"], false),
+            (&["users", "logout", "ann"], true),
+            (
+                &[
+                    "users",
+                    "password",
+                    "ann",
+                    "--password-file",
+                    "f",
+                    "--old-file",
+                    "o",
+                ],
+                true,
+            ),
+            (&["redeem", "ann", "--password-file", "f"], false),
+            (&["login", "ann"], false),
+            (&["login", "ann", "--password-file", "f", "--out", "t"], true),
+            (&["refresh"], false),
             (&["audit", "--last", "5", "--json"], true),
             (&["operation", "seven"], false),
             (&["export", "devices", "--format", "csv"], true),

@@ -14,6 +14,8 @@ pub(super) const DEVICE: Columns = &[
     "owner",
     "answers",
     "disabled",
+    "online",
+    "last_seen",
     "attributes",
     "created",
     "modified",
@@ -26,6 +28,10 @@ pub(super) const AUDIT: Columns = &["n", "time", "who", "action", "what", "from"
 pub(super) const OPERATION: Columns = &["operation", "time", "in_effect", "followers"];
 pub(super) const CODE: Columns = &["id", "code"];
 pub(super) const KEY: Columns = &["id", "key"];
+pub(super) const LOGIN: Columns = &["id", "since", "used", "expires", "from", "current"];
+pub(super) const DEVICE_CODE: Columns = &["id", "expires", "valid"];
+pub(super) const ME: Columns = &["principal", "role", "domain"];
+pub(super) const TOKEN: Columns = &["login", "token", "expires", "refresh_token", "refresh_expires"];
 
 /// One line each, under those columns that any of them has.
 pub(super) fn table(items: &[Value], columns: Columns) -> String {

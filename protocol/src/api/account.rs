@@ -207,6 +207,14 @@ pub struct DeviceView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub owner: Option<Id>,
+    /// Whether it is connected, by the message server's word; absent when that does not answer, and for a device that
+    /// has never connected. No part of `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online: Option<bool>,
+    /// When it was last connected: now for one that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub last_seen: Option<Timestamp>,
     #[schema(value_type = String, format = "date-time")]
     pub created: Timestamp,
     #[schema(value_type = String, format = "date-time")]
