@@ -32,7 +32,7 @@ async fn forget(account: &Account, kept: Kept) -> Result<(), StoreError> {
     let Kept { audit, operations } = kept;
     let part = move |tx: &mut Tx<'_>| audit_log::forget(tx.sql(), tx.now().minus(audit));
     while !audit.is_zero() && courier.write(part).await? {}
-    let part = move |tx: &mut Tx<'_>| operation::forget(tx.sql(), tx.now().minus(operations));
+    let part = move |tx: &mut Tx<'_>| operation::forget(tx.sql(), tx.now(), tx.now().minus(operations));
     loop {
         let gone = courier.write(part).await?;
         if gone == 0 {

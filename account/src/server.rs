@@ -79,10 +79,18 @@ impl AccountServer {
         let passwords =
             Passwords::new().map_err(|error: PasswordError| StartError::Password(error.to_string()))?;
 
-        let store = Store::open(&data_dir.join("account.db"), MIGRATIONS)?;
-        let restored = store.restored()?;
+        let database = data_dir.join("account.db");
+        let store = Store::open(&database, MIGRATIONS)?;
+        // Whoever reads why it does not start wants to know of which file.
+        let unread = |error: StoreError| StoreError::Open {
+            path: database.clone(),
+            reason: error.to_string(),
+        };
+        let restored = store.restored().map_err(unread)?;
         let directory = Directory::new(hash_key);
-        store.read_now(|sql| entity::load(sql, &directory))?;
+        store
+            .read_now(|sql| entity::load(sql, &directory))
+            .map_err(unread)?;
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut instruments = Registry::default();
@@ -97,7 +105,8 @@ impl AccountServer {
             courier,
             stop.clone(),
             &tasks,
-        )?;
+        )
+        .map_err(unread)?;
         let flood = Mutex::new(Flood::new(courier.now()));
         let account = Arc::new(Account {
             courier,

@@ -15,5 +15,6 @@ mod model;
 mod peers;
 mod restore;
 mod secrets;
+mod storage;
 mod transfer;
 mod wrong_input;

@@ -8,7 +8,7 @@ use irsp_courier::store::{StoreError, Tx, forget_restored};
 use irsp_courier::{Courier, Hop};
 use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
-use irsp_protocol::change::{Cause, Change, DirectoryPage, Entity, EntityKey};
+use irsp_protocol::change::{Cause, Change, DirectoryPage, Entity, EntityKey, Right};
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::{Address, Principal, Server, Status, Timestamp};
 use tokio::sync::Notify;
@@ -114,12 +114,23 @@ pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal, status: Status) -
     tx.end_hop(&Hop::Principal(principal), status).map(drop)
 }
 
-/// Ends in this transaction what a change about other domains takes the right from: what waits for a peer that is none
-/// any more (421), and what waits by a grant that is withdrawn or narrowed (403).
-pub(crate) fn end_abroad(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
+/// Ends in this transaction what a change takes the right from: what waits for a peer that is none any more (421), and
+/// what waits by a grant or a binding that is withdrawn or narrowed (403).
+pub(crate) fn end_unentitled(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
     match (&change.key, &change.entity) {
         (EntityKey::Peer(domain), None) => {
             tx.end_hop(&Hop::Peer(domain.clone()), Status::WRONG_DOMAIN)?;
+        }
+        (EntityKey::Binding { device, user }, entity) => {
+            let pushes = match entity {
+                Some(Entity::Binding(binding)) => binding.owner || binding.rights.includes(Right::Push),
+                _ => false,
+            };
+            if !pushes {
+                let device = Hop::Principal(Principal::device(device.clone()));
+                let user = Address::local(Principal::user(user.clone()));
+                tx.end_from(&device, &user, None, Status::FORBIDDEN)?;
+            }
         }
         (EntityKey::Grant { principal, to }, entity) => {
             let grant = match entity {
@@ -210,7 +221,7 @@ async fn take_page(
                     if let EntityKey::Principal(principal) = key {
                         end_queue(tx, principal, Status::DELETED)?;
                     } else {
-                        end_abroad(tx, &gone(key))?;
+                        end_unentitled(tx, &gone(key))?;
                     }
                 }
             }

@@ -198,7 +198,7 @@ impl MessageRole {
                     directory::end_queue(tx, principal, status)?;
                 }
                 for change in &batch.changes[skip..] {
-                    directory::end_abroad(tx, change)?;
+                    directory::end_unentitled(tx, change)?;
                 }
                 Ok(Received::Ended(Status::DONE))
             }

@@ -2,6 +2,7 @@
 //! refresh token shown twice, or time. Followers hear only of those that end while a token of theirs is still good.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use irsp_courier::store::{StoreError, Tx};
 use irsp_protocol::api::login::LoginView;
@@ -9,10 +10,10 @@ use irsp_protocol::change::{Cause, Entity, User};
 use irsp_protocol::credential::{EndedLogin, LoginId};
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Line};
-use super::{Author, Draft, entity, time};
+use super::{Author, Draft, corrupt, entity, time};
 use crate::refresh::RefreshHash;
 use crate::refusal::Refusal;
 
@@ -74,8 +75,8 @@ pub(crate) fn begin(draft: &mut Draft<'_, '_>, login: &Login) -> Result<(), Stor
     draft
         .sql()
         .prepare_cached(
-            "INSERT INTO account_login (id, user, family, turn, began, used, expires, token_until, origin)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
+            "INSERT INTO account_login (id, user, family, turn, began, standing, used, expires, token_until, origin)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?5, ?6, ?7, ?8)",
         )?
         .execute((
             stored(login.id),
@@ -97,13 +98,23 @@ pub(crate) fn rotate(
     next: &SecretHash,
     renewal: Renewal,
 ) -> Result<Rotation, StoreError> {
-    let Some((login, id, turn)) = find(tx.sql(), &shown.family, renewal.now)? else {
+    let Some(Row {
+        login,
+        user: id,
+        turn,
+        standing,
+    }) = find(tx.sql(), &shown.family, renewal.now)?
+    else {
         return Ok(Rotation::Unknown);
     };
+    let user = entity::user(tx.sql(), &id)?;
+    // An older program, to which one may step back, ends tokens and knows no logins.
+    if standing < user.tokens_from {
+        return Ok(Rotation::Unknown);
+    }
     if turn != shown.turn {
         return Ok(Rotation::Reused { user: id, login });
     }
-    let user = entity::user(tx.sql(), &id)?;
     if user.disabled {
         return Ok(Rotation::Disabled);
     }
@@ -137,7 +148,7 @@ pub(crate) fn of_family(
     family: &SecretHash,
     now: Timestamp,
 ) -> Result<Option<(Id, LoginId)>, StoreError> {
-    Ok(find(sql, family, now)?.map(|(login, user, _)| (user, login)))
+    Ok(find(sql, family, now)?.map(|row| (row.user, row.login)))
 }
 
 /// Those of a user that have not ended, the one last used first.
@@ -148,7 +159,7 @@ pub(crate) fn list(
     current: Option<LoginId>,
 ) -> Result<Vec<LoginView>, StoreError> {
     entity::user(sql, user)?;
-    let view = |row: &Row<'_>| {
+    let view = |row: &rusqlite::Row<'_>| {
         let id = login_id(row, 0)?;
         Ok(LoginView {
             id,
@@ -192,8 +203,12 @@ pub(crate) fn end(
     }
     if state.ended_logins.len() > ENDED_MAX {
         // One millisecond on: a token made in this one is refused, too.
-        state.tokens_from = now.plus(std::time::Duration::from_millis(1));
+        state.tokens_from = now.plus(Duration::from_millis(1));
         state.ended_logins.clear();
+        draft
+            .sql()
+            .prepare_cached("UPDATE account_login SET standing = ?2 WHERE user = ?1")?
+            .execute((user.as_str(), state.tokens_from.as_millis()))?;
     }
     if state.ended_logins != before {
         draft.put(Cause::Modify, Entity::User(state))?;
@@ -262,24 +277,29 @@ pub(crate) fn is_reset(
     Ok(kept == Some(code.0))
 }
 
-fn find(
-    sql: &Connection,
-    family: &SecretHash,
-    now: Timestamp,
-) -> Result<Option<(LoginId, Id, SecretHash)>, StoreError> {
-    let found = sql
-        .prepare_cached("SELECT id, user, turn FROM account_login WHERE family = ?1 AND expires > ?2")?
+/// What stands of a login.
+struct Row {
+    login: LoginId,
+    user: Id,
+    turn: SecretHash,
+    standing: Timestamp,
+}
+
+fn find(sql: &Connection, family: &SecretHash, now: Timestamp) -> Result<Option<Row>, StoreError> {
+    Ok(sql
+        .prepare_cached(
+            "SELECT id, user, turn, standing FROM account_login WHERE family = ?1 AND expires > ?2",
+        )?
         .query_row((family.0, now.as_millis()), |row| {
             let user: String = row.get(1)?;
-            Ok((login_id(row, 0)?, user, SecretHash(row.get(2)?)))
+            Ok(Row {
+                login: login_id(row, 0)?,
+                user: Id::new(&user).map_err(|error| corrupt(1, error))?,
+                turn: SecretHash(row.get(2)?),
+                standing: time(row, 3)?,
+            })
         })
-        .optional()?;
-    found
-        .map(|(login, user, turn)| {
-            let user = Id::new(&user).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            Ok((login, user, turn))
-        })
-        .transpose()
+        .optional()?)
 }
 
 /// Leaves room for one more.
@@ -301,7 +321,7 @@ fn stored(login: LoginId) -> i64 {
     login.0.cast_signed()
 }
 
-fn login_id(row: &Row<'_>, column: usize) -> Result<LoginId, rusqlite::Error> {
+fn login_id(row: &rusqlite::Row<'_>, column: usize) -> Result<LoginId, rusqlite::Error> {
     row.get::<_, i64>(column)
         .map(|bits| LoginId(bits.cast_unsigned()))
 }

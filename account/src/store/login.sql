@@ -5,6 +5,7 @@ CREATE TABLE account_login (
     family      BLOB    NOT NULL UNIQUE,  -- keyed hash of the part that all its refresh tokens share
     turn        BLOB    NOT NULL,         -- keyed hash of the part that each use replaces
     began       INTEGER NOT NULL,
+    standing    INTEGER NOT NULL,         -- it is refused when the user's tokens are good from a later time on
     used        INTEGER NOT NULL,
     expires     INTEGER NOT NULL,
     token_until INTEGER NOT NULL,         -- by then its last token has expired

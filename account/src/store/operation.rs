@@ -1,7 +1,7 @@
 //! Operations: which envelopes carry a change to which follower, and what each answered (clause 8.2).
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{MessageId, Server, Status, Timestamp};
+use irsp_protocol::{MessageId, Server, Status, Timestamp, expiry};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{corrupt, number, stored, time};
@@ -103,17 +103,26 @@ pub(crate) fn is_forgotten(sql: &Connection, n: u64) -> Result<bool, StoreError>
         .query_row([n], |row| row.get(0))?)
 }
 
-/// Forgets operations from before `before`, oldest first, up to one that is not answered by every follower yet, a part at
-/// a time; returns how many.
-pub(crate) fn forget(sql: &Connection, before: Timestamp) -> Result<u64, StoreError> {
+/// Forgets operations from before `before`, oldest first, up to one that a follower may still answer, a part at a time;
+/// returns how many. Whether an envelope has ended may never be noted here, if this server was killed just then; but by
+/// its expiry it has.
+pub(crate) fn forget(sql: &Connection, now: Timestamp, before: Timestamp) -> Result<u64, StoreError> {
     let last: Option<i64> = sql
         .prepare_cached(
             "SELECT max(n) FROM (SELECT n FROM operation WHERE n < min(
                  coalesce((SELECT min(n) FROM operation WHERE time >= ?1), 9223372036854775807),
-                 coalesce((SELECT min(operation) FROM dispatch WHERE status IS NULL), 9223372036854775807))
+                 coalesce((SELECT min(o.n) FROM dispatch d JOIN operation o ON o.n = d.operation
+                           WHERE d.status IS NULL AND o.time >= ?3), 9223372036854775807))
              ORDER BY n LIMIT ?2)",
         )?
-        .query_row((before.as_millis(), FORGOTTEN_AT_ONCE), |row| row.get(0))?;
+        .query_row(
+            (
+                before.as_millis(),
+                FORGOTTEN_AT_ONCE,
+                now.minus(expiry::BETWEEN_SERVERS).as_millis(),
+            ),
+            |row| row.get(0),
+        )?;
     let Some(last) = last else {
         return Ok(0);
     };
