@@ -149,7 +149,9 @@ class Logins(Story):
         self.assertEqual(anybody.post("/v1/refresh", {"refresh_token": login["refresh_token"]}).code, 401)
         client.wait_closed()
         for token in (login["token"], renewed["token"]):
-            self.assertEqual(self.admin.as_user(token).get("/v1/presence").code, 401)
+            caller = self.admin.as_user(token)
+            # The refusal does not wait for the followers.
+            until(lambda caller=caller: caller.get("/v1/presence").code == 401, "the application server refuses the token")
         halves = login["refresh_token"].split(".") + renewed["refresh_token"].split(".")
         must_not_stand(self, {*halves, login["token"], renewed["token"], "correct horse"})
 
