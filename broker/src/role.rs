@@ -10,7 +10,7 @@ use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{
-    Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status, Timestamp, Topic,
+    Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, Server, Status, Timestamp, Topic,
 };
 use tokio::sync::{Mutex, Notify};
 
@@ -124,6 +124,10 @@ impl Role for MessageRole {
             let expires = expires(&envelope);
             self.enforcer.topics.push(&sessions, to, &envelope, expires);
         }
+    }
+
+    fn again(&self, to: &Principal, id: MessageId, failures: u32) {
+        Attached::again(&self.attached, to, id, failures);
     }
 
     fn epoch(&self, tx: &Tx<'_>, of: &Principal) -> Result<Option<u64>, StoreError> {

@@ -105,7 +105,11 @@ impl MessageServer {
             Arc::clone(&metrics),
         ));
         let sessions = Arc::new(Sessions::default());
-        let attached = Arc::new(Attached::new(Arc::clone(&topics), Arc::clone(&sessions)));
+        let attached = Arc::new(Attached::new(
+            Arc::clone(&topics),
+            Arc::clone(&sessions),
+            back.clone(),
+        ));
         let (links, news) = Links::new();
         let enforcer = Enforcer {
             links: Arc::clone(&links),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Domain, Envelope, Principal, Server, Status, Timestamp};
+use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Status, Timestamp};
 
 use crate::hop::{Hop, Origin};
 use crate::store::{StoreError, Tx};
@@ -61,6 +61,10 @@ pub trait Role: Send + Sync + 'static {
 
     /// Hands envelopes to a principal that is present, in order. Only the message server has such hops.
     fn deliver(&self, to: &Principal, envelopes: Vec<Arc<Envelope>>);
+
+    /// An application that is present has failed at a message it was handed, for the `failures`th time, and may yet take
+    /// it: to be handed over again after a while. Must not block.
+    fn again(&self, _to: &Principal, _id: MessageId, _failures: u32) {}
 
     /// A message for a third party's service (`ext/...`) is on disk. Such a hop has no lane: its gateway reads what waits
     /// (`store::service_head`) and tells how it ended. Must not block.

@@ -10,6 +10,7 @@ use irsp_protocol::{Address, Domain, Id, MessageId, Principal, Server};
 
 use crate::admin::Admin;
 use crate::conform::Conform;
+use crate::endpoint::Endpoint;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Peer(Peer),
     /// Users, devices, applications, bindings and the audit log of a running platform.
     Admin(Admin),
+    /// The HTTP service of an external application: set, confirm, pause, rotate, replay, see what was delivered.
+    Endpoint(Endpoint),
     /// Conformance: tries what is promised on a running platform.
     Conform(Conform),
     /// Copies the data directory as it stands, also while it is in use.

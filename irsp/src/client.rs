@@ -117,6 +117,12 @@ impl Client {
         self.answer(self.request(Method::DELETE, path)).await
     }
 
+    /// A deletion that is answered with nothing.
+    pub(crate) async fn remove(&self, path: &str) -> Result<(), ClientError> {
+        let request = self.request(Method::DELETE, path);
+        self.send(request.timeout(ANSWER_WAIT)).await.map(|_| ())
+    }
+
     /// Any call, with or without a JSON body.
     pub(crate) async fn call(
         &self,

@@ -14,6 +14,7 @@ mod conform;
 mod console;
 mod datadir;
 mod dead;
+mod endpoint;
 mod failure;
 mod firststart;
 mod health;
@@ -82,6 +83,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             .map_err(Failure::from),
         Command::Admin(order) => runtime
             .block_on(admin::run(&settings, order))
+            .map_err(Failure::from),
+        Command::Endpoint(order) => runtime
+            .block_on(endpoint::run(&settings, order))
             .map_err(Failure::from),
         Command::Conform(order) => runtime
             .block_on(conform::run(&settings, order))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::envelope::MessageKind;
 use crate::message_id::MessageId;
+use crate::state::State;
 use crate::status::{self, Status};
 use crate::time::Timestamp;
 use crate::topic::Channel;
@@ -59,6 +60,21 @@ impl Answer {
             (_, Some(status)) => status,
             (400..=499, None) => Status::MALFORMED,
             (_, None) => Status::FAILED,
+        }
+    }
+
+    /// Whether an application says that it may take the same message later: 429 and every 5xx.
+    pub fn may_yet_take_it(&self) -> bool {
+        matches!(self.code, 429 | 500..=599)
+    }
+
+    /// What ends a message whose receiver has said so to the last: its status, or 503 where that is no failure.
+    pub fn given_up(&self) -> Status {
+        let status = self.status();
+        if State::of(status) == State::Undeliverable {
+            status
+        } else {
+            Status::UNAVAILABLE
         }
     }
 }

@@ -1,14 +1,16 @@
-"""Attached applications, with paho of both versions, across kill -9, and the worked examples in examples/attached."""
+"""Attached applications, with paho and mosquitto of both versions, over TLS, across kill -9, and the worked examples."""
 
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import unittest
 from pathlib import Path
 
+from .mosquitto import Subscriber, publish
 from .mqtt import V5, V311
 from .platform import ROOT
 from .story import Story
@@ -124,6 +126,83 @@ class Attached(Story):
             lamp.leave()
             gone = client.receive(f"/in/presence/{device.username}").json["data"]
             self.assertEqual((gone["state"], gone["reason"]), ("offline", "disconnected"))
+
+
+class ByMosquitto(Story):
+    """An attached application of two shell commands, as its developer would try it first."""
+
+    def works(self, over, version):
+        app, device = self.an_application(delivery="attached"), self.a_device()
+        listens = Subscriber(
+            self.platform, app.username, app.key, f"v1/app/{app.id}/in/upload/#", over=over, version=version
+        )
+        lamp = self.connected(device)
+        lamp.subscribe(device.topic("status"))
+        self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/room/temp"), "21.5"), 0)
+        [(topic, payload)] = listens.messages()
+        event = json.loads(payload)
+        self.assertEqual(topic, f"v1/app/{app.id}/in/upload/{device.username}/{event['id']}/room/temp")
+        self.assertEqual((event["type"], event["data"]), ("irsp.upload", 21.5))
+        code, said = publish(
+            self.platform, app.username, app.key, f"v1/app/{app.id}/ack/{event['id']}",
+            '{"status":200,"body":"thanks"}', over=over, version=version,
+        )
+        self.assertEqual(code, 0, said)
+        status = lamp.receive("/status").json
+        self.assertEqual((status["code"], status["answer"]), (200, {"status": 200, "body": '"thanks"'}))
+
+    def test_plain_and_over_tls_in_both_versions(self):
+        for over in ("tcp", "tls"):
+            for version in ("5", "311"):
+                with self.subTest(over=over, version=version):
+                    self.works(over, version)
+
+    def test_a_foreign_key_receives_and_answers_nothing(self):
+        app, other, device = self.an_application(delivery="attached"), self.an_application(), self.a_device()
+        thief = self.connected(other)
+        self.assertEqual(thief.subscribe(f"v1/app/{app.id}/in/#"), [0x87])
+        lamp = self.connected(device)
+        self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/n"), 1), 0)
+        own = self.connected(app)
+        own.subscribe(f"v1/app/{app.id}/in/#")
+        id = own.receive("/in/upload/").json["id"]
+        self.assertEqual(thief.publish(f"v1/app/{app.id}/ack/{id}", "200"), 0x87)
+        self.assertEqual(self.receipt(app.http, id)["status"], 202)
+
+
+class Kills(Story):
+    """kill -9 of either side, again and again, while uploads come; over TLS."""
+
+    def test_every_upload_is_done_once_in_order_through_kills_of_both_sides(self):
+        app, device = self.an_application(delivery="attached"), self.a_device()
+        database = self.platform.dir / "kills.db"
+        start = [sys.executable, EXAMPLES / "climate.py", "--db", database]
+        sent = 0
+        for victim in ("application", "platform", "application", "platform"):
+            example = Example(self, start, app, None)
+            lamp = self.connected(device, over="tls")
+            for _ in range(15):
+                self.assertEqual(lamp.publish(device.topic(f"up/{app.id}/n"), sent), 0)
+                sent += 1
+            # In the middle: some of it is answered, and some is not.
+            until(lambda: len(example.said) > 3, "the application is at work", 60)
+            if victim == "application":
+                example.end()
+                lamp.vanish()
+            else:
+                self.platform.crash()
+                example.end()
+        Example(self, start, app, None)
+        until(lambda: len(self.done(app)) >= sent, lambda: f"{sent} uploads are done: {len(self.done(app))}", 90)
+        self.assertEqual(len(self.done(app)), sent)
+        with sqlite3.connect(database) as readings:
+            values = [int(value) for (value,) in readings.execute("SELECT value FROM reading ORDER BY rowid")]
+        self.assertEqual(values, list(range(sent)), "each once, in order")
+
+    def done(self, app):
+        found = app.http.get("/v1/messages?kind=upload&state=done&limit=1000")
+        self.assertEqual(found.code, 200, found.body)
+        return found["messages"]
 
 
 class Example:

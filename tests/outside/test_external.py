@@ -1,6 +1,9 @@
 """External applications (clauses 7.4, 8.8): a third party's service, well-behaved and hostile, and what it asks of us."""
 
+import itertools
 import json
+import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -8,6 +11,7 @@ import uuid
 from collections import defaultdict
 
 from . import webhook
+from .platform import run
 from .story import Story
 from .waiting import until
 from .web import Answer, read_json
@@ -146,12 +150,20 @@ class Out(External):
             handler.wfile.write(b"short")
             handler.close_connection = True
 
+        def reset(handler, _event):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n")
+            handler.wfile.flush()
+            # Closed with data unsent and no linger: the platform's side is reset.
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handler.connection.close()
+            handler.close_connection = True
+
         def garbage(handler, _event):
             handler.wfile.write(b"\x00\xff" * 100)
             handler.close_connection = True
 
         for hostile, first in [(redirect, "retried"), (huge, "done"), (slow, "retried"), (midway, "retried"),
-                               (lying, "retried"), (garbage, "retried")]:
+                               (lying, "retried"), (reset, "retried"), (garbage, "retried")]:
             with self.subTest(hostile.__name__):
                 service = self.a_service(hostile)
                 app = self.an_external(service)
@@ -163,6 +175,60 @@ class Out(External):
                 service.behave = webhook.ok
                 self.ends(client, device, 200)
         self.assertEqual(elsewhere.events, [], "redirects are not followed")
+
+    def test_a_flapping_endpoint_gets_everything_once_in_effect_and_in_order(self):
+        turns = itertools.count()
+
+        def flaps(handler, event):
+            turn = next(turns) % 4
+            if turn == 0:
+                handler.close_connection = True
+            elif turn == 1:
+                answer(handler, 503, Retry_After="0")
+            else:
+                done.setdefault(event.headers["webhook-id"], event.body)
+                answer(handler, 200)
+
+        done = {}
+        service = self.a_service(flaps)
+        app = self.an_external(service)
+        device, client = self.a_sender()
+        for n in range(30):
+            self.upload(client, device, app, str(n))
+        for _ in range(30):
+            self.ends(client, device, 200)
+        self.assertEqual(list(done.values()), [str(n).encode() for n in range(30)])
+        self.assertGreater(len(service.events), 30, "it has flapped")
+
+    def test_an_operator_does_all_of_it_from_a_terminal(self):
+        service, app = self.a_service(), self.an_application(delivery="external")
+        key = self.platform.dir / f"{app.id}.key"
+        key.write_text(app.key)
+
+        def endpoint(*words, code=0):
+            done = run("endpoint", *words, "--json", "--url", self.admin.appserver, "--token-file", key)
+            self.assertEqual(done.returncode, code, done.stderr)
+            return json.loads(done.stdout) if done.stdout else done.stderr
+
+        service.secret = endpoint("set", app.id, service.url)["secret"]
+        self.assertEqual(endpoint("confirm", app.id)["state"], "confirmed")
+        self.assertEqual(endpoint("test", app.id)["ok"], True)
+        self.assertEqual(endpoint("pause", app.id)["state"], "paused")
+        device, client = self.a_sender()
+        self.upload(client, device, app, "x")
+        until(lambda: endpoint("show", app.id)["waiting"] == 1, "it waits", within=30)
+        self.assertEqual(endpoint("resume", app.id)["state"], "confirmed")
+        self.ends(client, device, 200)
+        [line] = endpoint("deliveries", app.id, "--count", "1")["deliveries"]
+        self.assertEqual((line["type"], line["outcome"]), ("irsp.upload", "done"))
+        shown = run("endpoint", "deliveries", app.id, "--url", self.admin.appserver, "--token-file", key).stdout
+        self.assertIn("irsp.upload", shown)
+        new = endpoint("rotate", app.id, "--overlap", "0s")
+        self.assertEqual(len(new["secrets"]), 1)
+        self.assertEqual(endpoint("test", app.id)["code"], 401, "the service knows the old one only")
+        self.assertEqual(endpoint("replay", app.id)["replayed"], 0)
+        self.assertIn("is removed", endpoint("remove", app.id))
+        self.assertIn("404", endpoint("show", app.id, code=1))
 
     def test_a_slow_endpoint_harms_no_other(self):
         slow = self.a_service(lambda handler, _event: time.sleep(30))

@@ -6,17 +6,18 @@
 //! server ──────────── the same ────────────────▶              ┘
 //! ```
 //!
-//! The tail is live only: nothing is stored for it and nothing is repeated. What a reader was too slow for, and a server
-//! that did not answer meanwhile, are told as `event: missed`.
+//! The tail is live: nothing is stored for it. An event's id says how far each server has been heard; a reader that comes
+//! back with it soon is told what has happened since, as far as the servers still have it in memory. What a reader was
+//! too slow for, and a server that did not answer meanwhile, are told as `event: missed`.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State as Shared;
-use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use irsp_protocol::api::Problem;
@@ -34,6 +35,8 @@ use super::message_list::Wanted;
 use super::messages::may_see;
 use super::refusal::Refusal;
 use super::state::Api;
+use super::told::{self, Mark, Ready, Told, no_mark, resume_text};
+use super::websocket::Asked;
 use crate::inquire::ask;
 
 /// Keeps proxies from closing an idle stream, and finds clients that are gone.
@@ -51,11 +54,14 @@ pub(super) struct TailQuery {
     state: Option<String>,
     /// `upload`, `push` or `message`; for operators also `status`, `presence` and `directory`.
     kind: Option<String>,
+    /// The id of an event: what has happened since is told, too, as far as it is still in memory.
+    after: Option<String>,
 }
 
-/// The stages messages pass from now on, as server-sent events: `event: receipt`, and `event: missed` where some are
-/// missing. Not stored: it cannot be resumed.
-#[utoipa::path(get, path = "/v1/messages/stream", tag = "messages", params(TailQuery),
+/// The stages messages pass from now on, as server-sent events or, with `Upgrade: websocket`, as messages of a WebSocket:
+/// `event: receipt`, and `event: missed` where some are missing. Resumes behind the id of an event for a short while.
+#[utoipa::path(get, path = "/v1/messages/stream", tag = "messages",
+    params(TailQuery, ("last-event-id" = Option<String>, Header, description = "Resume behind this event")),
     responses(
         (status = 200, body = TailView, content_type = "text/event-stream"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -66,7 +72,12 @@ pub(super) async fn stream_messages(
     Shared(api): Shared<Api>,
     caller: Caller,
     Params(query): Params<TailQuery>,
+    headers: HeaderMap,
+    Asked(upgrade): Asked,
 ) -> Result<Response, Refusal> {
+    let resumed = resume_text(&headers, query.after)?;
+    let resumed = resumed.map(|text| Marks::parse(&text).ok_or_else(no_mark));
+    let resumed = resumed.transpose()?.unwrap_or_default();
     let wanted = Wanted {
         principal: query.principal,
         state: query.state,
@@ -76,16 +87,22 @@ pub(super) async fn stream_messages(
     let place = (api.place()?, api.tail_place()?);
     // Asked before the answer begins: whatever happens from here on is told.
     let heard = ask(&api.courier, caller.reach(), &Inquiry::Tail { after: None }).await?;
-    let sources = caller.reach().iter().map(|server| {
-        let found = heard.found.iter().find(|(by, _)| by == server);
-        let mark = found.and_then(|(_, finding)| mark(finding));
-        source(api.clone(), *server, mark)
-    });
+    let mut marks = Marks::default();
+    let sources: Vec<_> = (caller.reach().iter())
+        .map(|server| {
+            let found = heard.found.iter().find(|(by, _)| by == server);
+            let now = found.and_then(|(_, finding)| mark(finding));
+            let mark = resumed.0.get(server).copied().or(now);
+            marks.0.extend(mark.map(|mark| (*server, mark)));
+            source(api.clone(), *server, mark)
+        })
+        .collect();
     let mut beat = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let state = State {
         news: stream::select_all(sources).boxed(),
-        ready: VecDeque::from([Event::default().comment("open")]),
+        ready: VecDeque::from([Ready::Open]),
+        marks,
         closed: false,
         beat,
         warrant: Warrant::new(&api, &caller, Arc::new(|_: &Caller| Ok(()))),
@@ -95,11 +112,44 @@ pub(super) async fn stream_messages(
         api,
         _place: place,
     };
-    let events = stream::unfold(state, |mut state| async move {
-        let event = state.next().await?;
-        Some((Ok::<_, Infallible>(event), state))
+    let stops = state.api.clone();
+    let told = stream::unfold(state, |mut state| async move {
+        let ready = state.next().await?;
+        Some((ready, state))
     });
-    Ok(Sse::new(events).into_response())
+    Ok(match upgrade {
+        Some(upgrade) => upgrade.respond(&stops, told.boxed()),
+        None => told::sse(told),
+    })
+}
+
+/// How far each server has been heard: `message:{life}:{number},app:{life}:{number}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Marks(BTreeMap<Server, TailMark>);
+
+impl Marks {
+    fn parse(text: &str) -> Option<Marks> {
+        let one = |part: &str| {
+            let mut words = part.split(':');
+            let server = Server::parse(words.next()?)?;
+            let mark = TailMark {
+                life: words.next()?.parse().ok()?,
+                number: words.next()?.parse().ok()?,
+            };
+            words.next().is_none().then_some((server, mark))
+        };
+        text.split(',').map(one).collect::<Option<_>>().map(Marks)
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (server, mark) in &self.0 {
+            let comma = if text.is_empty() { "" } else { "," };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{comma}{}:{}:{}", server.as_str(), mark.life, mark.number);
+        }
+        text
+    }
 }
 
 /// What a server has told, or that it was silent.
@@ -141,7 +191,8 @@ struct State {
     caller: Caller,
     filter: Filter,
     news: BoxStream<'static, News>,
-    ready: VecDeque<Event>,
+    ready: VecDeque<Ready>,
+    marks: Marks,
     closed: bool,
     beat: tokio::time::Interval,
     warrant: Warrant,
@@ -151,7 +202,7 @@ struct State {
 }
 
 impl State {
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Ready> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -164,7 +215,7 @@ impl State {
                 () = self.stop.cancelled() => self.close("closed: the server stops"),
                 () = self.warrant.changed() => self.check(),
                 _ = self.beat.tick() => {
-                    self.ready.push_back(Event::default().comment("keep-alive"));
+                    self.ready.push_back(Ready::Beat);
                     self.check();
                 }
                 Some((server, tail)) = self.news.next() => self.take(server, tail),
@@ -176,25 +227,40 @@ impl State {
         let Some(tail) = tail else {
             return self.missed(MissedView { server, count: None });
         };
-        if tail.missed > 0 {
+        let before = self.marks.0.get(&server);
+        if before.is_some_and(|before| before.life != tail.mark.life) {
+            // It has started anew: how much is missing nobody knows.
+            self.missed(MissedView { server, count: None });
+        } else if tail.missed > 0 {
             let count = Some(tail.missed);
             self.missed(MissedView { server, count });
         }
-        for entry in tail.entries {
-            if self.filter.wants(&entry.receipt) && may_see(&self.api, &self.caller, &entry.receipt) {
-                let view = TailView::new(entry, &self.api.domain);
-                self.push("receipt", &view);
+        let wanted = tail.entries.into_iter().filter(|entry| {
+            self.filter.wants(&entry.receipt) && may_see(&self.api, &self.caller, &entry.receipt)
+        });
+        let mut wanted = wanted.collect::<Vec<_>>().into_iter().peekable();
+        while let Some(entry) = wanted.next() {
+            if wanted.peek().is_none() {
+                // Only behind its last event has all that the server told been told.
+                self.marks.0.insert(server, tail.mark);
             }
+            let view = TailView::new(entry, &self.api.domain);
+            self.push("receipt", &view);
         }
+        self.marks.0.insert(server, tail.mark);
     }
 
     fn missed(&mut self, view: MissedView) {
         self.push("missed", &view);
     }
 
-    fn push(&mut self, name: &str, view: &impl serde::Serialize) {
-        match Event::default().event(name).json_data(view) {
-            Ok(event) => self.ready.push_back(event),
+    fn push(&mut self, name: &'static str, view: &impl serde::Serialize) {
+        match serde_json::to_string(view) {
+            Ok(data) => self.ready.push_back(Ready::Told(Told {
+                mark: Mark::Text(self.marks.text()),
+                name,
+                data,
+            })),
             Err(error) => {
                 tracing::error!(%error, "an event cannot be written");
                 self.close(&format!("closed: {}", Status::FAILED));
@@ -210,7 +276,30 @@ impl State {
     }
 
     fn close(&mut self, why: &str) {
-        self.ready.push_back(Event::default().comment(why));
+        self.ready.push_back(Ready::Closed(why.to_owned()));
         self.closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_read_as_they_are_written() {
+        let text =
+            "message:01a205d3-8694-739b-aea5-966c26f8ad91:17,app:01a205d3-8694-739b-aea5-966c26f8ad92:0";
+        let marks = Marks::parse(text).unwrap();
+        assert_eq!(marks.0.len(), 2);
+        assert_eq!(Marks::parse(&marks.text()), Some(marks));
+        for wrong in [
+            "",
+            "17",
+            "moon:01a205d3-8694-739b-aea5-966c26f8ad91:17",
+            "app:x:1",
+            "app:01a205d3-8694-739b-aea5-966c26f8ad91:1:2",
+        ] {
+            assert_eq!(Marks::parse(wrong), None, "{wrong}");
+        }
     }
 }

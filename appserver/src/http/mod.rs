@@ -18,6 +18,7 @@ pub(crate) mod refusal;
 mod sending;
 pub(crate) mod state;
 mod stream;
+mod told;
 mod uploads;
 mod websocket;
 

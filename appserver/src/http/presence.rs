@@ -16,7 +16,8 @@ use super::input::{Params, Path};
 use super::page_limit;
 use super::refusal::{Refusal, Refusals};
 use super::state::Api;
-use super::stream::{Listener, Told, resume_after};
+use super::stream::Listener;
+use super::told::{Mark, Told, resume_after};
 use super::websocket::Asked;
 use crate::live::Log as _;
 use crate::store::presence::{self, Changes, Numbered};
@@ -215,7 +216,7 @@ pub(super) async fn stream_presence(
 
 fn event(change: &Numbered) -> Result<Told, serde_json::Error> {
     Ok(Told {
-        number: change.n,
+        mark: Mark::Number(change.n),
         name: "presence",
         data: serde_json::to_string(&view(change.clone()))?,
     })

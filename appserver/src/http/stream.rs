@@ -3,67 +3,28 @@
 //! that a client resumes with `Last-Event-ID`; or messages of a WebSocket.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
-use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use axum::response::Response;
+use futures_util::{StreamExt as _, stream};
 use irsp_courier::store::{Store, StoreError};
-use irsp_protocol::Status;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Warrant;
-use super::refusal::Refusal;
 use super::state::Api;
+use super::told::{self, Ready, Told};
 use super::websocket::Upgrade;
 use crate::live::{Batch, Log, read_on};
 
 /// Keeps proxies from closing an idle stream, and finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Name of the header with which a client resumes.
-pub(super) const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Whether and how one entry is shown to this stream's caller; `None` if it is not for it.
 pub(super) type Show<E> = Arc<dyn Fn(&E) -> Option<Result<Told, serde_json::Error>> + Send + Sync>;
-
-/// One entry as it is told.
-pub(super) struct Told {
-    pub(super) number: u64,
-    /// What it is, such as `upload`.
-    pub(super) name: &'static str,
-    /// JSON in one line.
-    pub(super) data: String,
-}
-
-/// What goes out next.
-pub(super) enum Ready {
-    /// The stream is open; sent at once, so that the client sees it.
-    Open,
-    Told(Told),
-    Beat,
-    /// It ends, and why.
-    Closed(String),
-}
-
-impl From<Ready> for Event {
-    fn from(ready: Ready) -> Event {
-        match ready {
-            Ready::Open => Event::default().comment("open"),
-            Ready::Beat => Event::default().comment("keep-alive"),
-            Ready::Closed(why) => Event::default().comment(why),
-            Ready::Told(told) => Event::default()
-                .id(told.number.to_string())
-                .event(told.name)
-                .data(told.data),
-        }
-    }
-}
 
 /// One open stream.
 pub(super) struct Listener<L: Log> {
@@ -80,20 +41,6 @@ pub(super) struct Listener<L: Log> {
     pub(super) _place: OwnedSemaphorePermit,
 }
 
-/// The number to resume after: `Last-Event-ID`, else `after`, else none.
-pub(super) fn resume_after(headers: &HeaderMap, after: Option<u64>) -> Result<Option<u64>, Refusal> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else {
-        return Ok(after);
-    };
-    let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    number.map(Some).ok_or_else(|| {
-        Refusal::new(
-            Status::MALFORMED,
-            "Last-Event-ID is the number of an event of this stream",
-        )
-    })
-}
-
 /// What the stream does next.
 enum Phase {
     /// Reads what it has not seen from the store.
@@ -103,7 +50,7 @@ enum Phase {
 }
 
 /// A stream that is told, however it travels.
-pub(super) struct State<L: Log> {
+struct State<L: Log> {
     listener: Listener<L>,
     phase: Phase,
     ready: VecDeque<Ready>,
@@ -121,20 +68,20 @@ impl<L: Log> Listener<L> {
             ready: VecDeque::from([Ready::Open]),
             beat,
         };
-        if let Some(upgrade) = upgrade {
-            return upgrade.respond(api, state);
-        }
-        let events = stream::unfold(state, |mut state| async move {
-            let event = state.next().await?;
-            Some((Ok::<_, Infallible>(Event::from(event)), state))
+        let told = stream::unfold(state, |mut state| async move {
+            let ready = state.next().await?;
+            Some((ready, state))
         });
-        Sse::new(events).into_response()
+        match upgrade {
+            Some(upgrade) => upgrade.respond(api, told.boxed()),
+            None => told::sse(told),
+        }
     }
 }
 
 impl<L: Log> State<L> {
     /// What goes out next; `None` at the end. One that is dropped while it waits has lost nothing.
-    pub(super) async fn next(&mut self) -> Option<Ready> {
+    async fn next(&mut self) -> Option<Ready> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);

@@ -16,7 +16,8 @@ use super::input::{Params, Path};
 use super::page_limit;
 use super::refusal::{Refusal, Refusals};
 use super::state::Api;
-use super::stream::{Listener, Told, resume_after};
+use super::stream::Listener;
+use super::told::{Mark, Told, resume_after};
 use super::websocket::Asked;
 use crate::following;
 use crate::live::Log as _;
@@ -232,7 +233,7 @@ pub(super) async fn stream_uploads(
 
 fn event(upload: &Upload) -> Result<Told, serde_json::Error> {
     Ok(Told {
-        number: upload.seq,
+        mark: Mark::Number(upload.seq),
         name: upload.kind.as_str(),
         data: serde_json::to_string(&view(upload))?,
     })

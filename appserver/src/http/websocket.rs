@@ -10,6 +10,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::BoxStream;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -23,8 +24,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::refusal::Refusal;
 use super::state::Api;
-use super::stream::{Ready, State};
-use crate::live::Log;
+use super::told::Ready;
 
 /// A listener that takes nothing for so long is cut.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,11 +65,11 @@ impl FromRequestParts<Api> for Asked {
 
 impl Upgrade {
     /// Answers 101; the stream begins on the connection then.
-    pub(super) fn respond<L: Log>(self, api: &Api, state: State<L>) -> Response {
+    pub(super) fn respond(self, api: &Api, told: BoxStream<'static, Ready>) -> Response {
         let Upgrade { on, accept } = self;
         api.tasks.spawn(async move {
             match on.await {
-                Ok(connection) => tell(connection, state).await,
+                Ok(connection) => tell(connection, told).await,
                 Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
             }
         });
@@ -83,7 +83,7 @@ impl Upgrade {
 }
 
 /// Tells the stream until either side ends it.
-async fn tell<L: Log>(connection: Upgraded, mut state: State<L>) {
+async fn tell(connection: Upgraded, mut told: BoxStream<'static, Ready>) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(INCOMING_BYTES_MAX))
         .max_frame_size(Some(INCOMING_BYTES_MAX));
@@ -91,7 +91,7 @@ async fn tell<L: Log>(connection: Upgraded, mut state: State<L>) {
         WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(config)).await;
     loop {
         let message = tokio::select! {
-            ready = state.next() => match ready {
+            ready = told.next() => match ready {
                 Some(ready) => message(ready),
                 None => return,
             },
@@ -120,7 +120,9 @@ fn message(ready: Ready) -> Option<Message> {
             reason: why.into(),
         }))),
         Ready::Told(told) => {
-            let (event, id, data) = (told.name, told.number, told.data);
+            // A number or a text is always JSON.
+            let id = serde_json::to_string(&told.mark).ok()?;
+            let (event, data) = (told.name, told.data);
             Some(Message::text(format!(
                 r#"{{"event":"{event}","id":{id},"data":{data}}}"#
             )))

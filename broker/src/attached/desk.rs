@@ -124,6 +124,16 @@ impl<M: Clone + Eq + Hash, T> Desk<M, T> {
         })
     }
 
+    /// Takes a message back from whoever has it; gives its number, if it is open.
+    pub(super) fn take_back(&mut self, id: MessageId) -> Option<u64> {
+        let number = *self.numbers.get(&id)?;
+        let mut open = self.open.remove(&number)?;
+        let held: Vec<Candidate<M>> = open.held.drain(..).collect();
+        held.iter().for_each(|held| self.release(held, &open.source));
+        self.open.insert(number, open);
+        Some(number)
+    }
+
     /// A message has ended.
     pub(super) fn ended(&mut self, id: MessageId) {
         let open = self

@@ -4,6 +4,7 @@
 //! more than its window. Here it is decided which of the application's clients is given which ([`desk`]); a client's
 //! PUBACK ends nothing, its answer does, or its loss moves the work on.
 
+mod again;
 mod desk;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use irsp_protocol::presence::Presence;
 use irsp_protocol::topic::{Branch, Incoming};
 use irsp_protocol::{Address, Envelope, Id, MessageId, Principal, Topic, cloud_event};
 use irsp_session::{Publish, PublishProperties, QoS};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::desk::{Candidate, Desk};
 use crate::sessions::Sessions;
@@ -31,6 +34,9 @@ pub(crate) struct Attached {
     desks: Mutex<HashMap<Principal, Open>>,
     topics: Arc<Topics>,
     sessions: Arc<Sessions>,
+    stop: CancellationToken,
+    /// What waits to be handed over again: no more than the courier has under way.
+    tasks: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -66,11 +72,17 @@ impl Hash for Client {
 }
 
 impl Attached {
-    pub(crate) fn new(topics: Arc<Topics>, sessions: Arc<Sessions>) -> Attached {
+    pub(crate) fn new(
+        topics: Arc<Topics>,
+        sessions: Arc<Sessions>,
+        (stop, tasks): (CancellationToken, TaskTracker),
+    ) -> Attached {
         Attached {
             desks: Mutex::default(),
             topics,
             sessions,
+            stop,
+            tasks,
         }
     }
 
@@ -145,6 +157,30 @@ impl Attached {
     pub(crate) fn ended(&self, application: &Principal, id: MessageId) {
         if let Some(open) = self.desks().get_mut(application) {
             open.desk.ended(id);
+        }
+    }
+
+    /// The application has failed at a message for the `failures`th time: some client gets it again after a pause.
+    pub(crate) fn again(attached: &Arc<Attached>, application: &Principal, id: MessageId, failures: u32) {
+        let (attached, application) = (Arc::clone(attached), application.clone());
+        // The last bytes of an id are random, so messages that failed together do not come together.
+        let [.., a, b, c, d] = *id.as_bytes();
+        let pause = again::pause(failures, u64::from(u32::from_be_bytes([a, b, c, d])));
+        attached.tasks.clone().spawn(async move {
+            tokio::select! {
+                () = attached.stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => attached.give_again(&application, id),
+            }
+        });
+    }
+
+    fn give_again(&self, application: &Principal, id: MessageId) {
+        let mut desks = self.desks();
+        // Nobody listens any more, or it has ended: it comes again with the next client, or not at all.
+        if let Some(open) = desks.get_mut(application)
+            && let Some(number) = open.desk.take_back(id)
+        {
+            self.share(&mut open.desk, number);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::{Kind, Status, Topic};
+use irsp_protocol::{Kind, Status};
 use irsp_session::{Connect, Delivery, Session};
 
 use super::Edge;

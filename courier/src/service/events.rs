@@ -26,6 +26,8 @@ pub(super) enum Event {
     /// Principals' answers are stored, or refused; those that are neither are to be tried again.
     Settled {
         settled: Vec<(Hop, MessageId)>,
+        /// What its receiver has failed at, and how often: it stays under way.
+        again: Vec<(Hop, MessageId, u32)>,
         unstored: Vec<PrincipalAnswer>,
     },
     Swept(Result<Swept, StoreError>),

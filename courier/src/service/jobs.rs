@@ -14,7 +14,7 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::role::Role;
 use crate::store::{
-    End, Failed, Job, Order, Retention, StoreError, Swept, Tx, Usage, Verdict, sweep, sweep_hop,
+    End, Failed, Job, Order, Retention, StoreError, Swept, Told, Tx, Usage, Verdict, sweep, sweep_hop,
 };
 
 /// Accepts one envelope; the hot path.
@@ -266,7 +266,8 @@ impl PrincipalAnswer {
 /// Stores what principals have answered.
 pub(super) struct Answered {
     pub(super) answers: Vec<PrincipalAnswer>,
-    pub(super) results: Vec<Result<Accepted, Status>>,
+    pub(super) failures_max: u32,
+    pub(super) results: Vec<Result<Told, Status>>,
     pub(super) events: mpsc::Sender<Event>,
 }
 
@@ -274,19 +275,34 @@ impl Job for Answered {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.results.clear();
         for given in &self.answers {
-            let result = tx.answered(&given.hop, given.id, given.answer.clone(), given.sent_at)?;
+            let (answer, sent_at) = (given.answer.clone(), given.sent_at);
+            let result = tx.answered(&given.hop, given.id, answer, sent_at, self.failures_max)?;
             self.results.push(result.ok_or(Status::NOT_FOUND));
         }
         Ok(())
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        let (mut settled, mut unstored) = (Vec::new(), Vec::new());
+        let (mut settled, mut again, mut unstored) = (Vec::new(), Vec::new(), Vec::new());
         match result {
             Ok(()) => {
                 for (given, result) in self.answers.into_iter().zip(self.results) {
-                    given.tell(result);
-                    settled.push((given.hop, given.id));
+                    let id = given.id;
+                    match result {
+                        Ok(Told::Again { failures }) => {
+                            // Its answer was taken, and means: later.
+                            given.tell(Ok(Accepted { id, duplicate: false }));
+                            again.push((given.hop, id, failures));
+                        }
+                        Ok(Told::Settled(accepted)) => {
+                            given.tell(Ok(accepted));
+                            settled.push((given.hop, id));
+                        }
+                        Err(status) => {
+                            given.tell(Err(status));
+                            settled.push((given.hop, id));
+                        }
+                    }
                 }
             }
             Err(error) => {
@@ -299,7 +315,12 @@ impl Job for Answered {
                 }
             }
         }
-        report(&self.events, Event::Settled { settled, unstored });
+        let event = Event::Settled {
+            settled,
+            again,
+            unstored,
+        };
+        report(&self.events, event);
     }
 }
 

@@ -179,8 +179,17 @@ impl Pump {
                 self.on_received(delivered, now);
                 self.on_settled(stale);
             }
-            Event::Settled { settled, unstored } => {
+            Event::Settled {
+                settled,
+                again,
+                unstored,
+            } => {
                 self.unstored.keep(unstored, now);
+                for (hop, id, failures) in again {
+                    if let Hop::Principal(to) = hop {
+                        self.role.again(&to, id, failures);
+                    }
+                }
                 self.on_settled(settled);
             }
             Event::Swept(result) => self.upkeep.end(result, now),
@@ -405,6 +414,7 @@ impl Pump {
         if !answers.is_empty() {
             let job = jobs::Answered {
                 answers,
+                failures_max: self.failures_max,
                 results: Vec::new(),
                 events: self.report.clone(),
             };

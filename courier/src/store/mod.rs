@@ -3,6 +3,7 @@
 //! WAL with `synchronous = FULL`: when a commit returns, it is on disk. Writes go through the writer's thread
 //! (`writer`), many to a commit; reads have connections of their own and see committed states only.
 
+mod answer;
 mod commit;
 mod copy;
 mod dead;
@@ -46,6 +47,7 @@ pub use service::{ServiceAnswer, ServiceHead, service_head, service_senders};
 pub use tx::Tx;
 pub use usage::{Bounds, Held, InFlight, Quota};
 
+pub(crate) use answer::Told;
 pub(crate) use commit::{Job, write};
 pub(crate) use dead::{count as count_dead_letters, one as dead_letter, page as dead_letters};
 pub(crate) use effects::{Effects, EndedRow, Left};

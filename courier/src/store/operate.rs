@@ -18,8 +18,8 @@ use crate::hop::Hop;
 /// What a failure has made of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failed {
-    /// It waits for another try.
-    Waits,
+    /// It waits for another try, after so many that failed.
+    Waits { failures: u32 },
     /// That was the last one.
     Ended,
     /// It had its answer before.
@@ -51,7 +51,7 @@ impl Tx<'_> {
             .query_row(params![id.as_bytes(), text::hop(hop)], |row| row.get(0))
             .optional()?;
         match failures {
-            Some(failures) if failures < failures_max => Ok(Failed::Waits),
+            Some(failures) if failures < failures_max => Ok(Failed::Waits { failures }),
             Some(_) if self.end_with(id, Some(hop), end)? => Ok(Failed::Ended),
             Some(_) | None => Ok(Failed::Past),
         }

@@ -106,7 +106,8 @@ impl Tx<'_> {
         told: &ServiceAnswer,
         failures_max: u32,
     ) -> Result<bool, StoreError> {
-        Ok(self.failed(id, hop, &told.end(), failures_max)? != Failed::Waits)
+        let failed = self.failed(id, hop, &told.end(), failures_max)?;
+        Ok(!matches!(failed, Failed::Waits { .. }))
     }
 
     /// The dead letters that were for a service, oldest first; `after` is the last one of the page before.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
 use irsp_protocol::{
-    Address, Envelope, Kind, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
 };
 use rusqlite::Connection;
 
@@ -242,34 +242,6 @@ impl<'a> Tx<'a> {
             )?;
         }
         Ok(true)
-    }
-
-    /// The principal on `hop` has answered; `None` if no such message was ever for it.
-    pub(crate) fn answered(
-        &mut self,
-        hop: &Hop,
-        id: MessageId,
-        answer: Answer,
-        sent_at: Option<Timestamp>,
-    ) -> Result<Option<Accepted>, StoreError> {
-        // What a device's answer means is its sender's to know; an application's is the status of what it was sent.
-        let status = match hop {
-            Hop::Principal(principal) if principal.kind == Kind::Application => answer.status(),
-            Hop::Principal(_) | Hop::Server(_) | Hop::Peer(_) => Status::DONE,
-        };
-        let end = End {
-            status,
-            answer: Some(answer),
-            answered: true,
-            sent_at,
-            cause: None,
-        };
-        let ended = self.end_with(id, Some(hop), &end)?;
-        let known = ended || message::is_for(self.sql, id, hop)?;
-        Ok(known.then_some(Accepted {
-            id,
-            duplicate: !ended,
-        }))
     }
 
     /// The server on this hop has taken custody of the message. Says whether it waited for that.

@@ -254,3 +254,49 @@ async fn presence_of_whom_it_hears_comes_on_the_same_branch() -> Result<()> {
     );
     home.platform.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_fails_gets_it_again_until_it_can() -> Result<()> {
+    let mut home = home().await?;
+    let mut climate = home.climate("a").connect().await?;
+    climate.hear("in/upload/#").await?;
+    let mut lamp = home.lamp().await?;
+    lamp.hear("status").await?;
+    lamp.publish("up/climate/temp", 1, "1").await?;
+    let work = climate.message().await?;
+    let id = id_of(&work);
+    for answer in ["503", r#"{"status":429,"body":"later"}"#] {
+        assert_eq!(climate.publish(&format!("ack/{id}"), 1, answer).await?, "Success");
+        assert_eq!(home.platform.admin.receipt(&id).await?["status"], 202, "{answer}");
+        assert_eq!(id_of(&climate.message().await?), id, "it comes again");
+    }
+    // Others of the same sender do not wait for it.
+    lamp.publish("up/climate/temp", 1, "2").await?;
+    let next = id_of(&climate.message().await?);
+    climate.publish(&format!("ack/{next}"), 1, "200").await?;
+    assert_eq!(lamp.message().await?.json()["message"], json!(next));
+    climate.publish(&format!("ack/{id}"), 1, "200").await?;
+    assert_eq!(lamp.message().await?.json()["code"], 200);
+    home.ended(&id, 200).await;
+    assert_eq!(climate.messages_so_far().await?, [], "and not once more");
+    home.platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_has_failed_at_goes_to_another_member_and_to_the_next_client() -> Result<()> {
+    let mut home = home().await?;
+    let group = "$share/workers/v1/app/climate/in/upload/#";
+    let mut one = home.climate("a").connect().await?;
+    one.hear_all(group).await?;
+    let mut lamp = home.lamp().await?;
+    lamp.publish("up/climate/temp", 1, "1").await?;
+    let id = id_of(&one.message().await?);
+    one.publish(&format!("ack/{id}"), 1, "500").await?;
+    one.cut().await;
+    let mut two = home.climate("b").connect().await?;
+    two.hear_all(group).await?;
+    assert_eq!(id_of(&two.message().await?), id);
+    two.publish(&format!("ack/{id}"), 1, "200").await?;
+    home.ended(&id, 200).await;
+    home.platform.stop().await
+}

@@ -76,3 +76,50 @@ async fn a_websocket_tells_what_is_stored_and_resumes() -> Result<()> {
     }
     platform.stop().await
 }
+
+/// Reads until the upload `n` has been accepted; its message's id, and the last mark.
+async fn accepted(socket: &mut Socket, ids: &[String]) -> Result<(String, String)> {
+    loop {
+        let event = next(socket).await?;
+        assert_eq!(event["event"], "receipt", "nothing is missing: {event}");
+        let (id, mark) = (event["data"]["id"].as_str(), event["id"].as_str());
+        let (id, mark) = (
+            id.context("an id")?.to_owned(),
+            mark.context("a mark")?.to_owned(),
+        );
+        if event["data"]["stage"] == "accepted" && !ids.contains(&id) {
+            return Ok((id, mark));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tail_of_receipts_is_told_and_resumes_while_it_is_remembered() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let key = platform.admin.register_application("climate").await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let stream = "/v1/messages/stream?kind=upload";
+    let mut socket = open(&platform, stream, &key).await?;
+    lamp.publish("up/climate/n", 1, "1").await?;
+    let (first, mark) = accepted(&mut socket, &[]).await?;
+    // Somebody listens all the time, so that everything is remembered.
+    let mut other = open(&platform, stream, &key).await?;
+    socket.close(None).await?;
+    let mut ids = vec![first.clone()];
+    for n in 2..=3 {
+        lamp.publish("up/climate/n", 1, &n.to_string()).await?;
+        ids.push(accepted(&mut other, &ids).await?.0);
+    }
+    let mut again = open(&platform, &format!("{stream}&after={mark}"), &key).await?;
+    let mut heard = vec![first];
+    for _ in 2..=3 {
+        heard.push(accepted(&mut again, &heard).await?.0);
+    }
+    assert_eq!(heard, ids, "what happened meanwhile, in order");
+    match open(&platform, &format!("{stream}&after=17"), &key).await {
+        Err(Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 400),
+        other => panic!("not refused: {other:?}"),
+    }
+    platform.stop().await
+}

@@ -87,11 +87,14 @@ impl Device {
         loop {
             link.flush().await?;
             tokio::select! {
-                packet = link.recv() => match packet? {
-                    Packet::Publish(push) => self.take(&push, &mut link),
-                    Packet::PubAck { id: 2, .. } => self.open = None,
-                    _ => {}
-                },
+                packet = link.recv() => {
+                    let packet = packet?;
+                    if let Packet::Publish(push) = &packet {
+                        self.take(push, &mut link);
+                    } else if matches!(packet, Packet::PubAck { id: 2, .. }) {
+                        self.open = None;
+                    }
+                }
                 () = sleep_until(due) => {
                     due += UPLOAD_EVERY;
                     if self.open.is_none() {

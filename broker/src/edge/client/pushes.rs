@@ -51,10 +51,12 @@ impl Client<'_> {
         id: MessageId,
         answer: Answer,
     ) {
+        let comes_again = self.principal.kind == Kind::Application && answer.may_yet_take_it();
         let token = self.wait_for(Waiting::Answered {
             publish_token,
             publish: Arc::clone(publish),
             id,
+            comes_again,
         });
         let hop = Hop::Principal(self.principal.clone());
         self.edge
@@ -62,10 +64,10 @@ impl Client<'_> {
             .answered(hop, id, answer, self.mailbox.clone(), token);
     }
 
-    /// The client's answer is on disk: what it answers comes to nobody any more.
-    pub(super) fn was_answered(&self, id: MessageId) {
+    /// The client's answer is on disk: what it answers is not sent again, and comes to nobody any more unless it failed.
+    pub(super) fn was_answered(&self, id: MessageId, comes_again: bool) {
         self.mailbox.answered(id);
-        if self.principal.kind == Kind::Application {
+        if self.principal.kind == Kind::Application && !comes_again {
             self.edge.attached.ended(&self.principal, id);
         }
     }

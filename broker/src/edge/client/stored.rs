@@ -49,11 +49,14 @@ impl Client<'_> {
             }
             (
                 Waiting::Answered {
-                    publish_token, id, ..
+                    publish_token,
+                    id,
+                    comes_again,
+                    ..
                 },
                 Ok(_),
             ) => {
-                self.was_answered(id);
+                self.was_answered(id, comes_again);
                 connection.settle(publish_token, reason::SUCCESS, None);
             }
             (Waiting::Live { publish_token, .. }, Ok(_)) => {

@@ -24,6 +24,8 @@ pub(super) enum Waiting {
         publish_token: PublishToken,
         publish: Arc<Publish>,
         id: MessageId,
+        /// An application has said that it may take it later.
+        comes_again: bool,
     },
     /// A live publish is stored for the durable sessions that hear it.
     Live {
