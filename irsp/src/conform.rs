@@ -42,7 +42,7 @@ pub(crate) enum ConformError {
 pub(crate) async fn run(settings: &Settings, conform: Conform) -> Result<(), ConformError> {
     match conform.order {
         Order::Platform(order) => platform(settings, *order).await,
-        Order::Device(order) => device(order).await,
+        Order::Device(order) => device(*order).await,
     }
 }
 

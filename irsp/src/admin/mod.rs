@@ -355,10 +355,10 @@ impl Office {
     /// A list that is no page.
     async fn listed(&self, path: &str, field: &str, columns: Columns) -> Result<(), ClientError> {
         let mut answer: Value = self.client.get(path).await?;
-        match answer[field].take() {
-            Value::Array(items) => self.table(&items, columns),
-            _ => Err(self.client.not_understood(format!("no {field}"))),
-        }
+        let Value::Array(items) = answer[field].take() else {
+            return Err(self.client.not_understood(format!("no {field}")));
+        };
+        self.table(&items, columns)
     }
 
     async fn all(

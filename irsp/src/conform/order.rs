@@ -21,7 +21,7 @@ pub(crate) enum Order {
     /// Tries the clause table on a running platform, with principals of its own that it deletes at the end.
     Platform(Box<Platform>),
     /// Plays a platform for a device under test and judges how it behaves.
-    Device(Device),
+    Device(Box<Device>),
 }
 
 /// How the report is given.
