@@ -147,7 +147,15 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
                 let contender = &contenders[(place + turn) % contenders.len()];
                 bar.set_message(format!("{} at {}", case.name(), contender.name));
                 let load = case.load(options, contender.logins.as_ref(), contender.pid);
-                let measured = engine::run(&contender.dialer, &load).await;
+                let measured = match case.shape {
+                    Shape::Reset => engine::reset(&contender.dialer, &load).await,
+                    Shape::Idle
+                    | Shape::Connect
+                    | Shape::FanIn
+                    | Shape::FanOut
+                    | Shape::Pairs
+                    | Shape::Shared => engine::run(&contender.dialer, &load).await,
+                };
                 let measured = measured.map_err(|error| CompareError::Engine {
                     target: contender.name.clone(),
                     case: case.name(),

@@ -7,6 +7,7 @@
 mod books;
 mod peer;
 mod publisher;
+mod reset;
 mod subscriber;
 
 use std::net::Ipv4Addr;
@@ -34,6 +35,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a goodbye may take, of all together.
 const LEAVE: Duration = Duration::from_secs(5);
+
+/// How long a new client may wait after all others were reset.
+const SERVED: Duration = Duration::from_secs(60);
 
 /// Who logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +89,10 @@ pub enum EngineError {
     Open { client_id: String, broken: Broken },
     #[error("a task ended abnormally: {0}")]
     Task(#[from] JoinError),
+    #[error("a client that came after all others were reset: {0}")]
+    Newcomer(std::io::Error),
+    #[error("{clients} connections were reset, and the next client was not served within {SERVED:?}")]
+    Unserved { clients: usize },
     #[error("no histogram: {0}")]
     Histogram(#[from] hdrhistogram::CreationError),
 }
@@ -106,7 +114,7 @@ pub async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError> 
     let before_all = load.pid.and_then(Usage::of);
     let books = Arc::new(Books::new()?);
     let opened = Instant::now();
-    let peers = open(dialer, load, &books).await?;
+    let peers = open(dialer, &load.connections, load.qos, &books).await?;
     let connect_s = opened.elapsed().as_secs_f64();
     let connected = load.pid.and_then(Usage::of);
     let begin = Instant::now() + load.warm_up;
@@ -175,19 +183,30 @@ pub async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError> 
     Ok(books.close(load, connect_s, used, per_connection))
 }
 
+/// Opens all connections that rest, resets them at once, and measures how long a new publisher and a new subscriber
+/// then take until a message has passed between them.
+pub async fn reset(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError> {
+    reset::run(dialer, load).await
+}
+
 /// Opens every connection, subscribers first.
-async fn open(dialer: &Dialer, load: &Load, books: &Arc<Books>) -> Result<Vec<(Peer, Work)>, EngineError> {
+async fn open(
+    dialer: &Dialer,
+    connections: &[(Login, Work)],
+    qos: u8,
+    books: &Arc<Books>,
+) -> Result<Vec<(Peer, Work)>, EngineError> {
     let places = Arc::new(Semaphore::new(OPEN_AT_ONCE));
     let many = dialer.target().is_loopback();
-    let mut peers = Vec::with_capacity(load.connections.len());
+    let mut peers = Vec::with_capacity(connections.len());
     for subscribers in [true, false] {
         let mut tasks = JoinSet::new();
-        let some = load.connections.iter().enumerate();
+        let some = connections.iter().enumerate();
         for (n, (login, work)) in
             some.filter(|(_, (_, work))| matches!(work, Work::Subscribe(_)) == subscribers)
         {
             let (dialer, login, work) = (dialer.clone(), login.clone(), work.clone());
-            let (books, qos, places) = (Arc::clone(books), load.qos, Arc::clone(&places));
+            let (books, places) = (Arc::clone(books), Arc::clone(&places));
             let source = many.then(|| Ipv4Addr::new(127, 0, 0, 2 + (n % 200) as u8));
             tasks.spawn(async move {
                 // The semaphore is never closed.

@@ -109,10 +109,17 @@ class Irsp(Server):
         credentials = self.folder / "credentials.csv"
         subprocess.check_call(
             [program, "provision", "--data", data, "--url", f"http://127.0.0.1:{http}", "--app", "climate"]
+            + ["--app-key-out", self.folder / "climate.key"]
             + ["--devices", str(self.load.devices), "--out", credentials],
             stdout=subprocess.DEVNULL,
         )
         self.options = ["--creds", credentials, "--hear", "status"]
+
+    def logins(self):
+        """Client id, user name and password of every device, and of the application that hears them."""
+        lines = (self.folder / "credentials.csv").read_text().split()
+        key = (self.folder / "climate.key").read_text().strip()
+        return [tuple(line.split(",")) for line in lines] + [("climate", "app/climate", key)]
 
 
 class Nats(Server):
@@ -166,4 +173,29 @@ class RabbitMq(Server):
         self.options = self.load.heard_by_peers()
 
 
+class Mosquitto(Server):
+    """With the same logins as irsp, in a password file, and its defaults."""
+
+    name = "mosquitto"
+    program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+    def version(self):
+        said = subprocess.run([self.program, "-h"], capture_output=True, text=True, check=False).stdout
+        return said.splitlines()[0]
+
+    def start(self):
+        passwords = self.folder / "passwords"
+        lines = {(user, secret) for _, user, secret in self.load.logins}
+        passwords.write_text("".join(f"{user}:{secret}\n" for user, secret in sorted(lines)))
+        subprocess.check_call(["mosquitto_passwd", "-U", passwords])
+        config = self.folder / "mosquitto.conf"
+        config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
+            "user root\nlog_type error\n"
+        )
+        self.spawn(self.program, "-c", config)
+        self.wait_for_port(self.port)
+
+
+# What stores durably; mosquitto does not, and is measured at the edge.
 ALL = [Irsp, Nats, RabbitMq]

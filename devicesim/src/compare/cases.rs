@@ -19,7 +19,14 @@ pub enum Shape {
     FanOut,
     /// Each publisher has its own subscriber.
     Pairs,
+    /// Many publish, the members of one shared subscription hear it, each message one of them.
+    Shared,
+    /// All connections are reset at once, and a new client comes.
+    Reset,
 }
+
+/// Members of the shared subscription.
+const MEMBERS: usize = 4;
 
 /// One load: a shape, a pace, a QoS.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,12 +39,14 @@ pub struct Case {
 }
 
 /// Names of the shapes.
-const SHAPES: [(&str, Shape); 5] = [
+const SHAPES: [(&str, Shape); 7] = [
     ("idle", Shape::Idle),
     ("connect", Shape::Connect),
     ("fan-in", Shape::FanIn),
     ("fan-out", Shape::FanOut),
     ("pairs", Shape::Pairs),
+    ("shared", Shape::Shared),
+    ("reset", Shape::Reset),
 ];
 
 /// The cases asked for, all unless some are named.
@@ -73,10 +82,10 @@ fn all(options: &cli::Compare) -> Vec<Case> {
     let mut cases = Vec::new();
     for (_, shape) in SHAPES {
         let many = match shape {
-            Shape::Idle | Shape::Connect => options.idle,
-            Shape::FanIn | Shape::FanOut | Shape::Pairs => options.clients,
+            Shape::Idle | Shape::Connect | Shape::Reset => options.idle,
+            Shape::FanIn | Shape::FanOut | Shape::Pairs | Shape::Shared => options.clients,
         };
-        if matches!(shape, Shape::Idle | Shape::Connect) {
+        if matches!(shape, Shape::Idle | Shape::Connect | Shape::Reset) {
             cases.push(Case {
                 shape,
                 pace: Pace::Saturated,
@@ -106,7 +115,7 @@ impl Case {
             .find(|(_, shape)| *shape == self.shape)
             .map_or("", |(name, _)| name);
         match (self.shape, self.pace) {
-            (Shape::Idle | Shape::Connect, _) => shape.to_owned(),
+            (Shape::Idle | Shape::Connect | Shape::Reset, _) => shape.to_owned(),
             (_, Pace::Saturated) => format!("{shape}-saturated-qos{}", self.qos),
             (_, Pace::Steady(_)) => format!("{shape}-steady-qos{}", self.qos),
         }
@@ -118,14 +127,18 @@ impl Case {
             Shape::Idle | Shape::Connect => self.many,
             Shape::FanIn | Shape::FanOut => self.many + 1,
             Shape::Pairs => self.many * 2,
+            Shape::Shared => self.many + MEMBERS,
+            // Two more come after the others are gone.
+            Shape::Reset => self.many + 2,
         }
     }
 
     /// Devices it logs in.
     pub(super) fn devices(&self) -> usize {
         match self.shape {
-            Shape::Idle | Shape::Connect | Shape::FanIn | Shape::Pairs => self.many,
+            Shape::Idle | Shape::Connect | Shape::FanIn | Shape::Pairs | Shape::Shared => self.many,
             Shape::FanOut => 1,
+            Shape::Reset => self.many + 1,
         }
     }
 
@@ -154,6 +167,24 @@ impl Case {
         let publisher = |n| (device(n), Work::Publish(topic(n)));
         let connections = match self.shape {
             Shape::Idle | Shape::Connect => (0..self.many).map(|n| (device(n), Work::Rest)).collect(),
+            Shape::Reset => {
+                let newcomers = [
+                    (observer(0), Work::Subscribe(topic(self.many))),
+                    publisher(self.many),
+                ];
+                let rest = (0..self.many).map(|n| (device(n), Work::Rest));
+                rest.chain(newcomers).collect()
+            }
+            Shape::Shared => {
+                let hears = |n| {
+                    let filter = "$share/compare/v1/dev/+/live/#";
+                    (observer(n), Work::Subscribe(filter.to_owned()))
+                };
+                (0..MEMBERS)
+                    .map(hears)
+                    .chain((0..self.many).map(publisher))
+                    .collect()
+            }
             Shape::FanIn => {
                 let hears = (observer(0), Work::Subscribe("v1/dev/+/live/#".to_owned()));
                 (0..self.many).map(publisher).chain([hears]).collect()
@@ -168,8 +199,8 @@ impl Case {
             }
         };
         let copies = match self.shape {
-            Shape::Idle | Shape::Connect => 0,
-            Shape::FanIn | Shape::Pairs => 1,
+            Shape::Idle | Shape::Connect | Shape::Reset => 0,
+            Shape::FanIn | Shape::Pairs | Shape::Shared => 1,
             Shape::FanOut => self.many as u64,
         };
         let pace = match self.pace {

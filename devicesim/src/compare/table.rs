@@ -30,6 +30,13 @@ fn columns(case: &str) -> Vec<Column> {
             column("p99 ms", 2, |measured| Some(measured.connect_ms.p99)),
         ];
     }
+    if case == "reset" {
+        return vec![
+            column("new client served after ms", 1, |measured| measured.served_ms),
+            column("connects/s", 0, |measured| Some(measured.connects_per_second)),
+            resident,
+        ];
+    }
     let mut columns = vec![
         column("received/s", 0, |measured| Some(measured.received_per_second)),
         column("µs CPU/message", 2, |measured| {
@@ -37,9 +44,12 @@ fn columns(case: &str) -> Vec<Column> {
         }),
     ];
     if !case.ends_with("qos0") {
-        columns.push(column("PUBACK p99 ms", 2, |measured| {
-            Some(measured.acknowledged_ms.p99)
-        }));
+        columns.extend([
+            column("acknowledged/s", 0, |measured| {
+                Some(measured.acknowledged_per_second)
+            }),
+            column("PUBACK p99 ms", 2, |measured| Some(measured.acknowledged_ms.p99)),
+        ]);
     }
     columns.extend([
         column("p50 ms", 2, |measured| Some(measured.received_ms.p50)),

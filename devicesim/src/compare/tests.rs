@@ -20,7 +20,7 @@ fn cases_are_chosen_by_name() {
             .map(Case::name)
             .collect()
     };
-    assert_eq!(names("").len(), 20);
+    assert_eq!(names("").len(), 27);
     assert_eq!(names("--case idle").len(), 1);
     assert_eq!(names("--case pairs").len(), 6);
     assert_eq!(names("--case pairs-steady-qos1,pairs"), {

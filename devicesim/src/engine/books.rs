@@ -68,6 +68,8 @@ pub struct Measured {
     pub server_cpu_us_per_message: Option<f64>,
     pub server_resident_mb: Option<f64>,
     pub server_bytes_per_connection: Option<f64>,
+    /// From the end of all connections at once until a message of a new client was heard.
+    pub served_ms: Option<f64>,
 }
 
 impl Books {
@@ -235,6 +237,7 @@ impl Books {
                 .map(|used| used.cpu_s * 1e6 / messages as f64),
             server_resident_mb: used.map(|used| used.resident as f64 / 1e6),
             server_bytes_per_connection: per_connection,
+            served_ms: None,
         }
     }
 }

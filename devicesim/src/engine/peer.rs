@@ -184,6 +184,11 @@ impl Peer {
         })
     }
 
+    /// Ends the connection as a lost network does, without a word: the other side is reset.
+    pub(super) fn reset(self) -> io::Result<()> {
+        self.stream.set_zero_linger()
+    }
+
     /// Says goodbye, if the socket takes it.
     pub(super) fn leave(mut self) {
         wire::disconnect(&mut self.out);

@@ -30,12 +30,12 @@ async fn every_shape_and_qos_moves_its_messages() {
     let (url, logins) = (broker.url(), logins(&broker, "any,app/climate,code-app"));
     let line = format!(
         "devicesim compare --target one={url} --target two={url} --logins one={logins} --logins two={logins} \
-         --pid one={} --rounds 1 --seconds 0.5 --clients 5 --idle 20 --rate 400 --payload 50 \
-         --case idle,connect,fan-in-steady,fan-out-steady,pairs-steady,pairs-saturated-qos1,fan-in-saturated-qos2",
+         --pid one={} --rounds 1 --seconds 0.5 --clients 5 --idle 19 --rate 400 --payload 50 \
+         --case idle,connect,reset,fan-in-steady,fan-out-steady,pairs-steady,shared-steady,pairs-saturated-qos1,fan-in-saturated-qos2",
         std::process::id()
     );
     let comparison = compare::run(&options(&line)).await.unwrap();
-    assert_eq!(comparison.cases.len(), 13);
+    assert_eq!(comparison.cases.len(), 17);
     for case in &comparison.cases {
         for (target, rounds) in &case.measured {
             assert_eq!(rounds.len(), 1, "{} {target}", case.case);
@@ -47,6 +47,10 @@ async fn every_shape_and_qos_moves_its_messages() {
                     "{said}"
                 );
                 if matches!(case.case.as_str(), "idle" | "connect") {
+                    continue;
+                }
+                if case.case == "reset" {
+                    assert!(measured.served_ms.is_some_and(|ms| ms > 0.0), "{said}");
                     continue;
                 }
                 assert!(
