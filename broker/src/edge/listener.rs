@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use super::connection::{self, Caller};
+use super::arrive::Caller;
+use super::connection;
 use super::transport::{IN_MEMORY, Opened, Transport};
 use super::{Edge, TlsError, TlsSource, proxy};
 use crate::metrics::{Limit, Open, Refusal};
@@ -173,7 +174,8 @@ impl Door {
         match self.edge.admission.admit(peer, Instant::now()) {
             Ok(place) => drop(self.edge.tasks.spawn(async move {
                 let Door { transport, edge, .. } = of_task;
-                connection::serve(transport.open(socket, &edge.domain), caller, &edge).await;
+                let opening = Box::pin(transport.open(socket, &edge.domain));
+                connection::serve(opening, caller, &edge).await;
                 drop((place, open));
             })),
             Err(turned_away) => {
@@ -183,7 +185,7 @@ impl Door {
                 };
                 self.edge.tasks.spawn(async move {
                     let Door { transport, edge, .. } = of_task;
-                    let opening = transport.open(socket, &edge.domain);
+                    let opening = Box::pin(transport.open(socket, &edge.domain));
                     connection::turn_away(opening, caller, &edge, turned_away).await;
                     drop((permit, open));
                 });

@@ -1,6 +1,8 @@
 //! The edge: listeners, TLS, WebSocket, MQTT connections, login and sessions.
 
 mod admission;
+mod arrive;
+mod begin;
 mod bus_port;
 mod client;
 mod connection;
@@ -8,8 +10,10 @@ mod conversation;
 mod ending;
 mod envelope;
 mod guessing;
+mod leave;
 mod listener;
 mod login;
+mod present;
 mod properties;
 mod proxy;
 mod rate;

@@ -16,6 +16,9 @@ use super::transport::Stream;
 /// Most bytes read at once.
 const READ_MAX: usize = 16 << 10;
 
+/// How long a client may take to read the last packet before its connection is cut.
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+
 thread_local! {
     /// Each thread reads one connection at a time, so all connections of a thread share the buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
