@@ -4,7 +4,6 @@
 //! on and no more.
 
 use std::io;
-use std::net::SocketAddr;
 
 use futures_util::future::OptionFuture;
 use tokio::time::timeout;

@@ -124,13 +124,7 @@ async fn room(client: &Client<'_>) {
     let Some(stalled) = client.stalled() else {
         return std::future::pending().await;
     };
-    let room = stalled.slow.room();
-    tokio::pin!(room);
-    room.as_mut().enable();
-    // A slow subscriber that is gone or has room meanwhile tells nobody: look before waiting.
-    if !stalled.has_room() {
-        let _ = timeout_at(stalled.until.into(), room).await;
-    }
+    let _ = timeout_at(stalled.until.into(), stalled.slow.room()).await;
 }
 
 /// When to look at the connection's deadlines again. Deadlines move with every packet, the timer does not: it looks

@@ -73,6 +73,10 @@ impl Kept {
         self.messages >= bounds.messages_max || self.bytes >= bounds.bytes_max
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
     pub(super) fn figures(&self) -> Queued {
         Queued {
             messages: self.messages,

@@ -19,6 +19,7 @@ use tokio::sync::futures::Notified;
 
 use super::given::{ForWhom, Given};
 use super::kept::{Bounds, Kept, Unread};
+use super::room::Room;
 use crate::access;
 use crate::store::session::{Queued, SessionId};
 
@@ -123,7 +124,9 @@ pub(crate) struct Mailbox {
     last_token: AtomicU64,
     contents: Mutex<Contents>,
     arrived: Notify,
-    room: Notify,
+    room: Room,
+    /// Its client took nothing more when it was last to be given something.
+    held_up: AtomicBool,
 }
 
 #[derive(Default)]
@@ -182,7 +185,8 @@ impl Mailbox {
             last_token: AtomicU64::new(0),
             contents: Mutex::default(),
             arrived: Notify::new(),
-            room: Notify::new(),
+            room: Room::default(),
+            held_up: AtomicBool::new(false),
         }
     }
 
@@ -212,6 +216,7 @@ impl Mailbox {
         contents.given.connect();
         contents.catching_up = !contents.deliveries.is_empty() || contents.kept.is_full(self.bounds);
         drop(contents);
+        self.held_up.store(false, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.connected.store(true, Ordering::Release);
     }
@@ -235,7 +240,7 @@ impl Mailbox {
         self.contents().kept.disconnect();
         self.connected.store(false, Ordering::Release);
         // A publisher that waits for room here waits for nothing.
-        self.room.notify_waiters();
+        self.room.open();
     }
 
     /// A token for something given to the courier. It outlives the connection, so a late result is never taken for
@@ -282,13 +287,10 @@ impl Mailbox {
     /// An entry is gone from disk, or never came there.
     pub(super) fn gone(&self, bytes: u64) {
         let mut contents = self.contents();
-        let was_full = contents.kept.is_full(self.bounds);
         contents.kept.gone(bytes);
-        let has_room = was_full && !contents.kept.is_full(self.bounds);
+        let is_empty = contents.kept.is_empty();
         drop(contents);
-        if has_room {
-            self.room.notify_waiters();
-        }
+        self.has_room(1, is_empty);
     }
 
     /// What the session has on disk, which is no longer its own.
@@ -448,18 +450,15 @@ impl Mailbox {
         let mut contents = self.contents();
         let before = contents.deliveries.len();
         contents.deliveries.retain(keep);
-        let has_room = before >= self.deliveries_max && contents.deliveries.len() < self.deliveries_max;
+        let after = contents.deliveries.len();
         drop(contents);
-        if has_room {
-            self.room.notify_waiters();
-        }
+        self.has_room(before - after, after == 0);
     }
 
     /// Takes the oldest deliveries that are still wanted: at most `max`, and no further one once they have `bytes_max` bytes
     /// of payload. `true` if that kept some back.
     pub(crate) fn take_deliveries(&self, max: usize, bytes_max: usize, into: &mut Vec<Delivery>) -> bool {
         let mut contents = self.contents();
-        let was_full = contents.deliveries.len() >= self.deliveries_max;
         let (mut count, mut bytes) = (0, 0);
         while count < max
             && bytes < bytes_max
@@ -478,10 +477,28 @@ impl Mailbox {
             contents.catching_up = contents.catching_up && contents.kept.is_full(self.bounds);
         }
         drop(contents);
-        if was_full && count > 0 {
-            self.room.notify_waiters();
-        }
+        self.held_up.store(false, Ordering::Relaxed);
+        self.has_room(count, !more);
         more
+    }
+
+    /// Its client takes nothing more for now: its output is full, or its window closed. Who may pass it over does not wait.
+    pub(crate) fn hold_up(&self) {
+        if !self.held_up.swap(true, Ordering::SeqCst) {
+            self.room.open();
+        }
+    }
+
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.held_up.load(Ordering::SeqCst)
+    }
+
+    fn has_room(&self, places: usize, is_empty: bool) {
+        if is_empty {
+            self.room.open();
+        } else {
+            self.room.freed(places);
+        }
     }
 
     /// Counts a message that found no room while the session was away.
@@ -499,9 +516,9 @@ impl Mailbox {
         self.arrived.notified()
     }
 
-    /// Completes when a full mailbox has been emptied.
-    pub(crate) fn room(&self) -> Notified<'_> {
-        self.room.notified()
+    /// Completes when a full mailbox may have room again; `has_room` looks.
+    pub(crate) async fn room(&self, has_room: impl Fn() -> bool) {
+        self.room.wait(has_room).await;
     }
 
     pub(crate) fn subscribed(&self, filter: &ByteString) -> usize {

@@ -9,6 +9,7 @@ pub(crate) mod given;
 pub(crate) mod keeper;
 pub(crate) mod kept;
 pub(crate) mod mailbox;
+mod room;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

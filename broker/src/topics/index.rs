@@ -231,11 +231,12 @@ impl Subscribers {
         for group in &self.groups {
             let turn = group.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let members = &group.members;
-            // A connected member is preferred: a message for somebody who is away would wait for no reason.
+            // One that is connected and has room is preferred, and one that is away comes last: what it is given waits.
             let order = (0..members.len()).map(|step| &members[(turn.wrapping_add(step)) % members.len()]);
             if let Some(member) = order
                 .clone()
-                .find(|member| member.mailbox.is_connected())
+                .find(|member| member.mailbox.is_connected() && !member.mailbox.is_full())
+                .or_else(|| order.clone().find(|member| member.mailbox.is_connected()))
                 .or_else(|| order.clone().next())
             {
                 found(member);

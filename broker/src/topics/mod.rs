@@ -53,11 +53,31 @@ pub(crate) struct Topics {
 #[derive(Debug)]
 pub(crate) enum Unheard {
     /// This subscriber's mailbox is full: try again when it has room.
-    Full(Arc<Mailbox>),
+    Full(Slow),
     /// What is stored for all sessions together leaves no room for another message.
     NoRoom,
     /// It is to be retained, and there is no room for another.
     Retained,
+}
+
+/// A subscriber for which a publish waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Slow {
+    mailbox: Arc<Mailbox>,
+    /// Of QoS 1 or 2; what it hears at QoS 0 waits only while its client takes what it is given.
+    must_hear: bool,
+}
+
+impl Slow {
+    /// Whether it is worth another try.
+    pub(crate) fn has_room(&self) -> bool {
+        !keeps_waiting(&self.mailbox, self.must_hear)
+    }
+
+    /// Completes when it is worth another try.
+    pub(crate) async fn room(&self) {
+        self.mailbox.room(|| self.has_room()).await;
+    }
 }
 
 /// A subscription that has begun.
@@ -194,16 +214,22 @@ impl Topics {
     }
 
     /// Gives a publish to every subscriber, and keeps it if it is retained, or neither and says why. Who is away keeps it
-    /// if it fits. Durable sessions are given back: it is theirs when it is stored.
-    pub(crate) fn publish(&self, publish: &Arc<Publish>, from: &Mailbox) -> Result<Durable, Unheard> {
+    /// if it fits. Durable sessions are given back: it is theirs when it is stored. `waits`: what is heard at QoS 0 may wait
+    /// too, for a subscriber that only its publishers are ahead of.
+    pub(crate) fn publish(
+        &self,
+        publish: &Arc<Publish>,
+        from: &Mailbox,
+        waits: bool,
+    ) -> Result<Durable, Unheard> {
         let index = self.index();
         let hearers = hearers(&index, &publish.topic, Some(from));
-        if publish.qos > QoS::AtMostOnce
-            && let Some(full) = hearers.iter().find(|hearer| {
-                hearer.qos > QoS::AtMostOnce && hearer.mailbox.is_connected() && hearer.mailbox.is_full()
-            })
-        {
-            return Err(Unheard::Full(Arc::clone(&full.mailbox)));
+        for hearer in &hearers {
+            let must_hear = hearer.qos.min(publish.qos) > QoS::AtMostOnce;
+            if (must_hear || waits) && keeps_waiting(&hearer.mailbox, must_hear) {
+                let mailbox = Arc::clone(&hearer.mailbox);
+                return Err(Unheard::Full(Slow { mailbox, must_hear }));
+            }
         }
         if hearers.iter().any(|hearer| hearer.stores(publish)) && !self.keeper.has_room() {
             return Err(Unheard::NoRoom);
@@ -423,6 +449,11 @@ impl Topics {
     fn index_mut<R>(&self, change: impl FnOnce(&mut Index) -> R) -> R {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Whether a publish waits for this subscriber.
+fn keeps_waiting(mailbox: &Mailbox, must_hear: bool) -> bool {
+    mailbox.is_connected() && (must_hear || !mailbox.is_held_up()) && mailbox.is_full()
 }
 
 /// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its

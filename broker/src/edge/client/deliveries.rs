@@ -33,9 +33,14 @@ impl Client<'_> {
                 let (window_open, room) = (connection.window_open(), room(connection));
                 // What the window has no room for goes into the session's queue.
                 let max = PER_TURN.min(connection.queue_room());
-                return window_open && room > 0 && self.deliver_mail(connection, max, room, now);
+                if !window_open || room == 0 {
+                    self.mailbox.hold_up();
+                    return false;
+                }
+                return self.deliver_mail(connection, max, room, now);
             }
             if !connection.window_open() || room(connection) == 0 {
+                self.mailbox.hold_up();
                 return false;
             }
             self.deliver_retained(connection, now);

@@ -1,4 +1,4 @@
-//! Live messages: heard by every subscriber, or their publisher waits.
+//! Live messages: heard by every subscriber, or their publisher waits; at QoS 0 only for one that takes what it is given.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,24 +9,15 @@ use irsp_session::{Connection, Publish, PublishToken};
 use super::waiting::Waiting;
 use super::{Client, Refused};
 use crate::metrics::Limit;
-use crate::sessions::mailbox::Mailbox;
-use crate::topics::{Durable, Unheard};
+use crate::topics::{Durable, Slow, Unheard};
 
 /// A live publish that waits for room at a slow subscriber. What the client sends behind it waits too.
 pub(in crate::edge) struct Stalled {
     publish_token: PublishToken,
     publish: Arc<Publish>,
-    /// Whose mailbox is full.
-    pub(in crate::edge) slow: Arc<Mailbox>,
-    /// After this the publish is refused.
+    pub(in crate::edge) slow: Slow,
+    /// After this the publish is refused, or heard without those that hear it at QoS 0 and have no room.
     pub(in crate::edge) until: Instant,
-}
-
-impl Stalled {
-    /// Whether the slow subscriber has room, or is gone.
-    pub(in crate::edge) fn has_room(&self) -> bool {
-        !(self.slow.is_full() && self.slow.is_connected())
-    }
 }
 
 impl Client<'_> {
@@ -34,13 +25,15 @@ impl Client<'_> {
     pub(in crate::edge) fn retry_stalled(&mut self, connection: &mut Connection, now: Instant) {
         let Some(stalled) = self
             .stalled
-            .take_if(|stalled| now >= stalled.until || stalled.has_room())
+            .take_if(|stalled| now >= stalled.until || stalled.slow.has_room())
         else {
             return;
         };
-        match self.edge.enforcer.topics.publish(&stalled.publish, &self.mailbox) {
+        let waits = now < stalled.until;
+        let topics = &self.edge.enforcer.topics;
+        match topics.publish(&stalled.publish, &self.mailbox, waits) {
             Ok(durable) => self.heard(connection, stalled.publish_token, &stalled.publish, durable),
-            Err(Unheard::Full(_)) if now >= stalled.until => {
+            Err(Unheard::Full(_)) if !waits => {
                 self.edge.metrics.limit(Limit::StallTimeout);
                 let refused = Refused(Status::OVER_QUOTA, "a subscriber cannot follow".to_owned());
                 self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
@@ -83,7 +76,7 @@ impl Client<'_> {
         publish: &Arc<Publish>,
         now: Instant,
     ) -> Result<(), Refused> {
-        match self.edge.enforcer.topics.publish(publish, &self.mailbox) {
+        match self.edge.enforcer.topics.publish(publish, &self.mailbox, true) {
             Ok(durable) => self.heard(connection, token, publish, durable),
             Err(Unheard::NoRoom) => return Err(no_room()),
             Err(Unheard::Retained) => return Err(self.no_room_to_retain()),
