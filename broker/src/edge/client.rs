@@ -172,16 +172,30 @@ impl<'e> Client<'e> {
         self.backlog
     }
 
+    /// After the end: of what is held back only that of QoS 0 is still to be heard, as nobody will send it again.
+    pub(super) fn give_up_what_comes_again(&mut self) {
+        self.stalled.take_if(|stalled| !stalled.is_qos_0());
+        let behind = std::mem::take(&mut self.behind);
+        let is_qos_0 = |action: &Action| matches!(action, Action::Publish { publish, .. } if publish.qos == QoS::AtMostOnce);
+        let kept = behind.actions.into_iter().filter(is_qos_0);
+        kept.for_each(|action| self.behind.push(action));
+    }
+
+    /// Goes on with what waits behind a stalled publish, as far as that is over.
+    pub(super) fn act_on_behind(&mut self, connection: &mut Connection, now: Instant) {
+        while self.stalled.is_none()
+            && let Some(action) = self.behind.pop()
+        {
+            self.act(connection, action, now);
+        }
+    }
+
     /// Does what the client's packets ask, in their order; returns why to close, if they ask for that. Behind a stalled
     /// publish only what answers our own deliveries is done at once. What waits there when the connection ends was
     /// never acknowledged, and is given up with it.
     pub(super) fn act_on_all(&mut self, connection: &mut Connection, now: Instant) -> Option<CloseCause> {
         loop {
-            while self.stalled.is_none()
-                && let Some(action) = self.behind.pop()
-            {
-                self.act(connection, action, now);
-            }
+            self.act_on_behind(connection, now);
             let action = connection.poll()?;
             let answers = matches!(
                 action,

@@ -101,11 +101,21 @@ pub(super) async fn run(
     }
 }
 
-/// Waits until the courier has settled everything this connection gave it. What the client said to our deliveries before
+/// Waits until those who hear what this connection published at QoS 0 have room for it, and until the courier has settled
+/// everything it was given. What the client said to our deliveries before
 /// it ended counts too. An order to end comes too late, but that the session was revoked stays known to its mailbox.
 pub(super) async fn settle_rest(connection: &mut Connection, client: &mut Client<'_>, mailbox: &Mailbox) {
     let mut settled = Vec::new();
     client.act_on_answers(connection);
+    client.give_up_what_comes_again();
+    loop {
+        client.retry_stalled(connection, Instant::now());
+        client.act_on_behind(connection, Instant::now());
+        if client.stalled().is_none() {
+            break;
+        }
+        room(client).await;
+    }
     while client.pending_len() > 0 {
         if mailbox.take_orders(&mut settled).recheck {
             client.withdraw(connection);

@@ -53,6 +53,8 @@ struct Mischief {
     seen: AtomicU64,
     done: AtomicU64,
     ids: AtomicU16,
+    /// Payloads of the uploads that were swallowed.
+    lost: Mutex<Vec<Bytes>>,
     /// What is written to each client, by its username.
     clients: Mutex<HashMap<String, mpsc::UnboundedSender<Vec<u8>>>>,
 }
@@ -77,6 +79,7 @@ impl Proxy {
             seen: AtomicU64::new(0),
             done: AtomicU64::new(0),
             ids: AtomicU16::new(0),
+            lost: Mutex::default(),
             clients: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
@@ -129,6 +132,19 @@ impl Mischief {
             self.done.fetch_add(1, Ordering::Relaxed);
         }
         strikes
+    }
+
+    /// Whether an upload is swallowed. One that was, and is sent again because its client did not live to hear the
+    /// acknowledgement, is swallowed again.
+    fn loses(&self, publish: &Publish) -> bool {
+        let could = publish.topic.contains("/up/") && publish.qos == 1;
+        let mut lost = self.lost.lock().unwrap();
+        let again = could && lost.contains(&publish.payload);
+        if !again && self.strikes(Fault::LoseUpload, could) {
+            lost.push(publish.payload.clone());
+            return true;
+        }
+        again
     }
 
     fn own_id(&self) -> u16 {
@@ -209,10 +225,7 @@ impl Side {
                 continue;
             }
             if let Some(publish) = &publish
-                && self.mischief.strikes(
-                    Fault::LoseUpload,
-                    publish.topic.contains("/up/") && publish.qos == 1,
-                )
+                && self.mischief.loses(publish)
             {
                 self.pretend(&frame, Some(publish));
                 continue;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use irsp_protocol::Status;
-use irsp_session::{Connection, Publish, PublishToken};
+use irsp_session::{Connection, Publish, PublishToken, QoS};
 
 use super::waiting::Waiting;
 use super::{Client, Refused};
@@ -18,6 +18,12 @@ pub(in crate::edge) struct Stalled {
     pub(in crate::edge) slow: Slow,
     /// After this the publish is refused, or heard without those that hear it at QoS 0 and have no room.
     pub(in crate::edge) until: Instant,
+}
+
+impl Stalled {
+    pub(super) fn is_qos_0(&self) -> bool {
+        self.publish.qos == QoS::AtMostOnce
+    }
 }
 
 impl Client<'_> {
