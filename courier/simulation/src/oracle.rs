@@ -216,7 +216,9 @@ impl Oracle {
     ) -> Verdict {
         let lane = self.lanes.entry((from, to)).or_default();
         let others: usize = lane.unanswered.values().sum();
-        let is_new = !lane.answered.contains(&id) && lane.unanswered.insert(id, bytes).is_none();
+        // One that was sent and has ended since the last look is under way no more.
+        let over = self.ended.contains_key(&(from, id)) && !self.operated.contains(&id);
+        let is_new = !over && !lane.answered.contains(&id) && lane.unanswered.insert(id, bytes).is_none();
         let (under_way, before) = (lane.unanswered.len(), lane.sent_at.insert(id, now));
         let (window, window_bytes) = (
             self.plan.settings.server_window,

@@ -1,6 +1,13 @@
 //! One present hop: what is under way to it, how far it has been served from disk, and whether more waits there.
+//!
+//! ```text
+//! slots: under way, at most a window | ahead: stored behind them, still in memory | disk
+//! ```
+//!
+//! What is stored for a server whose window is full goes *ahead*: it waits in memory, so that a steady load of several
+//! windows is not read back from the disk it was just written to.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +19,18 @@ use super::{Leaving, Load, Rest, Sending, Window};
 use crate::clock::Now;
 use crate::hop::Hop;
 
+/// Envelopes that wait in memory for a place in a server's window, in windows; their data take one window's bytes at most.
+const AHEAD_WINDOWS: usize = 8;
+
 pub(super) struct Lane {
     ticket: u64,
     window: Window,
     /// The greatest sequence number sent: everything up to it is under way or has left.
     cursor: i64,
+    /// What was stored next, in order and without a gap; only lanes to servers have it.
+    ahead: VecDeque<(i64, Arc<Envelope>)>,
+    /// Data of it.
+    ahead_bytes: usize,
     disk: Disk,
     slots: HashMap<MessageId, Slot>,
     /// The slots' sequence numbers.
@@ -29,14 +43,14 @@ pub(super) struct Lane {
     sent_before: HashMap<MessageId, Timestamp>,
 }
 
-/// What the lane knows of the disk behind its cursor.
+/// What the lane knows of the disk behind its cursor and what is ahead.
 enum Disk {
     /// Nothing waits there.
     CaughtUp,
     /// Something may wait there.
     Behind,
-    /// It is being read. `missed`: something was stored meanwhile, so the page may not be all. `left`: left meanwhile,
-    /// so the page may hold what is no longer to be sent.
+    /// It is being read. `missed`: something was stored meanwhile and is not ahead, so page and ahead may not be all.
+    /// `left`: left meanwhile, so the page may hold what is no longer to be sent.
     Loading { missed: bool, left: HashSet<MessageId> },
 }
 
@@ -52,6 +66,8 @@ struct Slot {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Offer {
     Taken(Sending),
+    /// It waits for a place.
+    Ahead,
     LeftOnDisk,
 }
 
@@ -61,6 +77,8 @@ impl Lane {
             ticket,
             window,
             cursor: 0,
+            ahead: VecDeque::new(),
+            ahead_bytes: 0,
             disk: Disk::Behind,
             slots: HashMap::new(),
             order: BTreeSet::new(),
@@ -82,27 +100,51 @@ impl Lane {
 
     /// A message was stored: it goes out at once if nothing waits before it and the window has room.
     pub(super) fn offer(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) -> Offer {
-        if seq <= self.cursor {
+        let last = self.ahead.back().map_or(self.cursor, |(seq, _)| *seq);
+        if seq <= last {
             return Offer::LeftOnDisk;
         }
-        let room = self.has_room();
+        let goes_now = self.ahead.is_empty() && self.has_room();
+        let goes_ahead = self.has_room_ahead();
         match &mut self.disk {
-            Disk::CaughtUp if room => Offer::Taken(self.occupy(seq, envelope, now)),
+            Disk::CaughtUp if goes_now => return Offer::Taken(self.occupy(seq, envelope, now)),
+            Disk::CaughtUp if goes_ahead => {}
             Disk::CaughtUp | Disk::Behind => {
                 self.disk = Disk::Behind;
-                Offer::LeftOnDisk
+                return Offer::LeftOnDisk;
             }
-            Disk::Loading { missed, .. } => {
+            Disk::Loading { missed, .. } if *missed || !goes_ahead => {
                 *missed = true;
-                Offer::LeftOnDisk
+                return Offer::LeftOnDisk;
             }
+            Disk::Loading { .. } => {}
         }
+        self.ahead_bytes += envelope.data.len();
+        self.ahead.push_back((seq, Arc::clone(envelope)));
+        Offer::Ahead
     }
 
-    /// What to read next: when something may wait and half the window is free, so that reads are few and large.
+    /// What takes the places that have become free, from what is ahead.
+    pub(super) fn advance(&mut self, now: Now) -> Vec<Sending> {
+        let mut send = Vec::new();
+        // What is read comes before what is ahead.
+        if matches!(self.disk, Disk::Loading { .. }) {
+            return send;
+        }
+        while self.has_room()
+            && let Some((seq, envelope)) = self.ahead.pop_front()
+        {
+            self.ahead_bytes -= envelope.data.len();
+            send.push(self.occupy(seq, &envelope, now));
+        }
+        send
+    }
+
+    /// What to read next: when something may wait, nothing is ahead and half the window is free, so that reads are few
+    /// and large.
     pub(super) fn load(&mut self, hop: &Hop) -> Option<Load> {
         let half_free = self.slots.len() * 2 <= self.window.count && self.bytes * 2 <= self.window.bytes;
-        if !matches!(self.disk, Disk::Behind) || !half_free {
+        if !matches!(self.disk, Disk::Behind) || !self.ahead.is_empty() || !half_free {
             return None;
         }
         self.disk = Disk::Loading {
@@ -139,12 +181,23 @@ impl Lane {
                 send.push(self.occupy(seq, &envelope, now));
             }
         }
+        let read = match rest {
+            Rest::Nothing => self.cursor,
+            // Between the page and what is ahead something waits on disk.
+            Rest::More | Rest::Expired => i64::MAX,
+        };
+        while let Some((_, envelope)) = self.ahead.pop_front_if(|(seq, _)| *seq <= read) {
+            self.ahead_bytes -= envelope.data.len();
+        }
+        send.extend(self.advance(now));
         send
     }
 
     pub(super) fn load_failed(&mut self) {
         if matches!(self.disk, Disk::Loading { .. }) {
             self.disk = Disk::Behind;
+            self.ahead.clear();
+            self.ahead_bytes = 0;
         }
     }
 
@@ -167,7 +220,11 @@ impl Lane {
         if let Disk::Loading { left, .. } = &mut self.disk {
             left.insert(id);
         }
-        None
+        // What leaves unsent leaves by its age, so it stands near the front.
+        let place = self.ahead.iter().position(|(_, envelope)| envelope.id == id)?;
+        let (_, envelope) = self.ahead.remove(place)?;
+        self.ahead_bytes -= envelope.data.len();
+        Some(envelope)
     }
 
     /// Everything unanswered, in order; the back-off starts anew.
@@ -215,6 +272,12 @@ impl Lane {
 
     fn has_room(&self) -> bool {
         self.slots.is_empty() || (self.slots.len() < self.window.count && self.bytes < self.window.bytes)
+    }
+
+    fn has_room_ahead(&self) -> bool {
+        self.retry.is_some()
+            && self.ahead.len() < self.window.count * AHEAD_WINDOWS
+            && self.ahead_bytes < self.window.bytes
     }
 
     fn occupy(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) -> Sending {

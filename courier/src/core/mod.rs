@@ -2,8 +2,9 @@
 //! knows no database, no clock and no runtime.
 //!
 //! Only hops that are present (servers always, other domains while linked) have a lane, and a lane holds no more than its window, so memory is bounded however
-//! much waits on disk. A lane is *caught up* when nothing waits on disk behind what it has sent; then what is stored
-//! goes out at once, from memory. Otherwise it is left on disk and loaded later, in order.
+//! much waits on disk. A lane is *caught up* when nothing waits on disk behind what it has in memory; then what is stored
+//! goes out from memory, at once or, to a server, when a place is free. Otherwise it is left on disk and loaded later, in
+//! order.
 
 mod lane;
 mod retry;
@@ -196,6 +197,7 @@ impl Core {
         if let Some(lane) = self.lane(hop) {
             match lane.offer(seq, envelope, now) {
                 Offer::Taken(sending) => self.send(hop, [sending]),
+                Offer::Ahead => {}
                 Offer::LeftOnDisk => self.refill(hop),
             }
         }
@@ -223,8 +225,11 @@ impl Core {
     }
 
     /// A message has ended or is in the next server's custody, on disk. Gives its envelope, if it was kept.
-    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId, why: Leaving) -> Option<Arc<Envelope>> {
-        let envelope = self.lane(hop)?.left(id, why);
+    pub(crate) fn left(&mut self, hop: &Hop, id: MessageId, why: Leaving, now: Now) -> Option<Arc<Envelope>> {
+        let lane = self.lane(hop)?;
+        let envelope = lane.left(id, why);
+        let sendings = lane.advance(now);
+        self.send(hop, sendings);
         self.refill(hop);
         envelope
     }

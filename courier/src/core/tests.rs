@@ -152,7 +152,8 @@ impl World {
 
     fn leave(&mut self, hop: &Hop, seq: i64) {
         self.disk.remove(&seq);
-        self.core.left(hop, id(seq), Leaving::Answered);
+        let now = self.now();
+        self.core.left(hop, id(seq), Leaving::Answered, now);
         self.act();
     }
 
@@ -284,6 +285,38 @@ fn a_server_that_is_heard_again_gets_everything_at_once() {
     world.core.heard(Server::App, now);
     world.act();
     assert_eq!(world.taken(), [1]);
+}
+
+#[test]
+fn what_is_stored_behind_a_full_window_of_a_server_is_not_read_back() {
+    let mut world = World::new();
+    for _ in 0..10 {
+        world.store(&APP);
+    }
+    assert_eq!(world.taken(), [1, 2, 3, 4]);
+    let waits = id(6);
+    let now = world.now();
+    world.disk.remove(&6);
+    let gone = world.core.left(&APP, waits, Leaving::Unanswered, now);
+    assert_eq!(gone.map(|envelope| envelope.id), Some(waits));
+    for seq in [1, 2, 3, 4, 5] {
+        world.leave(&APP, seq);
+    }
+    assert_eq!(world.taken(), [5, 7, 8, 9, 10]);
+    assert!(world.loads.is_empty());
+}
+
+#[test]
+fn what_is_stored_behind_a_full_window_of_a_principal_stays_on_disk() {
+    let mut world = World::new();
+    world.present();
+    world.load_all();
+    for _ in 0..5 {
+        world.store(&lamp_hop());
+    }
+    world.leave(&lamp_hop(), 1);
+    world.leave(&lamp_hop(), 2);
+    assert_eq!((world.taken(), world.loads.len()), (vec![1, 2, 3, 4], 1));
 }
 
 #[test]
@@ -459,6 +492,106 @@ proptest! {
     }
 }
 
+#[derive(Clone, Debug)]
+enum Turn {
+    /// Stores so many.
+    Store(usize),
+    /// The nth of those under way is answered.
+    Answer(usize),
+    /// The nth of those on disk ends, sent or not.
+    Expire(usize),
+    ReadStart,
+    ReadEnd,
+    ReadFails,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        3 => (1usize..4).prop_map(Turn::Store),
+        1 => (20usize..50).prop_map(Turn::Store),
+        8 => (0usize..4).prop_map(Turn::Answer),
+        2 => (0usize..40).prop_map(Turn::Expire),
+        2 => Just(Turn::ReadStart),
+        3 => Just(Turn::ReadEnd),
+        1 => Just(Turn::ReadFails),
+    ]
+}
+
+proptest! {
+    /// A server gets everything once and in order, whether it waited in memory or on disk, and never what has left; its
+    /// window is kept, and in the end nothing is left behind.
+    #[test]
+    fn a_server_gets_everything_in_order_from_memory_and_from_disk(steps in prop::collection::vec(turn(), 0..150)) {
+        let mut world = World::new();
+        let mut reading: Option<(Load, Rows, Rest)> = None;
+        let mut under_way: BTreeSet<i64> = BTreeSet::new();
+        let mut last = 0;
+        let steps = steps.into_iter().chain([Turn::ReadEnd, Turn::ReadStart, Turn::ReadEnd]);
+        for step in steps {
+            match step {
+                Turn::Store(count) => for _ in 0..count {
+                    world.store(&APP);
+                },
+                Turn::Answer(n) => {
+                    if let Some(seq) = under_way.iter().nth(n).copied() {
+                        under_way.remove(&seq);
+                        world.leave(&APP, seq);
+                    }
+                }
+                Turn::Expire(n) => {
+                    if let Some(seq) = world.disk.keys().nth(n).copied() {
+                        under_way.remove(&seq);
+                        world.leave(&APP, seq);
+                    }
+                }
+                Turn::ReadStart => {
+                    if reading.is_none() && !world.loads.is_empty() {
+                        let load = world.loads.remove(0);
+                        let (rows, rest) = world.read(&load);
+                        reading = Some((load, rows, rest));
+                    }
+                }
+                Turn::ReadEnd => {
+                    if let Some((load, rows, rest)) = reading.take() {
+                        let now = world.now();
+                        world.core.loaded(&load, rows, rest, now);
+                        world.act();
+                    }
+                }
+                Turn::ReadFails => {
+                    if let Some((load, _, _)) = reading.take() {
+                        let now = world.now();
+                        world.core.load_failed(&load, now);
+                        // Not so long that anything is sent again.
+                        world.core.reload_at = Some(now.instant);
+                        world.pass(Duration::ZERO);
+                    }
+                }
+            }
+            for seq in world.taken() {
+                prop_assert!(seq > last, "sent {seq} after {last}");
+                prop_assert!(world.disk.contains_key(&seq), "sent {seq}, which has left");
+                last = seq;
+                under_way.insert(seq);
+            }
+            prop_assert!(under_way.len() <= LIMITS.server.count);
+        }
+        loop {
+            world.load_all();
+            for seq in world.taken() {
+                prop_assert!(seq > last, "sent {seq} after {last}");
+                last = seq;
+                under_way.insert(seq);
+            }
+            let Some(seq) = under_way.pop_first() else {
+                break;
+            };
+            world.leave(&APP, seq);
+        }
+        prop_assert!(world.disk.is_empty(), "{:?} are not sent", world.disk);
+    }
+}
+
 #[test]
 fn what_expires_says_nothing_of_whether_the_other_side_lives() {
     let mut world = World::new();
@@ -470,7 +603,8 @@ fn what_expires_says_nothing_of_whether_the_other_side_lives() {
     assert_eq!((sent(&mut world, 0), sent(&mut world, 1_000)), (1, 1));
     // From here on the wait is two seconds, less a quarter at most.
     world.disk.remove(&one);
-    world.core.left(&APP, id(one), Leaving::Unanswered);
+    let now = world.now();
+    world.core.left(&APP, id(one), Leaving::Unanswered, now);
     let two = world.store(&APP);
     assert_eq!((sent(&mut world, 0), sent(&mut world, 1_000)), (1, 0));
     assert_eq!(sent(&mut world, 1_000), 1);

@@ -177,7 +177,7 @@ impl Pump {
                     self.frames_under_way -= 1;
                 }
                 self.on_received(delivered, now);
-                self.on_settled(stale);
+                self.on_settled(stale, now);
             }
             Event::Settled {
                 settled,
@@ -190,7 +190,7 @@ impl Pump {
                         self.role.again(&to, id, failures);
                     }
                 }
-                self.on_settled(settled);
+                self.on_settled(settled, now);
             }
             Event::Swept(result) => self.upkeep.end(result, now),
             Event::Handed {
@@ -278,7 +278,7 @@ impl Pump {
             if let Hop::Principal(receiver) = &hop {
                 self.handing.ended(receiver, id);
             }
-            let sent = self.core.left(&hop, id, why);
+            let sent = self.core.left(&hop, id, why, now);
             if let Some(end) = end {
                 self.upkeep.wrote(now);
                 self.on_ended(hop, sent, end);
@@ -334,9 +334,9 @@ impl Pump {
     }
 
     /// An answer was dealt with, whatever it changed: the slot is free.
-    fn on_settled(&mut self, settled: Vec<(Hop, MessageId)>) {
+    fn on_settled(&mut self, settled: Vec<(Hop, MessageId)>, now: Now) {
         for (hop, id) in settled {
-            self.core.left(&hop, id, Leaving::Answered);
+            self.core.left(&hop, id, Leaving::Answered, now);
         }
     }
 
