@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::by_source;
 
-/// How long uploads gather before they are taken in: the longer, the more of one sender's share a page.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Most uploads taken in by one transaction, so that no write waits long behind it.
-const STRETCH: u32 = 4096;
+/// How long uploads gather before they are taken in: the longer, the more of one sender's share a page, and the more of
+/// the log is read by whoever reads by sender.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Most uploads taken in by one transaction, so that no write waits much longer than a tenth of a second behind it.
+const STRETCH: u32 = 16_384;
 
 /// Follows until `stop`. `stored` tells that uploads have come; those of an earlier life are followed at once.
 pub(crate) async fn run(courier: Courier, stored: &Notify, stop: CancellationToken) {
