@@ -43,6 +43,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 5,
         sql: include_str!("wills.sql"),
     },
+    Migration {
+        version: 6,
+        sql: include_str!("counted.sql"),
+    },
 ];
 
 /// Stores a presence in place of the principal's older one.

@@ -56,8 +56,14 @@ struct Properties {
     user: Vec<(String, String)>,
 }
 
-/// Stores a message that nothing refers to yet.
-pub(super) fn put(sql: &Connection, id: u64, publish: &Publish, moment: Moment) -> Result<(), StoreError> {
+/// Stores a message. `holders` entries will refer to it and are counted already; others count themselves.
+pub(super) fn put(
+    sql: &Connection,
+    id: u64,
+    publish: &Publish,
+    holders: usize,
+    moment: Moment,
+) -> Result<(), StoreError> {
     let properties = publish
         .properties
         .as_deref()
@@ -65,8 +71,8 @@ pub(super) fn put(sql: &Connection, id: u64, publish: &Publish, moment: Moment) 
         .transpose()?;
     let expires = publish.expires.map(|expires| moment.wall_of(expires).as_millis());
     sql.prepare_cached(
-        "INSERT INTO stored_publish (id, topic, qos, retain, expires_ms, properties, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO stored_publish (id, topic, qos, retain, expires_ms, properties, payload, holders)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         number(id),
@@ -76,12 +82,15 @@ pub(super) fn put(sql: &Connection, id: u64, publish: &Publish, moment: Moment) 
         expires,
         properties,
         &*publish.payload,
+        number(holders as u64),
     ])?;
     Ok(())
 }
 
-/// Forgets a message that nothing has come to refer to.
-pub(super) fn drop_unheld(sql: &Connection, id: u64) -> Result<(), StoreError> {
+/// Of the entries that were counted already so many have not come. Forgets a message that nothing refers to.
+pub(super) fn miss(sql: &Connection, id: u64, missing: usize) -> Result<(), StoreError> {
+    sql.prepare_cached("UPDATE stored_publish SET holders = holders - ?2 WHERE id = ?1")?
+        .execute(params![number(id), number(missing as u64)])?;
     sql.prepare_cached("DELETE FROM stored_publish WHERE id = ?1 AND holders <= 0")?
         .execute([number(id)])?;
     Ok(())

@@ -45,14 +45,14 @@ pub(crate) fn put(
     if entries.is_empty() && (!retained || empty) {
         return Ok(());
     }
-    publish::put(sql, id, message, moment)?;
+    publish::put(sql, id, message, entries.len(), moment)?;
     if retained && !empty {
         retained::replace(sql, &message.topic, Some(id))?;
     }
     let bytes = number(publish::weight(message));
     let mut insert = sql.prepare_cached(
-        "INSERT INTO queued (session, seq, publish, bytes, qos, retain, subscription_ids)
-         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7 FROM session WHERE id = ?1",
+        "INSERT OR FAIL INTO queued (session, seq, publish, bytes, qos, retain, subscription_ids, counted)
+         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, 1 FROM session WHERE id = ?1",
     )?;
     let mut held = 0;
     for entry in entries {
@@ -66,18 +66,24 @@ pub(crate) fn put(
             ids_text(&entry.delivery.subscription_ids),
         ])?;
     }
-    if held == 0 {
-        publish::drop_unheld(sql, id)?;
+    if held < entries.len() {
+        publish::miss(sql, id, entries.len() - held)?;
     }
     Ok(())
 }
 
 /// Forgets an entry; returns its bytes if it was there.
 pub(crate) fn remove(sql: &Connection, session: SessionId, seq: u64) -> Result<Option<u64>, StoreError> {
+    let key = params![number(session.0), number(seq)];
+    // Read first: RETURNING makes SQLite copy every page the statement touches.
     let bytes: Option<i64> = sql
-        .prepare_cached("DELETE FROM queued WHERE session = ?1 AND seq = ?2 RETURNING bytes")?
-        .query_row(params![number(session.0), number(seq)], |row| row.get(0))
+        .prepare_cached("SELECT bytes FROM queued WHERE session = ?1 AND seq = ?2")?
+        .query_row(key, |row| row.get(0))
         .optional()?;
+    if bytes.is_some() {
+        sql.prepare_cached("DELETE FROM queued WHERE session = ?1 AND seq = ?2")?
+            .execute(key)?;
+    }
     Ok(bytes.map(unsigned))
 }
 

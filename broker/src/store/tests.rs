@@ -98,6 +98,28 @@ fn a_message_is_stored_once_and_goes_with_its_last_reader() {
 }
 
 #[test]
+fn a_message_goes_with_its_last_reader_whoever_has_counted_them() {
+    let sql = database();
+    let [one, two, gone] = [1, 2, 3].map(|id| begin(&sql, id));
+    session::end(&sql, gone).unwrap();
+    let message = publish("hello");
+    let entries = [one, two, gone].map(|session| entry(session, 1, &message));
+    put(&sql, 7, &message, &entries);
+    // As an older program adds one.
+    sql.execute(
+        "INSERT INTO queued (session, seq, publish, bytes, qos, retain, subscription_ids)
+         SELECT session, 2, publish, bytes, qos, retain, subscription_ids FROM queued WHERE session = 2",
+        [],
+    )
+    .unwrap();
+    for (session, seq) in [(one, 1), (two, 1), (two, 2)] {
+        assert_eq!(stored(&sql), 1);
+        assert!(queue::remove(&sql, session, seq).unwrap().is_some());
+    }
+    assert_eq!(stored(&sql), 0);
+}
+
+#[test]
 fn nothing_is_stored_for_a_session_that_is_gone() {
     let sql = database();
     let one = begin(&sql, 1);

@@ -36,7 +36,7 @@ pub(super) fn replace(
     let Some((id, will)) = will else {
         return Ok(());
     };
-    publish::put(sql, id.0, &will.publish, moment)?;
+    publish::put(sql, id.0, &will.publish, 0, moment)?;
     sql.prepare_cached(
         "INSERT INTO will (publish, session, principal, delay_ms, expiry_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
