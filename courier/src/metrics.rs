@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use crate::lock::lock;
-use crate::store::{InFlight, StoreError};
+use crate::quota::InFlight;
 use irsp_protocol::ledger::{KindLedger, Ledger};
 
 /// Bounds of the commit-time histogram, seconds: from an SSD's cache to a disk in distress.
@@ -75,14 +75,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// One commit is on disk: the writes that shared it, and how long COMMIT took, fsync included.
-    pub(crate) fn committed(&self, writes: &[Result<(), StoreError>], took: Duration) {
+    /// One commit is on disk: how many writes shared it, and how long COMMIT took, fsync included.
+    pub(crate) fn committed(&self, writes: usize, took: Duration) {
         // More writes than 2^52 never share a commit, so the number is exact.
-        self.commit_writes.observe(writes.len() as f64);
+        self.commit_writes.observe(writes as f64);
         self.commit_seconds.observe(took.as_secs_f64());
-        for error in writes.iter().filter_map(|write| write.as_ref().err()) {
-            *lock(&self.refused).entry(error.status()).or_default() += 1;
-        }
     }
 
     /// The database said no to a transaction as a whole, or could not be read.
@@ -90,7 +87,7 @@ impl Metrics {
         *lock(&self.errors).entry(status).or_default() += 1;
     }
 
-    /// A write was refused before it was tried.
+    /// The verdict on one write was no.
     pub(crate) fn refused(&self, status: Status) {
         *lock(&self.refused).entry(status).or_default() += 1;
     }

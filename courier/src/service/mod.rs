@@ -39,10 +39,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::hop::Hop;
 use crate::lock::lock;
 use crate::metrics::Metrics;
+use crate::quota::InFlight;
 use crate::role::Role;
 use crate::store::{
-    Admission, Context, InFlight, Progress, Store, StoreError, Tx, Usage, count_dead_letters, progress,
-    read_cause, read_ledger,
+    Admission, Context, Progress, Store, StoreError, Tx, Usage, count_dead_letters, progress, read_cause,
+    read_ledger, with_in_flight,
 };
 use events::{Command, Event};
 use outgoing::Outgoing;
@@ -85,7 +86,9 @@ impl Courier {
         stop: CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Courier, StoreError> {
-        let ledger = store.read_now(read_ledger)?;
+        let mut usage = Usage::new(settings.bounds);
+        // What is in flight is walked through once, for the quotas and for the ledger's check.
+        let ledger = store.read_now(|sql| with_in_flight(sql, usage.count(sql)?))?;
         inquiry::report_ledger(server, &ledger, store.read_now(count_dead_letters)?);
         let (report, events) = mpsc::channel(EVENTS_MAX);
         let (commands, asked) = mpsc::unbounded_channel();
@@ -98,7 +101,7 @@ impl Courier {
             clock: Arc::clone(&clock),
             answer_grace: settings.answer_grace,
             custody_grace: settings.custody_grace,
-            usage: Arc::new(Mutex::new(Usage::new(settings.bounds))),
+            usage: Arc::new(Mutex::new(usage)),
             status_lifetime: settings.receipt_retention,
             metrics: Arc::clone(&metrics),
             committed: {

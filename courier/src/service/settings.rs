@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::core::{Limits, Window};
-use crate::store::{Bounds, Retention};
+use crate::quota::Bounds;
+use crate::store::Retention;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

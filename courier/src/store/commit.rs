@@ -15,6 +15,7 @@ use super::effects::Effects;
 use super::error::StoreError;
 use super::ledger;
 use super::tx::{Care, Context, Tx};
+use super::young;
 use crate::lock::lock;
 
 /// Something to be written.
@@ -170,10 +171,16 @@ fn work(
         }
     }
     ledger::add(sql, effects).map_err(failed)?;
+    if let (Some(first), Some(last)) = (effects.stored.first(), effects.stored.last()) {
+        young::grow(sql, first.seq, last.seq).map_err(failed)?;
+    }
     let began = context.clock.now().instant;
     execute(sql, "COMMIT").map_err(failed)?;
     let took = context.clock.now().instant.saturating_duration_since(began);
-    context.metrics.committed(&results, took);
+    context.metrics.committed(results.len(), took);
+    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+        context.metrics.refused(error.status());
+    }
     Ok(results)
 }
 

@@ -47,6 +47,10 @@ const COURIER: &[Migration] = &[
         version: 7,
         sql: include_str!("services.sql"),
     },
+    Migration {
+        version: 8,
+        sql: include_str!("young.sql"),
+    },
 ];
 
 /// Brings the database to the newest format this program knows: the courier's own tables first, then the role's.

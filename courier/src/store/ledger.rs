@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use irsp_protocol::ledger::{KindLedger, Ledger};
-use irsp_protocol::{MessageKind, Status, Timestamp};
+use irsp_protocol::{MessageKind, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::effects::Effects;
@@ -40,45 +40,62 @@ pub(super) fn add(sql: &Connection, effects: &Effects) -> Result<(), StoreError>
 /// The ledger as one committed state has it.
 pub(crate) fn read(sql: &Connection) -> Result<Ledger, StoreError> {
     let tx = sql.unchecked_transaction()?;
-    let mut kinds: BTreeMap<MessageKind, KindLedger> = BTreeMap::new();
-    let mut of = |kind: MessageKind, change: &dyn Fn(&mut KindLedger)| {
-        change(kinds.entry(kind).or_insert_with(|| KindLedger {
-            kind,
-            accepted: 0,
-            ended: Vec::new(),
-            in_flight: 0,
-        }));
+    // From the index, and what is young from behind it.
+    let mut in_flight = tx.prepare_cached(
+        "SELECT kind, count(*) FROM message WHERE ended_at IS NULL AND young IS NULL GROUP BY kind
+         UNION ALL
+         SELECT kind, count(*) FROM message
+         WHERE ended_at IS NULL AND young = 1 AND seq > (SELECT after FROM young) GROUP BY kind",
+    )?;
+    let mut rows = in_flight.query([])?;
+    let mut kinds: BTreeMap<MessageKind, u64> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let kind = text::read_kind(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
+        let count: i64 = row.get(1)?;
+        *kinds.entry(kind).or_default() += count.cast_unsigned();
+    }
+    with_in_flight(&tx, kinds)
+}
+
+/// The ledger, with what was counted of the same state as in flight.
+pub(crate) fn with_in_flight(
+    sql: &Connection,
+    in_flight: BTreeMap<MessageKind, u64>,
+) -> Result<Ledger, StoreError> {
+    let of = |kind: MessageKind, in_flight: u64| KindLedger {
+        kind,
+        accepted: 0,
+        ended: Vec::new(),
+        in_flight,
     };
-    let mut counters = tx.prepare_cached("SELECT kind, status, count FROM ledger ORDER BY kind, status")?;
+    let counted = in_flight.into_iter().map(|(kind, count)| (kind, of(kind, count)));
+    let mut kinds: BTreeMap<MessageKind, KindLedger> = counted.collect();
+    let mut counters = sql.prepare_cached("SELECT kind, status, count FROM ledger ORDER BY kind, status")?;
     let mut rows = counters.query([])?;
     while let Some(row) = rows.next()? {
         let kind = text::read_kind(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
         let (status, count): (u16, i64) = (row.get(1)?, row.get(2)?);
         let count = count.cast_unsigned();
+        let ledger = kinds.entry(kind).or_insert_with(|| of(kind, 0));
         if status == ACCEPTED {
-            of(kind, &|ledger| ledger.accepted = count);
+            ledger.accepted = count;
         } else {
-            let status: Status = text::read_status(status)?;
-            of(kind, &|ledger| ledger.ended.push((status, count)));
+            ledger.ended.push((text::read_status(status)?, count));
         }
-    }
-    let mut in_flight =
-        tx.prepare_cached("SELECT kind, count(*) FROM message WHERE ended_at IS NULL GROUP BY kind")?;
-    let mut rows = in_flight.query([])?;
-    while let Some(row) = rows.next()? {
-        let kind = text::read_kind(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?;
-        let count: i64 = row.get(1)?;
-        of(kind, &|ledger| ledger.in_flight = count.cast_unsigned());
     }
     Ok(Ledger {
         kinds: kinds.into_values().collect(),
     })
 }
 
-/// When the oldest message that has not ended was accepted.
+/// When the oldest message that has not ended was accepted. Of what is in flight; receipts are not walked through.
 pub(crate) fn oldest(sql: &Connection) -> Result<Option<Timestamp>, StoreError> {
     let mut oldest = sql.prepare_cached(
-        "SELECT accepted_at FROM message WHERE seq = (SELECT min(seq) FROM message WHERE ended_at IS NULL)",
+        "SELECT accepted_at FROM message WHERE seq = (SELECT min(seq) FROM
+             (SELECT min(seq) AS seq FROM message INDEXED BY message_due WHERE ended_at IS NULL AND young IS NULL
+              UNION ALL
+              SELECT min(seq) FROM message
+              WHERE ended_at IS NULL AND young = 1 AND seq > (SELECT after FROM young)))",
     )?;
     let at = oldest.query_row([], |row| row.get(0)).optional()?;
     Ok(at.map(Timestamp::from_millis))

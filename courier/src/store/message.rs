@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::effects::{EndedRow, Left};
 use super::error::StoreError;
 use super::text;
+use super::young;
 use crate::core::Rest;
 use crate::hop::{Hop, Origin};
 
@@ -64,8 +65,8 @@ pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<
     let put = sql
         .prepare_cached(
             "INSERT INTO message (id, kind, hop, source, sender_id, head, data, origin, accepted_at, expires_at, due_at,
-                 size, fingerprint, supersede_key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
+                 size, fingerprint, supersede_key, young)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             envelope.id.as_bytes(),
@@ -82,6 +83,7 @@ pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<
             i64::try_from(new.size()).unwrap_or(i64::MAX),
             new.fingerprint,
             key.map(SupersedeKey::as_str),
+            young::starts(new.hop),
         ])?;
     Ok((put == 1).then(|| sql.last_insert_rowid()))
 }
@@ -178,7 +180,7 @@ pub(super) fn hand_over(
     };
     sql.prepare_cached(
         "UPDATE message SET answered_at = ?2, answered = ?3, sent_at = coalesce(sent_at, ?4), data = NULL,
-             due_at = expires_at + ?5
+             due_at = expires_at + ?5, young = NULL
          WHERE seq = ?1",
     )?
     .execute(params![
@@ -245,20 +247,30 @@ pub(super) fn is_from(sql: &Connection, id: MessageId, from: &Origin) -> Result<
 
 /// How many messages wait for a hop, and when the oldest of them was accepted.
 pub(crate) fn queue(sql: &Connection, hop: &Hop) -> Result<(u64, Option<Timestamp>), StoreError> {
+    let waits = waits(hop, "accepted_at", "true");
     let (count, oldest): (i64, Option<i64>) = sql
-        .prepare_cached(
-            "SELECT count(*), min(accepted_at) FROM message
-             WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL",
-        )?
+        .prepare_cached(&format!("SELECT count(*), min(accepted_at) FROM ({waits})"))?
         .query_row([text::hop(hop)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok((count.cast_unsigned(), oldest.map(Timestamp::from_millis)))
 }
 
+/// Selects what waits for a hop, `?1`, as far as `condition` holds: from the index and, if some of it may be young, from
+/// behind it. One half after the other, unless they are sorted.
+fn waits(hop: &Hop, columns: &str, condition: &str) -> String {
+    let waiting = format!("hop = ?1 AND ended_at IS NULL AND answered_at IS NULL AND {condition}");
+    let old = format!("SELECT {columns} FROM message WHERE young IS NULL AND {waiting}");
+    match young::starts(hop) {
+        None => old,
+        Some(_) => format!(
+            "{old} UNION ALL SELECT {columns} FROM message
+             WHERE young = 1 AND seq > (SELECT after FROM young) AND {waiting}"
+        ),
+    }
+}
+
 /// The ids of all messages that wait for a hop, in order.
 pub(super) fn waiting(sql: &Connection, hop: &Hop) -> Result<Vec<MessageId>, StoreError> {
-    let mut rows = sql.prepare_cached(
-        "SELECT id FROM message WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL ORDER BY seq",
-    )?;
+    let mut rows = sql.prepare_cached(&format!("{} ORDER BY seq", waits(hop, "id, seq", "true")))?;
     let ids = rows.query_map([text::hop(hop)], |row| Ok(text::read_id(row.get(0)?)))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
@@ -270,10 +282,8 @@ pub(super) fn waiting_from(
     from: &Address,
     to: Option<&Address>,
 ) -> Result<Vec<MessageId>, StoreError> {
-    let mut rows = sql.prepare_cached(
-        "SELECT id FROM message WHERE hop = ?1 AND source = ?2 AND ended_at IS NULL AND answered_at IS NULL
-             AND (?3 IS NULL OR head ->> '$.destination' = ?3) ORDER BY seq",
-    )?;
+    let between = "source = ?2 AND (?3 IS NULL OR head ->> '$.destination' = ?3)";
+    let mut rows = sql.prepare_cached(&format!("{} ORDER BY seq", waits(hop, "id, seq", between)))?;
     let ids = rows.query_map(
         params![text::hop(hop), from.to_string(), to.map(Address::to_string)],
         |row| Ok(text::read_id(row.get(0)?)),
@@ -288,10 +298,8 @@ pub(super) fn expired(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<MessageId>, StoreError> {
-    let mut rows = sql.prepare_cached(
-        "SELECT id FROM message WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL AND expires_at <= ?2
-         ORDER BY seq LIMIT ?3",
-    )?;
+    let expired = waits(hop, "id, seq", "expires_at <= ?2");
+    let mut rows = sql.prepare_cached(&format!("{expired} ORDER BY seq LIMIT ?3"))?;
     let ids = rows.query_map(params![text::hop(hop), now.as_millis(), limit], |row| {
         Ok(text::read_id(row.get(0)?))
     })?;
@@ -300,10 +308,9 @@ pub(super) fn expired(
 
 /// How many messages wait for a hop.
 pub(super) fn count_waiting(sql: &Connection, hop: &Hop) -> Result<u64, StoreError> {
+    let waits = waits(hop, "seq", "true");
     let count: i64 = sql
-        .prepare_cached(
-            "SELECT count(*) FROM message WHERE hop = ?1 AND ended_at IS NULL AND answered_at IS NULL",
-        )?
+        .prepare_cached(&format!("SELECT count(*) FROM ({waits})"))?
         .query_row([text::hop(hop)], |row| row.get(0))?;
     Ok(count.cast_unsigned())
 }
@@ -325,10 +332,8 @@ pub(crate) fn load(
     bytes: usize,
     now: Timestamp,
 ) -> Result<Page, StoreError> {
-    let mut select = sql.prepare_cached(
-        "SELECT seq, head, data, expires_at FROM message
-         WHERE hop = ?1 AND seq > ?2 AND ended_at IS NULL AND answered_at IS NULL ORDER BY seq",
-    )?;
+    let waits = waits(hop, "seq, head, data, expires_at", "seq > ?2");
+    let mut select = sql.prepare_cached(&format!("{waits} ORDER BY seq"))?;
     let expired = match hop {
         Hop::Principal(_) => now.as_millis(),
         Hop::Server(_) | Hop::Peer(_) => i64::MIN,

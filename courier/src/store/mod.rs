@@ -27,6 +27,7 @@ mod text;
 mod tx;
 mod usage;
 mod writer;
+mod young;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -45,14 +46,13 @@ pub use error::StoreError;
 pub use format::Migration;
 pub use service::{ServiceAnswer, ServiceHead, service_head, service_senders};
 pub use tx::Tx;
-pub use usage::{Bounds, Held, InFlight, Quota};
 
 pub(crate) use answer::Told;
 pub(crate) use commit::{Job, write};
 pub(crate) use dead::{count as count_dead_letters, one as dead_letter, page as dead_letters};
 pub(crate) use effects::{Effects, EndedRow, Left};
 pub(crate) use format::migrate;
-pub(crate) use ledger::{oldest, read as read_ledger};
+pub(crate) use ledger::{oldest, read as read_ledger, with_in_flight};
 pub(crate) use message::{End, Page, Progress, cause as read_cause, load, progress};
 pub(crate) use operate::Failed;
 pub(crate) use order::Order;

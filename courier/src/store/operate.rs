@@ -159,7 +159,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE message SET seq = ?2, head = ?3, data = ?4, expires_at = ?5, due_at = ?5, failures = 0,
                      sent_at = NULL, answered_at = NULL, answered = NULL, ended_at = NULL, status = NULL, answer = NULL,
-                     cause = NULL, size = ?6
+                     cause = NULL, size = ?6, young = NULL
                  WHERE id = ?1",
             )?
             .execute(params![

@@ -12,6 +12,7 @@ use super::message::{self, End};
 use super::order;
 use super::text;
 use super::tx::Tx;
+use super::young;
 use crate::hop::Hop;
 
 /// Rows of each kind one transaction touches, so that a sweep never holds up the writer for long.
@@ -40,6 +41,8 @@ pub(crate) struct Swept {
 
 pub(crate) fn sweep(tx: &mut Tx<'_>, retention: &Retention) -> Result<Swept, StoreError> {
     let now = tx.now();
+    // What is due is looked up in an index.
+    young::settle_all(tx.sql())?;
     let expired = expired(tx.sql(), now)?;
     for id in &expired {
         tx.end_with(*id, None, &End::by_us(Status::EXPIRED, None))?;
@@ -66,7 +69,7 @@ fn next(sql: &Connection, retention: &Retention, more: bool) -> Result<Swept, St
         let ms: Option<i64> = sql.prepare_cached(query)?.query_row([], |row| row.get(0))?;
         Ok(ms.map(Timestamp::from_millis))
     };
-    let due = first("SELECT min(due_at) FROM message WHERE ended_at IS NULL")?;
+    let due = first("SELECT min(due_at) FROM message WHERE ended_at IS NULL AND young IS NULL")?;
     let ended = first(
         "SELECT (SELECT ended_at FROM message WHERE ended_at IS NOT NULL
          AND id NOT IN (SELECT id FROM dead_letter) ORDER BY ended_at LIMIT 1)",
@@ -87,7 +90,7 @@ fn next(sql: &Connection, retention: &Retention, more: bool) -> Result<Swept, St
 
 fn expired(sql: &Connection, now: Timestamp) -> Result<Vec<MessageId>, StoreError> {
     let mut rows = sql.prepare_cached(
-        "SELECT id FROM message WHERE ended_at IS NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        "SELECT id FROM message WHERE ended_at IS NULL AND young IS NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
     )?;
     let ids = rows.query_map(params![now.as_millis(), limit()], |row| {
         Ok(text::read_id(row.get(0)?))

@@ -9,70 +9,15 @@
 //! counted in all and never refused: refusing the news of an end would make room for nothing. The counters stand in
 //! memory, change with each transaction and with its undoing, and are read from the disk once after a start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 
-use irsp_protocol::{Kind, Status};
+use irsp_protocol::{Kind, MessageKind, Status};
 use rusqlite::Connection;
 
 use super::error::StoreError;
-
-/// What may be in flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    pub messages_max: u64,
-    /// Heads and data.
-    pub bytes_max: u64,
-}
-
-/// Who may have how much in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// A device or user, as sender and as receiver each; beyond it 429.
-    pub principal: Quota,
-    /// An application or another domain, which sends for many; beyond it 429.
-    pub application: Quota,
-    /// This server; beyond it 507.
-    pub all: Quota,
-}
-
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds {
-            principal: Quota {
-                messages_max: 10_000,
-                bytes_max: 64 << 20,
-            },
-            application: Quota {
-                messages_max: 2_000_000,
-                bytes_max: 4 << 30,
-            },
-            all: Quota {
-                messages_max: 5_000_000,
-                bytes_max: 16 << 30,
-            },
-        }
-    }
-}
-
-/// How much is in flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    pub messages: u64,
-    pub bytes: u64,
-}
-
-/// What is in flight on a server, and how often something was refused for it since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InFlight {
-    pub held: Held,
-    /// What may be.
-    pub all: Quota,
-    /// With 429.
-    pub refused_over_quota: u64,
-    /// With 507.
-    pub refused_full: u64,
-}
+use super::text;
+use crate::quota::{Bounds, Held, InFlight, Quota};
 
 /// Whose a message is, as its row has it.
 #[derive(Clone, Copy, Debug)]
@@ -137,30 +82,41 @@ impl Usage {
         self.in_flight
     }
 
-    /// Counts what the disk holds, once. A scan of what is in flight and nothing else.
+    /// [Counts](Usage::count), unless that was done.
     pub(super) fn learn(&mut self, sql: &Connection) -> Result<(), StoreError> {
-        if self.known {
-            return Ok(());
+        if !self.known {
+            self.count(sql)?;
         }
+        Ok(())
+    }
+
+    /// Counts what the disk holds, and says how much that is of each kind. A scan of what is in flight and nothing else, in
+    /// one snapshot.
+    pub(crate) fn count(&mut self, sql: &Connection) -> Result<BTreeMap<MessageKind, u64>, StoreError> {
         let mut rows = sql.prepare(
-            "SELECT source, hop, CASE WHEN answered_at IS NULL THEN size ELSE 0 END FROM message
-             WHERE ended_at IS NULL",
+            "SELECT source, hop, CASE WHEN answered_at IS NULL THEN size ELSE 0 END, kind FROM message
+             WHERE ended_at IS NULL AND young IS NULL
+             UNION ALL
+             SELECT source, hop, CASE WHEN answered_at IS NULL THEN size ELSE 0 END, kind FROM message
+             WHERE ended_at IS NULL AND young = 1 AND seq > (SELECT after FROM young)",
         )?;
         let mut rows = rows.query([])?;
-        let (mut held, mut all) = (std::mem::take(&mut self.held), Held::default());
+        let mut kinds: BTreeMap<MessageKind, u64> = BTreeMap::new();
+        let (mut held, mut all) = (HashMap::new(), Held::default());
         while let Some(row) = rows.next()? {
-            let text = |n| row.get_ref(n)?.as_str().map_err(rusqlite::Error::from);
+            let column = |n| row.get_ref(n)?.as_str().map_err(rusqlite::Error::from);
             let parties = Parties {
-                source: text(0)?,
-                hop: text(1)?,
+                source: column(0)?,
+                hop: column(1)?,
             };
+            *kinds.entry(text::read_kind(column(3)?)?).or_default() += 1;
             let change = self.change(parties, 1, row.get(2)?);
             apply(&mut held, &mut all, change);
         }
         self.held = held;
         self.in_flight.held = all;
         self.known = true;
-        Ok(())
+        Ok(kinds)
     }
 
     /// Counts a message in, or says no.
