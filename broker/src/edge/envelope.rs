@@ -62,7 +62,8 @@ pub(super) struct Acceptance {
     pub(super) expiry: Expiry,
 }
 
-/// An envelope with the publish's payload, properties and expiry.
+/// An envelope with the publish's payload, properties and expiry. The payload is copied: an envelope that waits in memory
+/// would keep the whole of what its connection had read.
 pub(super) fn from_publish(
     acceptance: Acceptance,
     channel: Channel,
@@ -76,7 +77,7 @@ pub(super) fn from_publish(
     envelope(
         acceptance,
         channel,
-        publish.payload.clone(),
+        Bytes::copy_from_slice(&publish.payload),
         given,
         period(publish, arrived),
     )
@@ -122,7 +123,7 @@ pub(super) fn from_cloud_event(
     }
     let data = match (event.data, event.data_base64) {
         (Some(_), Some(_)) => return Err(Malformed::CloudEvent("both data and data_base64".to_owned())),
-        (Some(data), None) => payload.slice_ref(data.get().as_bytes()),
+        (Some(data), None) => Bytes::copy_from_slice(data.get().as_bytes()),
         (None, Some(text)) => STANDARD
             .decode(text)
             .map_err(|_| Malformed::CloudEvent("data_base64 is not base64".to_owned()))?
