@@ -3,8 +3,6 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -21,9 +19,10 @@ use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Federation;
-use super::gate::{self, Breach, Sorted};
+use super::end::Ended;
+use super::gate::{self, Sorted};
 use super::links::Dialled;
-use super::metrics::{Ending, Refusal};
+use super::metrics::Refusal;
 use super::rate::Rate;
 
 /// After so long without anything to say we say that we are there.
@@ -88,96 +87,6 @@ impl NoLink {
             code,
             reason: self.to_string(),
         })
-    }
-}
-
-/// Why a link ends.
-#[derive(Debug, Error)]
-enum Ended {
-    #[error("we ended it")]
-    Ours,
-    #[error("another link took its place")]
-    Replaced,
-    #[error("the connection broke: {0}")]
-    Lost(#[from] io::Error),
-    #[error("the peer closed the connection")]
-    Closed,
-    #[error("the peer fell silent")]
-    Silent,
-    #[error("the peer takes nothing")]
-    Stuck,
-    #[error(transparent)]
-    Part(#[from] PartError),
-    #[error(transparent)]
-    Breach(#[from] Breach),
-    #[error("the peer said goodbye: {} {}", .0.code.code(), .0.reason)]
-    Goodbye(Goodbye),
-}
-
-impl Ended {
-    fn cause(&self) -> Ending {
-        match self {
-            Ended::Ours => Ending::Ours,
-            Ended::Replaced => Ending::Replaced,
-            Ended::Lost(_) | Ended::Closed => Ending::Lost,
-            Ended::Silent | Ended::Stuck => Ending::Silent,
-            Ended::Part(_) | Ended::Breach(_) => Ending::Breach,
-            Ended::Goodbye(_) => Ending::Goodbye,
-        }
-    }
-
-    fn goodbye(&self) -> Option<Goodbye> {
-        let code = match self {
-            Ended::Lost(_) | Ended::Closed | Ended::Stuck | Ended::Goodbye(_) => return None,
-            Ended::Ours => Status::UNAVAILABLE,
-            Ended::Replaced => Status::CONFLICT,
-            Ended::Silent => Status::PEER_TIMED_OUT,
-            Ended::Part(error) => error.status(),
-            Ended::Breach(_) => Status::MALFORMED,
-        };
-        Some(Goodbye {
-            code,
-            reason: self.to_string(),
-        })
-    }
-}
-
-/// How a link is told to end.
-#[derive(Clone, Debug)]
-pub(crate) struct End {
-    token: CancellationToken,
-    replaced: Arc<AtomicBool>,
-}
-
-impl End {
-    pub(super) fn new(stop: &CancellationToken) -> End {
-        End {
-            token: stop.child_token(),
-            replaced: Arc::default(),
-        }
-    }
-
-    pub(super) fn ours(&self) {
-        self.token.cancel();
-    }
-
-    pub(super) fn replaced(&self) {
-        self.replaced.store(true, Ordering::Release);
-        self.token.cancel();
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_over(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
-    async fn told(&self) -> Ended {
-        self.token.cancelled().await;
-        if self.replaced.load(Ordering::Acquire) {
-            Ended::Replaced
-        } else {
-            Ended::Ours
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use irsp_protocol::{Address, Domain, Principal, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::link::End;
+use super::end::End;
 
 /// Who dialled a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //! - `trust`: whose certificate this is
 //! - `tls`: certificates and verifiers of both sides
 //! - `gate`, `rate`: what is taken from a peer, as pure functions
-//! - `link`: one connection's life
+//! - `link`: one connection's life; `end`: why it ends
 //! - `links`: which peers are linked, and which of two links stays
 //! - `accept`, `dial`: how links come about
 //! - `abroad`: presence told to other domains
@@ -18,6 +18,7 @@
 mod abroad;
 mod accept;
 mod dial;
+mod end;
 mod gate;
 mod link;
 mod links;
