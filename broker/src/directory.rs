@@ -14,7 +14,7 @@ use irsp_protocol::{Address, Principal, Server, Status, Timestamp};
 use tokio::sync::Notify;
 
 use crate::access;
-use crate::federation::{Links, News};
+use crate::federation::links::{Links, News};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::{Done, Keeper};

@@ -21,7 +21,7 @@ mod dial;
 mod end;
 mod gate;
 mod link;
-mod links;
+pub(crate) mod links;
 mod metrics;
 mod rate;
 mod tls;
@@ -37,9 +37,9 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use abroad::{Abroad, abroad};
 pub(crate) use accept::{Bound, bind};
-pub(crate) use links::{Links, News};
 pub(crate) use metrics::Metrics;
 
+use links::Links;
 use tls::Identity;
 
 /// What every link of this server needs.
