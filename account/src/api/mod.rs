@@ -21,6 +21,7 @@ mod operations;
 mod page;
 mod peers;
 mod problem;
+mod repeat;
 mod reset;
 mod seen;
 mod users;
@@ -49,7 +50,7 @@ pub(crate) fn router(account: Arc<Account>) -> Router {
     router
         .fallback(problem::no_path)
         .method_not_allowed_fallback(problem::no_method)
-        .layer(from_fn_with_state(account.clone(), conditions::recognise))
+        .layer(from_fn_with_state(account.clone(), repeat::recognise))
         .layer(map_response(not_cached))
         .with_state(account)
 }
