@@ -1,20 +1,20 @@
 //! Moves the lanes: who has something waiting, whose turn it is, what a try has said. One task for all endpoints; tries
 //! are tasks of their own, so a slow endpoint uses up its own places and nobody's time.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_courier::Courier;
 use irsp_courier::store::{StoreError, service_senders};
 use irsp_directory::Directory;
 use irsp_protocol::{Id, Principal, Status};
-use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Sender;
 use super::breaker::Standing;
+use super::doorbell::Rung;
 use super::endpoint::Endpoint;
 use super::lane::{Lane, Limits, Tried};
 use super::service::{External, hop};
@@ -23,49 +23,6 @@ use crate::store::endpoint as rows;
 
 /// How long after the disk has failed an endpoint is read again.
 const READ_PAUSE: Duration = Duration::from_secs(1);
-
-/// Rung by whoever stores something for an endpoint or changes one. What is rung twice before anybody comes is one ring.
-#[derive(Debug, Default)]
-pub(crate) struct Doorbell {
-    rung: Mutex<Rung>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Rung {
-    arrived: HashSet<(Id, String)>,
-    changed: HashSet<Id>,
-    /// Every endpoint is to be looked at again.
-    all: bool,
-}
-
-impl Doorbell {
-    /// A message of `sender` for the service of `app` is on disk.
-    pub(crate) fn arrived(&self, app: &Id, sender: String) {
-        self.ring(|rung| rung.arrived.insert((app.clone(), sender)));
-    }
-
-    /// The endpoint of `app`, or its application, is another one now.
-    pub(crate) fn changed(&self, app: &Id) {
-        self.ring(|rung| rung.changed.insert(app.clone()));
-    }
-
-    /// Any application may be another one now.
-    pub(crate) fn all_changed(&self) {
-        self.ring(|rung| !std::mem::replace(&mut rung.all, true));
-    }
-
-    fn ring(&self, what: impl FnOnce(&mut Rung) -> bool) {
-        let news = what(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner));
-        if news {
-            self.wake.notify_one();
-        }
-    }
-
-    fn answer(&self) -> Rung {
-        std::mem::take(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// The task that delivers to endpoints.
 pub(crate) struct Gateway {

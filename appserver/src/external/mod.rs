@@ -13,6 +13,7 @@ mod attempt;
 mod backoff;
 mod breaker;
 mod client;
+mod doorbell;
 mod endpoint;
 mod event;
 mod gateway;

@@ -14,9 +14,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::breaker::Standing;
 use super::client::{self, Client};
+use super::doorbell::Doorbell;
 use super::endpoint::{Endpoint, Mode, SigningSecrets};
 use super::event::Event;
-use super::gateway::Doorbell;
 use super::rate::Rates;
 use super::seal::Seal;
 use super::signature::{self, SigningSecret};
