@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::gauge;
 use crate::house::Arrival;
+use crate::pair::{device, secret, user};
 
 /// Most bytes a stream holds in one direction.
 const STREAM_MAX: usize = 4_096;
@@ -18,19 +19,6 @@ const TOGETHER: usize = 256;
 const MEASURED: usize = 20_000;
 /// From one sender to the next: some 0.618 of all, so that neighbours in time are none in place.
 const JUMP: (usize, usize) = (618_033, 1_000_000);
-
-pub(crate) fn device(pair: usize) -> String {
-    format!("d{pair}")
-}
-
-pub(crate) fn user(pair: usize) -> String {
-    format!("u{pair}")
-}
-
-/// What both of a pair log in with.
-pub(crate) fn secret(pair: usize) -> String {
-    format!("secret-of-{pair}")
-}
 
 /// What one stream takes by itself once it has carried as much as a session's.
 pub(crate) async fn bytes_of_streams() -> Result<u64, Box<dyn Error>> {

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::{device, secret, user};
+use crate::pair::{device, secret, user};
 
 /// How long the server may take to stop.
 const STOP: Duration = Duration::from_secs(60);

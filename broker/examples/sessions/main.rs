@@ -16,6 +16,7 @@
 mod client;
 mod gauge;
 mod house;
+mod pair;
 
 use std::error::Error;
 use std::time::Duration;
