@@ -12,7 +12,7 @@ use irsp_session::{
 };
 
 use super::input::Input;
-use super::model::{Asked, Model};
+use super::model::{Asked, Model, topic_of};
 use super::wire;
 
 const CODES: [u8; 8] = [0, 0, 0x10, 0x87, 0x97, 0x01, 0x42, 0xFF];
@@ -27,11 +27,6 @@ pub(crate) fn run(level: u8, input: &[u8]) {
     }
     conversation.comes_back();
     conversation.acknowledges_everything();
-}
-
-/// The topic a delivery has by its number, some of them longer than others.
-pub(crate) fn topic_of(tag: u64) -> &'static str {
-    ["a", "b/c", "a/rather/long/topic/that/an/alias/would/save", "d"][(tag / 3 % 4) as usize]
 }
 
 struct Conversation {

@@ -9,6 +9,11 @@ const OUTPUT_FACTOR: usize = 2;
 /// CONNACK, and a DISCONNECT with its reason in words.
 const OUTPUT_ONCE: usize = 400;
 
+/// The topic a delivery has by its number, some of them longer than others.
+pub(crate) fn topic_of(tag: u64) -> &'static str {
+    ["a", "b/c", "a/rather/long/topic/that/an/alias/would/save", "d"][(tag / 3 % 4) as usize]
+}
+
 /// What CONNECT said, for every connection of a conversation the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
@@ -153,11 +158,7 @@ impl Model {
         };
         let tag = publish.payload.first_chunk().map(|tag| u64::from_be_bytes(*tag));
         let tag = tag.expect("a payload of ours");
-        assert_eq!(
-            topic,
-            super::conversation::topic_of(tag).as_bytes(),
-            "another message's topic"
-        );
+        assert_eq!(topic, topic_of(tag).as_bytes(), "another message's topic");
         if publish.qos == 0 {
             assert!(self.heard.insert(tag), "QoS 0, heard twice");
             return;
