@@ -174,8 +174,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::envelope::MessageKind;
     use crate::message_id::MessageId;
+    use crate::message_kind::MessageKind;
     use crate::options::PushOptions;
     use crate::time::Timestamp;
     use crate::topic::Channel;

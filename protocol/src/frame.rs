@@ -178,7 +178,7 @@ fn part(frame: &mut Bytes) -> Result<Bytes, FrameError> {
 mod tests {
     use super::*;
     use crate::address::Address;
-    use crate::envelope::MessageKind;
+    use crate::message_kind::MessageKind;
     use crate::options::PushOptions;
     use crate::time::Timestamp;
     use proptest::prelude::*;

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::envelope::MessageKind;
 use crate::ledger::Ledger;
 use crate::message_id::MessageId;
+use crate::message_kind::MessageKind;
 use crate::receipt::{Receipt, StageReport, base64_bytes};
 use crate::state::State;
 use crate::status::Status;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::MessageKind;
+use crate::message_kind::MessageKind;
 use crate::status::Status;
 
 /// All kinds of which a server ever accepted a message.

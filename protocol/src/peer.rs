@@ -10,7 +10,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::address::{Address, Domain, Id, Principal};
-use crate::envelope::MessageKind;
+use crate::message_kind::MessageKind;
 use crate::time::Timestamp;
 
 /// Messages a second taken from a peer whose operator has settled nothing else.

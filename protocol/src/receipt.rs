@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::envelope::MessageKind;
 use crate::message_id::MessageId;
+use crate::message_kind::MessageKind;
 use crate::state::State;
 use crate::status::{self, Status};
 use crate::time::Timestamp;

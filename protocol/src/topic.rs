@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::{Address, AddressError, Domain, Id, Kind, Principal};
-use crate::envelope::MessageKind;
 use crate::message_id::MessageId;
+use crate::message_kind::MessageKind;
 
 /// Longest channel, in bytes.
 pub const CHANNEL_LEN_MAX: usize = 512;
