@@ -7,7 +7,7 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Domain, Envelope, MessageId, Principal, Server, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::jobs::PrincipalAnswer;
+use super::answer::PrincipalAnswer;
 use super::peer::{Outlet, PeerFrame};
 use crate::accept::AcceptSink;
 use crate::hop::{Hop, Origin};

@@ -7,6 +7,7 @@ use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{Envelope, MessageId, MessageKind, Principal, State, Status, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::answer::PrincipalAnswer;
 use super::events::Event;
 use crate::accept::{AcceptSink, Accepted};
 use crate::hop::{Hop, Origin};
@@ -244,23 +245,6 @@ fn store_answer(
         return Ok(tx.failed(told.id, hop, &end, failures_max)? != Failed::Past);
     }
     tx.end_with(told.id, Some(hop), &end)
-}
-
-/// One answer of a principal.
-pub(super) struct PrincipalAnswer {
-    pub(super) hop: Hop,
-    pub(super) id: MessageId,
-    pub(super) answer: Answer,
-    pub(super) sent_at: Option<Timestamp>,
-    pub(super) teller: Option<(Arc<dyn AcceptSink>, u64)>,
-}
-
-impl PrincipalAnswer {
-    fn tell(&self, result: Result<Accepted, Status>) {
-        if let Some((sink, token)) = &self.teller {
-            sink.settled(*token, result);
-        }
-    }
 }
 
 /// Stores what principals have answered.

@@ -1,5 +1,6 @@
 //! The courier as its server sees it: the shell around the core, and the calls into it.
 
+mod answer;
 mod events;
 mod handing;
 mod inquiry;
@@ -9,6 +10,7 @@ mod manual;
 mod observe;
 mod outgoing;
 mod peer;
+mod peer_port;
 mod pump;
 mod run;
 mod settings;
@@ -54,7 +56,8 @@ use tail::Recorder;
 use waiters::Waiters;
 
 pub use manual::Manual;
-pub use peer::{PeerAnswer, PeerFrame, PeerPort};
+pub use peer::{PeerAnswer, PeerFrame};
+pub use peer_port::PeerPort;
 pub use settings::Settings;
 pub use waiters::Until;
 

@@ -1,29 +1,19 @@
-//! The courier's side of a link to another domain (clause 8.5): what it has to send there, gathered into frames, and what
-//! came from there, handed in.
+//! What passes between this courier and another domain's (clause 8.5): what it has to send there, gathered into frames,
+//! and what came from there.
 //!
 //! A peer can delay only itself: its frames have a channel of their own, which loses what does not fit (it is sent
-//! again), and no more than [`UNDER_WAY_MAX`] of what it sent wait for the disk.
-
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+//! again).
 
 use bytes::{Bytes, BytesMut};
 use irsp_protocol::frame::{self, Item, Place};
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Address, Domain, Envelope, MessageId, Server, Status};
-use tokio::sync::Semaphore;
+use irsp_protocol::{Address, Envelope, MessageId, Server, Status};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::events::Command;
-use super::shared::Shared;
 use crate::metrics::Metrics;
 
 /// A frame is closed once it is as long as this; one item may make it longer.
 const FRAME_BYTES: usize = 64 << 10;
-/// Frames for a link that it has not taken yet: a full window.
-const FRAMES_MAX: usize = 64;
-/// Frames of one peer whose effects are not on disk yet.
-const UNDER_WAY_MAX: usize = 4;
 
 /// What another domain has sent in one frame. Who sent it is the link's word, not the frame's.
 #[derive(Debug, Default)]
@@ -43,64 +33,13 @@ pub struct PeerAnswer {
     pub cause: Option<Cause>,
 }
 
-/// A link's end of the courier. Dropped when the link is down: what waits stays on disk.
-pub struct PeerPort {
-    shared: Arc<Shared>,
-    peer: Domain,
-    ticket: u64,
-    under_way: Arc<Semaphore>,
-}
-
-impl PeerPort {
-    /// Opens the port; the receiver has the frames for the peer.
-    pub(super) fn open(shared: &Arc<Shared>, peer: Domain) -> (PeerPort, mpsc::Receiver<Bytes>) {
-        let (frames, outgoing) = mpsc::channel(FRAMES_MAX);
-        let ticket = shared.tokens.fetch_add(1, Ordering::Relaxed);
-        shared.command(Command::PeerLinked {
-            peer: peer.clone(),
-            ticket,
-            outlet: Outlet {
-                ticket,
-                reporter: shared.reporter.clone(),
-                frames,
-                open: BytesMut::new(),
-            },
-        });
-        let port = PeerPort {
-            shared: Arc::clone(shared),
-            peer,
-            ticket,
-            under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
-        };
-        (port, outgoing)
-    }
-
-    /// Hands in what the peer has sent; waits while too much of it is not on disk yet.
-    pub async fn take(&self, said: PeerFrame) {
-        // The semaphore is never closed.
-        if let Ok(permit) = Arc::clone(&self.under_way).acquire_owned().await {
-            let peer = self.peer.clone();
-            self.shared.command(Command::PeerSaid { peer, said, permit });
-        }
-    }
-}
-
-impl Drop for PeerPort {
-    fn drop(&mut self) {
-        self.shared.command(Command::PeerParted {
-            peer: self.peer.clone(),
-            ticket: self.ticket,
-        });
-    }
-}
-
 /// What goes out to one peer.
 pub(super) struct Outlet {
     pub(super) ticket: u64,
     /// This server, with its domain.
-    reporter: Address,
-    frames: mpsc::Sender<Bytes>,
-    open: BytesMut,
+    pub(super) reporter: Address,
+    pub(super) frames: mpsc::Sender<Bytes>,
+    pub(super) open: BytesMut,
 }
 
 impl Outlet {

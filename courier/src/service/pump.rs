@@ -10,9 +10,10 @@ use irsp_protocol::frame::{self, Item, Question, Reply};
 use irsp_protocol::{Domain, Envelope, Kind, MessageId, Principal, Server, Status};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::answer::PrincipalAnswer;
 use super::events::{Command, Event};
 use super::handing::{Handing, Step};
-use super::jobs::{self, Delivered, Frame, Hand, PrincipalAnswer, Remember, ServerAnswer};
+use super::jobs::{self, Delivered, Frame, Hand, Remember, ServerAnswer};
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
 use super::peer::{Outlet, PeerFrame};

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::jobs::PrincipalAnswer;
+use super::answer::PrincipalAnswer;
 use crate::clock::Now;
 
 /// Between two attempts.

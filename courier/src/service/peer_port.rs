@@ -1,0 +1,71 @@
+//! The courier's side of a link to another domain (clause 8.5): it opens with the link, hands in what comes, and says when
+//! the link is down.
+//!
+//! A peer can delay only itself: no more than [`UNDER_WAY_MAX`] of what it sent wait for the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use irsp_protocol::Domain;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::events::Command;
+use super::peer::{Outlet, PeerFrame};
+use super::shared::Shared;
+
+/// Frames for a link that it has not taken yet: a full window.
+const FRAMES_MAX: usize = 64;
+/// Frames of one peer whose effects are not on disk yet.
+const UNDER_WAY_MAX: usize = 4;
+
+/// A link's end of the courier. Dropped when the link is down: what waits stays on disk.
+pub struct PeerPort {
+    shared: Arc<Shared>,
+    peer: Domain,
+    ticket: u64,
+    under_way: Arc<Semaphore>,
+}
+
+impl PeerPort {
+    /// Opens the port; the receiver has the frames for the peer.
+    pub(super) fn open(shared: &Arc<Shared>, peer: Domain) -> (PeerPort, mpsc::Receiver<Bytes>) {
+        let (frames, outgoing) = mpsc::channel(FRAMES_MAX);
+        let ticket = shared.tokens.fetch_add(1, Ordering::Relaxed);
+        shared.command(Command::PeerLinked {
+            peer: peer.clone(),
+            ticket,
+            outlet: Outlet {
+                ticket,
+                reporter: shared.reporter.clone(),
+                frames,
+                open: BytesMut::new(),
+            },
+        });
+        let port = PeerPort {
+            shared: Arc::clone(shared),
+            peer,
+            ticket,
+            under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+        };
+        (port, outgoing)
+    }
+
+    /// Hands in what the peer has sent; waits while too much of it is not on disk yet.
+    pub async fn take(&self, said: PeerFrame) {
+        // The semaphore is never closed.
+        if let Ok(permit) = Arc::clone(&self.under_way).acquire_owned().await {
+            let peer = self.peer.clone();
+            self.shared.command(Command::PeerSaid { peer, said, permit });
+        }
+    }
+}
+
+impl Drop for PeerPort {
+    fn drop(&mut self) {
+        self.shared.command(Command::PeerParted {
+            peer: self.peer.clone(),
+            ticket: self.ticket,
+        });
+    }
+}
