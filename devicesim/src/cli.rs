@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use irsp_protocol::{Id, Timestamp};
 
 use crate::cast::Part;
-use crate::compare::Named;
+use crate::compare::named::Named;
 use crate::options::Options;
 use crate::scenario::Span;
 use crate::target::Target;

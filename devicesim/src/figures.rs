@@ -1,9 +1,11 @@
 //! The figures of a story: counts, latencies of each stage, a line for each second. Pure.
 
+pub(crate) mod counts;
+pub(crate) mod latencies;
+
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::cast::Role;
 use crate::observation::{Door, Kind, Moment};
@@ -11,199 +13,11 @@ use crate::oracle::presence::divergences;
 use crate::story::{Message, Story};
 use crate::usage::Usage;
 
-/// Stages of which latencies are kept, in the order of a message's way. All but `connect` and `answered` count from when
-/// the message was due, so that a slow platform shows its slowness instead of slowing the question.
-pub const STAGES: [&str; 8] = [
-    "connect",
-    "acknowledged",
-    "application",
-    "status",
-    "accepted",
-    "delivered",
-    "answered",
-    "ended",
-];
+pub use counts::Counts;
+pub use latencies::{Latencies, STAGES};
 
 /// Microseconds in a second.
 const SECOND: Moment = 1_000_000;
-/// Significant digits of the histograms: 0.1 %.
-const DIGITS: u8 = 3;
-/// Highest latency a histogram can hold, in microseconds: a day.
-const HIGHEST: u64 = 86_400_000_000;
-
-/// How often each thing happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counts {
-    pub members: u64,
-    /// Members that have connected at least once.
-    pub connected: u64,
-    pub connections: u64,
-    pub connections_refused: u64,
-    pub connections_failed: u64,
-    pub connections_ended_by_server: u64,
-    pub subscriptions_refused: u64,
-    pub uploads_sent: u64,
-    /// Acknowledged; at QoS 0 sent.
-    pub uploads_accepted: u64,
-    pub uploads_refused: u64,
-    /// Accepted and ended with 200 or 208, or in the store.
-    pub uploads_done: u64,
-    pub uploads_stored: u64,
-    pub pushes_sent: u64,
-    pub pushes_accepted: u64,
-    pub pushes_refused: u64,
-    /// Accepted and seen by their device.
-    pub pushes_delivered: u64,
-    pub pushes_done: u64,
-    pub pushes_expired: u64,
-    /// Publishes that were sent again.
-    pub resent: u64,
-    /// Statuses of nothing that was waiting for one.
-    pub statuses_unknown: u64,
-}
-
-impl Counts {
-    pub fn add(&mut self, other: &Counts) {
-        let Counts {
-            members,
-            connected,
-            connections,
-            connections_refused,
-            connections_failed,
-            connections_ended_by_server,
-            subscriptions_refused,
-            uploads_sent,
-            uploads_accepted,
-            uploads_refused,
-            uploads_done,
-            uploads_stored,
-            pushes_sent,
-            pushes_accepted,
-            pushes_refused,
-            pushes_delivered,
-            pushes_done,
-            pushes_expired,
-            resent,
-            statuses_unknown,
-        } = other;
-        for (sum, more) in [
-            (&mut self.members, members),
-            (&mut self.connected, connected),
-            (&mut self.connections, connections),
-            (&mut self.connections_refused, connections_refused),
-            (&mut self.connections_failed, connections_failed),
-            (&mut self.connections_ended_by_server, connections_ended_by_server),
-            (&mut self.subscriptions_refused, subscriptions_refused),
-            (&mut self.uploads_sent, uploads_sent),
-            (&mut self.uploads_accepted, uploads_accepted),
-            (&mut self.uploads_refused, uploads_refused),
-            (&mut self.uploads_done, uploads_done),
-            (&mut self.uploads_stored, uploads_stored),
-            (&mut self.pushes_sent, pushes_sent),
-            (&mut self.pushes_accepted, pushes_accepted),
-            (&mut self.pushes_refused, pushes_refused),
-            (&mut self.pushes_delivered, pushes_delivered),
-            (&mut self.pushes_done, pushes_done),
-            (&mut self.pushes_expired, pushes_expired),
-            (&mut self.resent, resent),
-            (&mut self.statuses_unknown, statuses_unknown),
-        ] {
-            *sum += more;
-        }
-    }
-}
-
-/// Latencies by stage, in microseconds.
-#[derive(Clone, Debug, Default)]
-pub struct Latencies(pub BTreeMap<String, Histogram<u64>>);
-
-impl Latencies {
-    pub fn add(&mut self, stage: &str, us: u64) {
-        self.add_n(stage, us, 1);
-    }
-
-    fn add_n(&mut self, stage: &str, us: u64, count: u64) {
-        if !self.0.contains_key(stage) {
-            // The bounds are right by construction; without a histogram the stage has no figure.
-            let Ok(histogram) = Histogram::new_with_bounds(1, HIGHEST, DIGITS) else {
-                return;
-            };
-            self.0.insert(stage.to_owned(), histogram);
-        }
-        if let Some(histogram) = self.0.get_mut(stage) {
-            histogram.saturating_record_n(us.max(1), count);
-        }
-    }
-
-    pub fn merge(&mut self, other: &Latencies) {
-        for (stage, histogram) in &other.0 {
-            for value in histogram.iter_recorded() {
-                self.add_n(stage, value.value_iterated_to(), value.count_at_value());
-            }
-        }
-    }
-
-    pub fn quantile(&self, stage: &str, quantile: f64) -> Option<u64> {
-        let histogram = self.0.get(stage).filter(|histogram| !histogram.is_empty())?;
-        Some(if quantile >= 1.0 {
-            histogram.max()
-        } else {
-            histogram.value_at_quantile(quantile)
-        })
-    }
-}
-
-/// A stage in the report: percentiles for people, and all of the histogram, so that parts can be merged.
-#[derive(Serialize, Deserialize)]
-struct Told {
-    count: u64,
-    mean_ms: f64,
-    p50_ms: f64,
-    p90_ms: f64,
-    p99_ms: f64,
-    p999_ms: f64,
-    max_ms: f64,
-    /// Microseconds and how often.
-    histogram_us: Vec<(u64, u64)>,
-}
-
-impl Serialize for Latencies {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ms = |us: u64| us as f64 / 1000.0;
-        serializer.collect_map(self.0.iter().filter(|(_, histogram)| !histogram.is_empty()).map(
-            |(stage, of)| {
-                let told = Told {
-                    count: of.len(),
-                    mean_ms: of.mean() / 1000.0,
-                    p50_ms: ms(of.value_at_quantile(0.5)),
-                    p90_ms: ms(of.value_at_quantile(0.9)),
-                    p99_ms: ms(of.value_at_quantile(0.99)),
-                    p999_ms: ms(of.value_at_quantile(0.999)),
-                    max_ms: ms(of.max()),
-                    histogram_us: of
-                        .iter_recorded()
-                        .map(|value| (value.value_iterated_to(), value.count_at_value()))
-                        .collect(),
-                };
-                (stage, told)
-            },
-        ))
-    }
-}
-
-impl<'de> Deserialize<'de> for Latencies {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Latencies, D::Error> {
-        let told = BTreeMap::<String, Told>::deserialize(deserializer)?;
-        let mut latencies = Latencies::default();
-        for (stage, told) in told {
-            for (us, count) in told.histogram_us {
-                latencies.add_n(&stage, us, count);
-            }
-        }
-        Ok(latencies)
-    }
-}
 
 /// One second of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,13 +1,13 @@
 //! When a source sends, and which value: rates with jitter, the rhythm of a day, payload models. Pure.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+pub(crate) mod trace;
 
-use serde_json::Value;
-use thiserror::Error;
+use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::scenario::{Payload, Uploads};
+
+pub use trace::{Trace, TraceFault, trace};
 
 /// Hours of a day.
 const HOURS: f64 = 24.0;
@@ -37,9 +37,6 @@ enum Values {
     Trace { trace: Trace, next: usize },
 }
 
-/// A recorded trace: pause before each value, and the value as JSON.
-pub type Trace = std::sync::Arc<[(Duration, String)]>;
-
 /// One message that is due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Due {
@@ -47,17 +44,6 @@ pub struct Due {
     pub at: Duration,
     /// As JSON.
     pub value: String,
-}
-
-/// Why a file is no trace.
-#[derive(Debug, Error)]
-pub enum TraceFault {
-    #[error("cannot read the trace {path}: {error}", path = path.display())]
-    Read { path: PathBuf, error: std::io::Error },
-    #[error("the trace {path}, line {line}: expected milliseconds,value with the value as JSON", path = path.display())]
-    Line { path: PathBuf, line: usize },
-    #[error("the trace {path} has no line, or takes no time", path = path.display())]
-    Empty { path: PathBuf },
 }
 
 impl Model {
@@ -160,34 +146,6 @@ impl Model {
 fn number(value: f64) -> String {
     let rounded = (value * 1000.0).round() / 1000.0;
     serde_json::Number::from_f64(rounded).map_or_else(|| "null".to_owned(), |n| n.to_string())
-}
-
-/// Reads a trace.
-pub fn trace(path: &Path) -> Result<Trace, TraceFault> {
-    let text = std::fs::read_to_string(path).map_err(|error| TraceFault::Read {
-        path: path.to_owned(),
-        error,
-    })?;
-    let mut trace = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let fault = || TraceFault::Line {
-            path: path.to_owned(),
-            line: index + 1,
-        };
-        let (pause, value) = line.split_once(',').ok_or_else(fault)?;
-        let pause: u64 = pause.trim().parse().map_err(|_| fault())?;
-        let value: Value = serde_json::from_str(value).map_err(|_| fault())?;
-        trace.push((Duration::from_millis(pause), value.to_string()));
-    }
-    if trace.iter().all(|(pause, _)| pause.is_zero()) {
-        return Err(TraceFault::Empty {
-            path: path.to_owned(),
-        });
-    }
-    Ok(trace.into())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! Everything random is decided by the seed: the same scenario and seed make the same fleet.
 
 mod check;
-mod span;
+pub(crate) mod span;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use irsp_protocol::Channel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::model::trace::TraceFault;
 use crate::slo::Slo;
 
 pub use check::Fault;
@@ -332,10 +333,7 @@ pub enum ScenarioError {
     #[error("{path}: {fault}", path = path.display())]
     Value { path: PathBuf, fault: Fault },
     #[error("{path}: {fault}", path = path.display())]
-    Trace {
-        path: PathBuf,
-        fault: crate::model::TraceFault,
-    },
+    Trace { path: PathBuf, fault: TraceFault },
 }
 
 impl Scenario {

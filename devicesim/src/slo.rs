@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Counts, Latencies, STAGES};
-use crate::scenario::Span;
+use crate::figures::counts::Counts;
+use crate::figures::latencies::{Latencies, STAGES};
+use crate::scenario::span::Span;
 
 /// Objectives of a scenario. What is not named is not asked for; that everybody connects and every message ends well is
 /// always asked for, unless a lower fraction is named.
