@@ -8,6 +8,8 @@
 //! Each database is one moment of itself. What a server handed to another between the copies of the two may be in
 //! both or in neither; messages in both are recognised. A restored server knows by its mark that others may know more.
 
+pub(crate) mod error;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +18,13 @@ use std::time::SystemTime;
 use irsp_config::Settings;
 use irsp_courier::store::{self, StoreError};
 use irsp_protocol::{Server, Timestamp};
-use thiserror::Error;
 
 use crate::cli::RestoreOrder;
 use crate::console;
 use crate::datadir;
 use crate::failure::Failure;
 use crate::write;
+use error::{BackupError, HASH_KEY};
 
 /// The three servers' databases, in the order they are copied: an upload is in the message server's until the
 /// application server has it.
@@ -31,32 +33,7 @@ const DATABASES: [(Server, &str); 3] = [
     (Server::App, "app.db"),
     (Server::Account, "account.db"),
 ];
-const HASH_KEY: &str = "hash.key";
 const FORMAT: &str = "format";
-
-/// Why there is no backup, or nothing was restored.
-#[derive(Debug, Error)]
-pub(crate) enum BackupError {
-    #[error("{}: there is no database in it: name a data directory with --data", .0.display())]
-    NoData(PathBuf),
-    #[error("{}: is there already: name a directory that is not", .0.display())]
-    Taken(PathBuf),
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
-    #[error("{}: cannot be copied: {source}", path.display())]
-    Copy { path: PathBuf, source: StoreError },
-    #[error("{}: cannot be restored: {source}", path.display())]
-    Refused { path: PathBuf, source: StoreError },
-    #[error("{}: there is no database in it that is asked for: name a backup", .0.display())]
-    NoBackup(PathBuf),
-    #[error("{}: is there already: --replace puts the backup in its place", .0.display())]
-    Present(PathBuf),
-    #[error(
-        "{} is not the {HASH_KEY} the backup was made with: its secrets would mean nothing here; restore all of it",
-        .0.display()
-    )]
-    OtherKey(PathBuf),
-}
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     move |source| BackupError::File {

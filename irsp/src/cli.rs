@@ -8,6 +8,7 @@ use irsp_protocol::api::app::Period;
 use irsp_protocol::peer::{Carried, Fingerprint, PeerUrl};
 use irsp_protocol::{Address, Domain, Id, MessageId, Principal, Server};
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::conform::Conform;
 use crate::endpoint::Endpoint;
@@ -78,25 +79,6 @@ pub(crate) enum Command {
     },
     /// Puts a backup into the data directory, which no server may be using.
     Restore(RestoreOrder),
-}
-
-/// How a command reaches a running platform.
-#[derive(Debug, Args)]
-pub(crate) struct Access {
-    /// HTTP address of the application server.
-    #[arg(
-        long,
-        default_value = "http://127.0.0.1:8080",
-        env = "IRSP_URL",
-        global = true
-    )]
-    pub(crate) url: String,
-    /// The file of a token or an application's key; admin.token in the data directory unless given.
-    #[arg(long, visible_alias = "admin-token", value_name = "FILE", global = true)]
-    pub(crate) token_file: Option<PathBuf>,
-    /// JSON instead of a table.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

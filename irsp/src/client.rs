@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::access::Access;
 use crate::cause::chain;
-use crate::cli::Access;
 
 /// How long an answer may take: the servers of the domain are asked meanwhile.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);

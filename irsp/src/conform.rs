@@ -4,40 +4,17 @@
 mod bench;
 mod order;
 
-use std::path::PathBuf;
-
 use irsp_config::Settings;
 use irsp_conform::platform::{self, HookAt, Options, OtherDomain};
-use irsp_conform::{CannotStart, Report, device, junit};
-use thiserror::Error;
+use irsp_conform::{Report, device, junit};
 
 pub(crate) use order::Conform;
 
-use crate::cause::chain;
-use crate::client::{ClientError, read_token};
+use crate::client::read_token;
 use crate::console;
-use crate::failure::Failure;
+use crate::failure::ConformError;
 use bench::Embedded;
 use order::{Form, Order};
-
-/// Why `irsp conform` fails.
-#[derive(Debug, Error)]
-pub(crate) enum ConformError {
-    #[error(transparent)]
-    Token(#[from] ClientError),
-    #[error("nothing could be tried: {}", chain(.0))]
-    CannotStart(#[from] CannotStart),
-    #[error("no platform could be started for the device: {0}")]
-    Bench(#[from] Box<Failure>),
-    #[error("the started platform has no {0}")]
-    NoDoor(&'static str),
-    #[error("--junit {}: {source}: give another", path.display())]
-    Junit { path: PathBuf, source: std::io::Error },
-    #[error("the report cannot be shown: {0}")]
-    Show(#[from] serde_json::Error),
-    #[error("not conformant: {0}")]
-    NotConformant(String),
-}
 
 pub(crate) async fn run(settings: &Settings, conform: Conform) -> Result<(), ConformError> {
     match conform.order {

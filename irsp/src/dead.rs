@@ -5,7 +5,8 @@ use irsp_protocol::MessageId;
 use irsp_protocol::api::operator::{DeadLetterPage, DeadLetterView, OperatedView, RetryRequest};
 use serde_json::json;
 
-use crate::cli::{Access, Dead, DeadOrder, Which};
+use crate::access::Access;
+use crate::cli::{Dead, DeadOrder, Which};
 use crate::client::{Client, ClientError};
 use crate::console;
 use crate::table::Table;

@@ -9,7 +9,7 @@ use irsp_protocol::{Id, MessageId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cli::Access;
+use crate::access::Access;
 use crate::client::{Client, ClientError};
 use crate::console;
 use crate::table::Table;

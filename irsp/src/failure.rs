@@ -3,16 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use irsp_conform::CannotStart;
 use thiserror::Error;
 
 use crate::attach::AttachError;
-use crate::backup::BackupError;
+use crate::backup::error::BackupError;
 use crate::cause::chain;
 use crate::client::ClientError;
-use crate::conform::ConformError;
 use crate::pki::PkiError;
 use crate::ports::PortError;
-use crate::provision::ProvisionError;
+use crate::provision::error::ProvisionError;
 
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
@@ -67,6 +67,25 @@ pub(crate) enum Failure {
     Show(String),
     #[error("{0} of the checks failed")]
     Checks(usize),
+}
+
+/// Why `irsp conform` fails; beside [`Failure`], since each may be the other's reason.
+#[derive(Debug, Error)]
+pub(crate) enum ConformError {
+    #[error(transparent)]
+    Token(#[from] ClientError),
+    #[error("nothing could be tried: {}", chain(.0))]
+    CannotStart(#[from] CannotStart),
+    #[error("no platform could be started for the device: {0}")]
+    Bench(#[from] Box<Failure>),
+    #[error("the started platform has no {0}")]
+    NoDoor(&'static str),
+    #[error("--junit {}: {source}: give another", path.display())]
+    Junit { path: PathBuf, source: io::Error },
+    #[error("the report cannot be shown: {0}")]
+    Show(#[from] serde_json::Error),
+    #[error("not conformant: {0}")]
+    NotConformant(String),
 }
 
 impl Failure {

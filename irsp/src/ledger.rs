@@ -5,7 +5,7 @@ use irsp_config::Settings;
 use irsp_protocol::State;
 use irsp_protocol::api::operator::{KindLedgerView, LedgerView};
 
-use crate::cli::Access;
+use crate::access::Access;
 use crate::client::{Client, ClientError};
 use crate::console;
 use crate::table::Table;

@@ -2,6 +2,7 @@
 //! turns what comes back into an exit code: 0 done, 1 refused or failed (one line on standard error says why), 2 the
 //! command line is wrong.
 
+mod access;
 mod admin;
 mod apart;
 mod attach;

@@ -7,7 +7,8 @@ use irsp_protocol::api::peer::{GrantView, NewGrant, NewPeer, PeerPatch, PeerView
 use irsp_protocol::peer::{PeerState, Policy};
 use serde::Serialize;
 
-use crate::cli::{Access, NewPeerArgs, Peer, PeerOrder};
+use crate::access::Access;
+use crate::cli::{NewPeerArgs, Peer, PeerOrder};
 use crate::client::{Client, ClientError};
 use crate::console;
 use crate::table::Table;

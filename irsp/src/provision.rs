@@ -2,6 +2,8 @@
 //!
 //! Codes are shown by the server once, so every batch is on disk before the next is asked for.
 
+pub(crate) mod error;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,53 +18,17 @@ use irsp_protocol::{Id, Secret};
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
 use crate::cause::chain;
 use crate::cli::Order;
 use crate::console;
 use crate::failure::Failure;
+use error::ProvisionError;
 
 /// Devices asked for at once: small enough to answer in a moment, large enough that the way there costs little.
 const BATCH: u32 = 1_000;
 /// How long one batch may take: its effect is waited for.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Error)]
-pub(crate) enum ProvisionError {
-    #[error("{}: {reason}: give --data or --admin-token of the account server", path.display())]
-    TokenFile { path: PathBuf, reason: String },
-    #[error("{}: exists, and the secrets in it cannot be shown again: remove it or give another {option}", path.display())]
-    Exists { path: PathBuf, option: &'static str },
-    #[error("{}: {source}: give another {option}", path.display())]
-    Write {
-        path: PathBuf,
-        option: &'static str,
-        source: io::Error,
-    },
-    #[error("--prefix {prefix}: {reason}")]
-    Prefix { prefix: String, reason: String },
-    #[error("--url {url}: cannot be reached ({reason}): start irsp or give another --url")]
-    Unreachable { url: String, reason: String },
-    #[error("the admin token is not taken by {url}: give --data or --admin-token of that platform")]
-    Token { url: String },
-    #[error(
-        "some of the devices {first} to {last} exist already: give another --prefix, or delete them ({detail})"
-    )]
-    DevicesExist {
-        first: String,
-        last: String,
-        detail: String,
-    },
-    #[error("{url} refused: {status} {detail}")]
-    Refused {
-        url: String,
-        status: u16,
-        detail: String,
-    },
-    #[error("{url} answered what this irsp does not understand ({reason}): use the same version of both")]
-    Answer { url: String, reason: String },
-}
 
 /// Makes what was ordered.
 pub(crate) async fn run(settings: &Settings, order: Order) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::order::OwnOrder;
 use super::{secret, show};
-use crate::cli::Access;
+use crate::access::Access;
 use crate::client::{Client, ClientError};
 use crate::console;
 

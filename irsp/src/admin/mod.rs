@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use order::Admin;
 
-use crate::cli::Access;
+use crate::access::Access;
 use crate::client::{Client, ClientError};
 use crate::console;
 use order::{

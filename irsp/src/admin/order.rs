@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use irsp_protocol::Id;
 use serde_json::{Map, Value, json};
 
-use crate::cli::Access;
+use crate::access::Access;
 
 #[derive(Debug, Args)]
 pub(crate) struct Admin {

@@ -10,12 +10,10 @@ use irsp_conform::device::Bench;
 use irsp_protocol::{Secret, Server};
 use tempfile::TempDir;
 
-use crate::failure::Failure;
+use crate::failure::{ConformError, Failure};
 use crate::http::{Doors, Http};
 use crate::up::{self, Roles};
 use crate::{datadir, firststart};
-
-use super::ConformError;
 
 /// How long the stop may take: nobody but the device is connected.
 const STOP_WAIT: Duration = Duration::from_secs(5);
