@@ -41,62 +41,30 @@ impl Tx<'_> {
         envelope: &Envelope,
         order: &mut Order,
     ) -> Result<Verdict, StoreError> {
-        let turn = order.turn(self, from, place, envelope)?;
-        let number = match turn {
-            Turn::Now => seen::remember(self.sql(), from, envelope.id, self.now())?,
-            Turn::Early | Turn::Behind => None,
-        };
-        let Some(number) = number else {
-            // A repeat is answered whether or not it is its turn.
-            return match seen::find(self.sql(), from, envelope.id)? {
-                Some(status) => again(self, status, envelope),
-                None => {
-                    if turn == Turn::Behind {
-                        order.passed_by(self, from, place, envelope)?;
-                    }
-                    Ok(Verdict::default())
-                }
-            };
-        };
-        let verdict = self.verdict(role, from, envelope)?;
-        match verdict.answer {
-            // A failure has stored nothing, so the next try is a first one. It does not hold up what others have sent;
-            // what is wanted later does.
-            Some(status) if is_failure(status) => {
-                seen::forget(self.sql(), number)?;
+        if let Some(status) = seen::find(self.sql(), from, envelope.id)? {
+            return again(self, status, envelope);
+        }
+        match order.turn(self, from, place, envelope)? {
+            Turn::Now => {}
+            Turn::Early => return Ok(Verdict::default()),
+            Turn::Behind => {
                 order.passed_by(self, from, place, envelope)?;
+                return Ok(Verdict::default());
             }
-            Some(status) => {
-                order.took(self, from, place, envelope.id)?;
-                seen::correct(self.sql(), number, status)?;
-            }
-            None => seen::forget(self.sql(), number)?,
         }
-        Ok(verdict)
-    }
-
-    /// What becomes of an envelope that is seen for the first time, and is its sender's next.
-    fn verdict(
-        &mut self,
-        role: &dyn Role,
-        from: &Origin,
-        envelope: &Envelope,
-    ) -> Result<Verdict, StoreError> {
-        if envelope.kind == MessageKind::Status {
-            return ended_elsewhere(self, from, envelope);
-        }
-        if envelope.expires <= self.now() {
-            return Ok(answered(Status::EXPIRED));
-        }
-        let mut later = false;
-        Ok(
+        let verdict = if envelope.kind == MessageKind::Status {
+            ended_elsewhere(self, from, envelope)?
+        } else if envelope.expires <= self.now() {
+            answered(Status::EXPIRED)
+        } else {
+            let mut later = false;
             match self.guarded(|tx| decide(tx, role, from, envelope, &mut later)) {
                 Ok(verdict) => verdict,
                 // Whatever the role had begun is undone with it.
-                Err(_) if later => Verdict::default(),
+                Err(_) if later => return Ok(Verdict::default()),
                 Err(StoreError::Refused { status, detail }) if is_failure(status) => {
                     tracing::warn!(id = %envelope.id, kind = envelope.kind.as_str(), %status, detail,
-                    "an envelope cannot be taken; its sender tries again");
+                        "an envelope cannot be taken; its sender tries again");
                     answered(status)
                 }
                 Err(StoreError::Refused { status, detail }) => {
@@ -109,11 +77,22 @@ impl Tx<'_> {
                 Err(error) if error.is_disk() => return Err(error),
                 Err(error) => {
                     tracing::error!(id = %envelope.id, kind = envelope.kind.as_str(), %error,
-                    "the effect of an envelope cannot be stored; its sender tries again");
+                        "the effect of an envelope cannot be stored; its sender tries again");
                     answered(Status::FAILED)
                 }
-            },
-        )
+            }
+        };
+        match verdict.answer {
+            // A failure has stored nothing, so the next try is a first one. It does not hold up what others have sent;
+            // what is wanted later does.
+            Some(status) if is_failure(status) => order.passed_by(self, from, place, envelope)?,
+            Some(status) => {
+                order.took(self, from, place, envelope.id)?;
+                seen::remember(self.sql(), from, envelope.id, status, self.now())?;
+            }
+            None => {}
+        }
+        Ok(verdict)
     }
 }
 

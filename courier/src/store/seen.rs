@@ -18,40 +18,19 @@ pub(super) fn find(sql: &Connection, from: &Origin, id: MessageId) -> Result<Opt
         .transpose()
 }
 
-/// Remembers an envelope as done before its effect is tried: nearly all are new and end so, and one statement both looks and
-/// writes. `None` if it was seen before; else the number by which that can be [corrected](correct) or
-/// [taken back](forget).
 pub(super) fn remember(
     sql: &Connection,
     from: &Origin,
     id: MessageId,
+    status: Status,
     now: Timestamp,
-) -> Result<Option<i64>, StoreError> {
-    let put = sql
-        .prepare_cached(
-            "INSERT INTO seen (id, origin, at, status) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-        )?
+) -> Result<(), StoreError> {
+    sql.prepare_cached("INSERT INTO seen (id, origin, at, status) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![
             id.as_bytes(),
             from.to_string(),
             now.as_millis(),
-            Status::DONE.code()
+            status.code()
         ])?;
-    Ok((put == 1).then(|| sql.last_insert_rowid()))
-}
-
-/// It was answered otherwise.
-pub(super) fn correct(sql: &Connection, number: i64, status: Status) -> Result<(), StoreError> {
-    if status != Status::DONE {
-        sql.prepare_cached("UPDATE seen SET status = ?2 WHERE seq = ?1")?
-            .execute(params![number, status.code()])?;
-    }
-    Ok(())
-}
-
-/// It was not taken: its repeat is a first try.
-pub(super) fn forget(sql: &Connection, number: i64) -> Result<(), StoreError> {
-    sql.prepare_cached("DELETE FROM seen WHERE seq = ?1")?
-        .execute([number])?;
     Ok(())
 }
