@@ -39,6 +39,15 @@ struct Open<M, T> {
     source: Address,
     item: T,
     held: Vec<Candidate<M>>,
+    /// How often it was given to anybody.
+    given: u64,
+}
+
+/// A message at one time: as it was given then, and not since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AsGiven {
+    number: u64,
+    given: u64,
 }
 
 impl<M, T> Default for Desk<M, T> {
@@ -67,6 +76,7 @@ impl<M: Clone + Eq + Hash, T> Desk<M, T> {
             source,
             item: item(),
             held: Vec::new(),
+            given: 0,
         };
         self.open.insert(self.last, open);
         self.last
@@ -111,6 +121,7 @@ impl<M: Clone + Eq + Hash, T> Desk<M, T> {
             open.held.push(chosen.clone());
             given.push(chosen);
         }
+        open.given += given.len() as u64;
         self.open.insert(number, open);
         given
     }
@@ -124,14 +135,30 @@ impl<M: Clone + Eq + Hash, T> Desk<M, T> {
         })
     }
 
-    /// Takes a message back from whoever has it; gives its number, if it is open.
-    pub(super) fn take_back(&mut self, id: MessageId) -> Option<u64> {
+    /// A message as it is given now, if it is open.
+    pub(super) fn as_given(&self, id: MessageId) -> Option<AsGiven> {
         let number = *self.numbers.get(&id)?;
+        let given = self.open.get(&number)?.given;
+        Some(AsGiven { number, given })
+    }
+
+    /// Takes a message back from whoever has it; gives its number, if it is open and was given to nobody else since.
+    pub(super) fn take_back(&mut self, as_given: AsGiven) -> Option<u64> {
+        let AsGiven { number, given } = as_given;
+        self.open.get(&number).filter(|open| open.given == given)?;
         let mut open = self.open.remove(&number)?;
         let held: Vec<Candidate<M>> = open.held.drain(..).collect();
         held.iter().for_each(|held| self.release(held, &open.source));
         self.open.insert(number, open);
         Some(number)
+    }
+
+    /// Nobody is left to have anything. What comes after is numbered on.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+        self.numbers.clear();
+        self.holders.clear();
+        self.loads.clear();
     }
 
     /// A message has ended.

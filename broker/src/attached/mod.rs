@@ -22,7 +22,7 @@ use irsp_session::{Publish, PublishProperties, QoS};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::desk::{Candidate, Desk};
+use self::desk::{AsGiven, Candidate, Desk};
 use crate::sessions::Sessions;
 use crate::sessions::given::ForWhom;
 use crate::sessions::mailbox::Mailbox;
@@ -108,7 +108,8 @@ impl Attached {
         if self.sessions.hear_pushes(application) {
             return self.share_anew(open);
         }
-        desks.remove(application);
+        open.listening = false;
+        open.desk.clear();
         courier.absent(&Hop::Principal(application.clone()));
     }
 
@@ -120,7 +121,9 @@ impl Attached {
     ) {
         let mut desks = self.desks();
         // Nobody listens any more: they come again when somebody does.
-        let Some(open) = desks.get_mut(to) else { return };
+        let Some(open) = desks.get_mut(to).filter(|open| open.listening) else {
+            return;
+        };
         for (envelope, expires) in envelopes {
             let publish = match publish(to, &envelope, expires) {
                 Ok(publish) => Arc::new(publish),
@@ -160,8 +163,15 @@ impl Attached {
         }
     }
 
-    /// The application has failed at a message for the `failures`th time: some client gets it again after a pause.
+    /// The application has failed at a message for the `failures`th time: some client gets it again after a pause, unless
+    /// it has gone to another by then.
     pub(crate) fn again(attached: &Arc<Attached>, application: &Principal, id: MessageId, failures: u32) {
+        // Nobody listens any more: it comes again with the next client.
+        let desks = attached.desks();
+        let Some(as_given) = desks.get(application).and_then(|open| open.desk.as_given(id)) else {
+            return;
+        };
+        drop(desks);
         let (attached, application) = (Arc::clone(attached), application.clone());
         // The last bytes of an id are random, so messages that failed together do not come together.
         let [.., a, b, c, d] = *id.as_bytes();
@@ -169,16 +179,15 @@ impl Attached {
         attached.tasks.clone().spawn(async move {
             tokio::select! {
                 () = attached.stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => attached.give_again(&application, id),
+                () = tokio::time::sleep(pause) => attached.give_again(&application, as_given),
             }
         });
     }
 
-    fn give_again(&self, application: &Principal, id: MessageId) {
+    fn give_again(&self, application: &Principal, as_given: AsGiven) {
         let mut desks = self.desks();
-        // Nobody listens any more, or it has ended: it comes again with the next client, or not at all.
         if let Some(open) = desks.get_mut(application)
-            && let Some(number) = open.desk.take_back(id)
+            && let Some(number) = open.desk.take_back(as_given)
         {
             self.share(&mut open.desk, number);
         }

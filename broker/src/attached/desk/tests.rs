@@ -149,3 +149,26 @@ fn what_a_member_has_left_behind_is_with_others_until_it_ends() {
     story.desk.ended(id(1));
     assert!(!story.desk.is_with_others(id(1), &"x"));
 }
+
+#[test]
+fn a_message_is_taken_back_only_from_whom_it_was_given_to_then() {
+    let mut story = Story::default();
+    let both = [of("g", "x"), of("g", "y")];
+    story.comes(1, "dev/a", &both[..1]);
+    let failed = story.desk.as_given(id(1)).unwrap();
+    story.again(&both[1..]);
+    assert_eq!(story.given, [("x", 1), ("y", 1)]);
+    assert_eq!(story.desk.take_back(failed), None, "another works at it");
+    let failed = story.desk.as_given(id(1)).unwrap();
+    assert!(story.desk.take_back(failed).is_some());
+    story.again(&both);
+    assert_eq!(story.given.len(), 3);
+    story.desk.clear();
+    assert!(story.desk.is_idle());
+    story.comes(1, "dev/a", &both[..1]);
+    assert_eq!(
+        story.desk.take_back(failed),
+        None,
+        "given anew to a client that came later"
+    );
+}
