@@ -76,15 +76,18 @@ impl Tx<'_> {
     }
 
     /// The next server has spoken of a message that had its end here. If that was a dead letter, and this is no further
-    /// failure, a late copy has been taken after all: the letter is in flight again, for the answer to end it. Says
-    /// whether it is.
+    /// failure, a late copy has been taken after all: the letter is in flight again, for the answer to end it. A copy that
+    /// came too late, or found no room, leaves the letter to the operator. Says whether it is in flight.
     pub(crate) fn heard_of_dead(
         &mut self,
         id: MessageId,
         hop: &Hop,
         said: Status,
     ) -> Result<bool, StoreError> {
-        if State::of(said) == State::Undeliverable {
+        if matches!(
+            State::of(said),
+            State::Undeliverable | State::Expired | State::OverQuota
+        ) {
             return Ok(false);
         }
         let Some(dead) = self.dead(id)?.filter(|dead| dead.hop == *hop) else {
