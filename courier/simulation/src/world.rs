@@ -81,6 +81,8 @@ impl World {
                 settings.retry_min /= 8;
                 settings.retry_max /= 8;
             }
+            // It shows in what operators send again, so there has to be enough of that.
+            Some(Fault::Recounted) => settings.failures_max = 1,
             Some(_) | None => {}
         }
         let mut servers = Vec::new();
