@@ -35,6 +35,9 @@ pub(super) async fn run(
         if orders.recheck {
             client.withdraw(connection);
         }
+        if orders.over {
+            client.forget_over(connection);
+        }
         if let Some(end) = orders.end {
             ordered = ordered.or(Some(end));
             client.give_up_stalled();
@@ -101,30 +104,29 @@ pub(super) async fn run(
     }
 }
 
-/// Waits until those who hear what this connection published at QoS 0 have room for it, and until the courier has settled
-/// everything it was given. What the client said to our deliveries before
-/// it ended counts too. An order to end comes too late, but that the session was revoked stays known to its mailbox.
+/// Waits until the courier has settled everything this connection gave it, and until those who hear what it published at
+/// QoS 0 have room. What the client said to our deliveries before it ended counts too. An order to end comes too late, but
+/// that the session was revoked stays known to its mailbox.
 pub(super) async fn settle_rest(connection: &mut Connection, client: &mut Client<'_>, mailbox: &Mailbox) {
     let mut settled = Vec::new();
     client.act_on_answers(connection);
     client.give_up_what_comes_again();
     loop {
-        client.retry_stalled(connection, Instant::now());
-        client.act_on_behind(connection, Instant::now());
-        if client.stalled().is_none() {
-            break;
-        }
-        room(client).await;
-    }
-    while client.pending_len() > 0 {
+        let now = Instant::now();
         if mailbox.take_orders(&mut settled).recheck {
             client.withdraw(connection);
         }
         for result in settled.drain(..) {
-            client.settled(connection, result, Instant::now());
+            client.settled(connection, result, now);
         }
-        if client.pending_len() > 0 {
-            mailbox.arrived().await;
+        client.retry_stalled(connection, now);
+        client.act_on_behind(connection, now);
+        if client.pending_len() == 0 && client.stalled().is_none() {
+            return;
+        }
+        tokio::select! {
+            () = mailbox.arrived() => {}
+            () = room(client) => {}
         }
     }
 }

@@ -86,13 +86,10 @@ impl Given {
     }
 
     /// The platform has the client's answer on disk, or the message has gone to another: whatever the client acknowledges,
-    /// it is not sent again.
-    pub(super) fn answered(&mut self, id: MessageId) {
-        if let Some(holding) = self.messages.get_mut(&id)
-            && let Some(number) = holding.number.take()
-        {
-            self.unacknowledged.remove(&number);
-        }
+    /// it is not sent again. Says whether its delivery was not acknowledged.
+    pub(super) fn answered(&mut self, id: MessageId) -> bool {
+        let number = self.messages.get_mut(&id).and_then(|held| held.number.take());
+        number.is_some_and(|number| self.unacknowledged.remove(&number).is_some())
     }
 
     /// A delivery was not sent: it may be given again.
@@ -102,15 +99,12 @@ impl Given {
         Some(id)
     }
 
-    /// A message has ended.
-    pub(super) fn ended(&mut self, id: MessageId) {
-        if let Some(Holding {
-            number: Some(number), ..
-        }) = self.messages.remove(&id)
-        {
-            self.unacknowledged.remove(&number);
-        }
+    /// A message has ended. Says whether its delivery was not acknowledged.
+    pub(super) fn ended(&mut self, id: MessageId) -> bool {
+        let number = self.messages.remove(&id).and_then(|held| held.number);
+        let was_open = number.is_some_and(|number| self.unacknowledged.remove(&number).is_some());
         self.shrink();
+        was_open
     }
 
     /// The message of a delivery that is still to be acknowledged.

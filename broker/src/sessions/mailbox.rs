@@ -109,6 +109,8 @@ pub(crate) struct Orders {
     pub(crate) end: Option<End>,
     /// Some of what waits may no longer be granted.
     pub(crate) recheck: bool,
+    /// Some of what waits may be over.
+    pub(crate) over: bool,
 }
 
 /// A session's mailbox.
@@ -254,6 +256,11 @@ impl Mailbox {
         self.contents().deliveries.len()
     }
 
+    /// Whether no more may wait in memory, whatever is on disk: what bounds QoS 0.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.waiting() >= self.deliveries_max
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         let contents = self.contents();
         contents.deliveries.len() >= self.deliveries_max
@@ -394,12 +401,17 @@ impl Mailbox {
 
     /// The client was told that its answer is on disk: the message does not come to it again.
     pub(crate) fn answered(&self, id: MessageId) {
-        self.contents().given.answered(id);
+        let mut contents = self.contents();
+        contents.orders.over |= contents.given.answered(id);
     }
 
     /// A message for the session's owner has ended.
     pub(crate) fn ended(&self, id: MessageId) {
-        self.contents().given.ended(id);
+        let mut contents = self.contents();
+        if contents.given.ended(id) {
+            contents.orders.over = true;
+            self.arrived.notify_one();
+        }
     }
 
     /// Whether what is under this tag is still to be delivered: a push that has ended, or was answered, is not.

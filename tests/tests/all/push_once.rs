@@ -2,7 +2,7 @@
 //! answered, never after the answer was acknowledged. The same for the work of an attached application's group.
 
 use anyhow::{Result, ensure};
-use irsp_tests::{Heard, Hello, Platform, Raw, Version};
+use irsp_tests::{Heard, Hello, Platform, Raw, Version, eventually};
 use serde_json::{Value, json};
 
 const PUBACK: u8 = 4;
@@ -164,4 +164,41 @@ async fn what_another_member_has_taken_over_does_not_come_back_with_the_session(
         "not the other's work: {next:?}"
     );
     platform.stop().await
+}
+
+/// Whose right to push is taken is told that what waited has ended: it does not come afterwards, out of the queue behind
+/// the device's window.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_behind_the_window_does_not_come() -> Result<()> {
+    let mut home = Home::new(Version::V5).await?;
+    let ann = home.platform.admin.register_user("ann").await?;
+    let user = home.platform.admin.with(&ann);
+    user.bind("lamp-1", &home.code).await?;
+    let one_at_a_time = Hello {
+        // Receive Maximum 1.
+        properties: &[0x21, 0, 1],
+        ..Hello::default()
+    };
+    let login = ("dev/lamp-1", home.code.as_str());
+    let mut lamp = greet(&home.platform, Version::V5, login, one_at_a_time).await?;
+    lamp.subscribe("v1/dev/lamp-1/down/#", 1).await?;
+    let mut ids = Vec::new();
+    for n in 1..=3 {
+        let push = json!({ "to": "dev/lamp-1", "channel": "set", "data": n });
+        ids.push(user.post("/v1/push", push).await?.text("id")?);
+    }
+    let first = lamp.heard().await?;
+    assert_eq!(shown(&first), ("1", false));
+    user.delete("/v1/bindings/lamp-1").await?;
+    for id in &ids {
+        eventually("the push has ended", async || {
+            let receipt = home.platform.admin.receipt(id).await.unwrap();
+            (receipt["status"] == 403).then_some(())
+        })
+        .await;
+    }
+    home.push(json!(4)).await?;
+    acknowledge(&mut lamp, &first).await?;
+    assert_eq!(shown(&lamp.heard().await?), ("4", false));
+    home.platform.stop().await
 }

@@ -70,6 +70,11 @@ impl Client<'_> {
         self.has_heard_the_last();
     }
 
+    /// Takes out what waits behind the client's window and is over: a push that has ended, or was answered.
+    pub(in crate::edge) fn forget_over(&self, connection: &mut Connection) {
+        connection.retain_queued(|delivery| self.mailbox.is_wanted(delivery.tag));
+    }
+
     /// A change is carried out: nothing more is delivered of what it has taken.
     pub(in crate::edge) fn has_heard_the_last(&self) {
         if let Some(changed) = self.mailbox.take_changed() {
