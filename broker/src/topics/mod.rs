@@ -242,8 +242,12 @@ impl Topics {
         let mut tally = Tally::new(&self.metrics, publish);
         for hearer in hearers {
             // QoS 0, or away: best effort within the bound.
-            let kept = hearer.qos.min(publish.qos) > QoS::AtMostOnce && hearer.mailbox.is_connected();
-            if kept || !hearer.mailbox.is_full() {
+            let must_hear = hearer.qos.min(publish.qos) > QoS::AtMostOnce;
+            let has_room = match must_hear {
+                true => hearer.mailbox.is_connected() || !hearer.mailbox.is_full(),
+                false => !hearer.mailbox.is_behind(),
+            };
+            if has_room {
                 tally.count(hearer.give(publish, &mut durable));
             } else {
                 tally.count(Err(hearer.miss(publish)));
@@ -453,7 +457,11 @@ impl Topics {
 
 /// Whether a publish waits for this subscriber.
 fn keeps_waiting(mailbox: &Mailbox, must_hear: bool) -> bool {
-    mailbox.is_connected() && (must_hear || !mailbox.is_held_up()) && mailbox.is_full()
+    mailbox.is_connected()
+        && match must_hear {
+            true => mailbox.is_full(),
+            false => !mailbox.is_held_up() && mailbox.is_behind(),
+        }
 }
 
 /// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
