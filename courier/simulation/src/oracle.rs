@@ -83,6 +83,8 @@ pub(crate) struct Oracle {
     ended: BTreeMap<(Server, MessageId), End>,
     /// Dead letters that an operator has taken up: they may end anew as they did.
     operated: BTreeSet<MessageId>,
+    /// Pushes that their device has answered at least once.
+    said: BTreeSet<MessageId>,
     /// What has ever been a dead letter: a late word of its receiver may end it anew, and it may come late.
     died: BTreeSet<MessageId>,
     /// Answers that a device was told are stored.
@@ -110,6 +112,7 @@ impl Oracle {
             sent: BTreeMap::new(),
             acked: BTreeSet::new(),
             operated: BTreeSet::new(),
+            said: BTreeSet::new(),
             died: BTreeSet::new(),
             ended: BTreeMap::new(),
             answered: BTreeMap::new(),
@@ -267,7 +270,10 @@ impl Oracle {
             return self.broken(Rule::Disagreement, format!("{device} was given {id} while away"));
         };
         let others: usize = session.unanswered.values().sum();
-        session.unanswered.insert(id, bytes);
+        // The answer of an earlier session may be on its way, and gives the place free at any time.
+        if !self.said.contains(&id) {
+            session.unanswered.insert(id, bytes);
+        }
         let count = session.unanswered.len();
         let before = match given_up {
             true => None,
@@ -313,6 +319,7 @@ impl Oracle {
 
     /// A device answers what it was given.
     pub(crate) fn answering(&mut self, device: &Principal, id: MessageId) {
+        self.said.insert(id);
         if let Some(session) = self.sessions.get_mut(device) {
             session.unanswered.remove(&id);
         }
