@@ -13,6 +13,7 @@ use irsp_protocol::{Domain, Id, Secret, Status, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use ring::rand::SystemRandom;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::code;
@@ -26,7 +27,7 @@ use crate::throttle::Throttle;
 
 pub(crate) struct Account {
     pub(crate) courier: Courier,
-    pub(crate) directory: Directory,
+    pub(crate) directory: Arc<Directory>,
     pub(crate) domain: Domain,
     pub(crate) passwords: Passwords,
     pub(crate) signer: TokenSigner,
@@ -42,6 +43,7 @@ pub(crate) struct Account {
     /// What is written down of refused logins and bindings.
     pub(crate) flood: Mutex<Flood>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tasks: TaskTracker,
 }
 
 /// A [`Throttle`] shared by the handlers.

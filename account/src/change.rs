@@ -127,38 +127,46 @@ impl Account {
         mut edit: impl FnMut(&mut Draft<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Written<T>, Refusal> {
         let (courier, random) = (self.courier.clone(), self.random.clone());
+        let (writer, directory, metrics) =
+            (self.courier.clone(), self.directory.clone(), self.metrics.clone());
         let told = order.clone();
-        let written = self
-            .courier
-            .write(move |tx| {
-                if let Some(before) = order.before(tx.sql(), tx.now())? {
-                    return Ok(before);
+        let stored = async move {
+            let written = writer
+                .write(move |tx| {
+                    if let Some(before) = order.before(tx.sql(), tx.now())? {
+                        return Ok(before);
+                    }
+                    let version = order.version(tx.sql())?;
+                    let mut draft = Draft::begin(tx)?;
+                    let made = edit(&mut draft)?;
+                    // Only now: who may not do it, or does it to what is gone, hears that and no version.
+                    order.expects(version)?;
+                    let committed = draft.finish(order.line(), || courier.new_id())?;
+                    order.keep(tx.sql(), tx.now(), &random, &made, committed.operation())?;
+                    Ok(Written::New(made, committed))
+                })
+                .await?;
+            let Order {
+                author,
+                action,
+                target,
+                ..
+            } = told;
+            if let Written::New(_, committed) = &written {
+                metrics.changes.inc_by(committed.changes.len() as u64);
+                for change in &committed.changes {
+                    // This server has no sessions and no queues: nothing further follows.
+                    let _consequences = directory.apply(change);
                 }
-                let version = order.version(tx.sql())?;
-                let mut draft = Draft::begin(tx)?;
-                let made = edit(&mut draft)?;
-                // Only now: who may not do it, or does it to what is gone, hears that and no version.
-                order.expects(version)?;
-                let committed = draft.finish(order.line(), || courier.new_id())?;
-                order.keep(tx.sql(), tx.now(), &random, &made, committed.operation())?;
-                Ok(Written::New(made, committed))
-            })
-            .await?;
-        let Order {
-            author,
-            action,
-            target,
-            ..
-        } = told;
-        if let Written::New(_, committed) = &written {
-            self.metrics.changes.inc_by(committed.changes.len() as u64);
-            for change in &committed.changes {
-                // This server has no sessions and no queues: nothing further follows.
-                let _consequences = self.directory.apply(change);
+                info!(who = %author.who, action, what = %target, operation = committed.operation(), "changed");
             }
-            info!(who = %author.who, action, what = %target, operation = committed.operation(), "changed");
-        }
-        Ok(written)
+            Ok(written)
+        };
+        // What is on disk reaches the directory whether or not the caller still waits for the answer.
+        self.tasks
+            .spawn(stored)
+            .await
+            .unwrap_or_else(|error| Err(Refusal::Interrupted(error)))
     }
 
     /// Waits for the followers, and tells how far they are.

@@ -95,6 +95,8 @@ pub(crate) enum Refusal {
     NoRandomness,
     #[error("the token cannot be signed")]
     NotSigned,
+    #[error("whether the change was made is not known: {0}")]
+    Interrupted(tokio::task::JoinError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -137,9 +139,10 @@ impl Refusal {
             Refusal::Stale => Status::STALE,
             Refusal::TooManyAttempts(_) => Status::OVER_QUOTA,
             Refusal::Password(PasswordError::Busy) => Status::UNAVAILABLE,
-            Refusal::Password(PasswordError::Broken(_)) | Refusal::NoRandomness | Refusal::NotSigned => {
-                Status::FAILED
-            }
+            Refusal::Password(PasswordError::Broken(_))
+            | Refusal::NoRandomness
+            | Refusal::NotSigned
+            | Refusal::Interrupted(_) => Status::FAILED,
             Refusal::Store(error) => error.status(),
         }
     }

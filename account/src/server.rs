@@ -110,7 +110,7 @@ impl AccountServer {
         let flood = Mutex::new(Flood::new(courier.now()));
         let account = Arc::new(Account {
             courier,
-            directory,
+            directory: Arc::new(directory),
             domain,
             passwords,
             signer,
@@ -123,6 +123,7 @@ impl AccountServer {
             bindings: Door::new(metrics.bindings_throttled.clone()),
             flood,
             metrics,
+            tasks: tasks.clone(),
         });
         let server = AccountServer {
             account,

@@ -19,7 +19,7 @@ use super::doc::Problems;
 use super::page::{self, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
-use crate::store::grant;
+use crate::store::{binding, grant};
 
 /// Whose grants are meant.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -109,8 +109,15 @@ pub(super) async fn create(
         principal: new.principal.clone(),
         to: new.to.clone(),
     };
+    let owner = caller.person().filter(|_| !caller.is_admin()).cloned();
     account
         .carry_out(caller.orders("grant.register", key), move |draft| {
+            // Once more: the device may have gone to another owner.
+            if let Some(owner) = &owner
+                && !binding::may_grant(draft.sql(), owner, &new.principal)?
+            {
+                return Err(NOT_THEIRS.into());
+            }
             grant::give(draft, &new)
         })
         .await?
@@ -138,6 +145,9 @@ pub(super) async fn delete(
         .answer(StatusCode::OK)
 }
 
+const NOT_THEIRS: Refusal =
+    Refusal::NotGranted("only for the device's owner, the user itself and administrators");
+
 /// Refuses who is neither an administrator nor the owner. Whether the principal exists is not told.
 async fn must_be_theirs(account: &Account, caller: &Caller, principal: &Principal) -> Result<(), Refusal> {
     if caller.is_admin() {
@@ -149,16 +159,10 @@ async fn must_be_theirs(account: &Account, caller: &Caller, principal: &Principa
             account
                 .courier
                 .store()
-                .read(move |sql| grant::may_give(sql, &user, &principal))
+                .read(move |sql| binding::may_grant(sql, &user, &principal))
                 .await?
         }
         None => false,
     };
-    if theirs {
-        Ok(())
-    } else {
-        Err(Refusal::NotGranted(
-            "only for the device's owner, the user itself and administrators",
-        ))
-    }
+    if theirs { Ok(()) } else { Err(NOT_THEIRS) }
 }

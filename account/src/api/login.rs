@@ -20,12 +20,12 @@ use super::caller::From;
 use super::doc::Problems;
 use crate::account::Account;
 use crate::change::{Conditions, Order};
-use crate::password;
+use crate::password::{self, StoredPassword};
 use crate::refresh::RefreshToken;
 use crate::refusal::Refusal;
 use crate::store::audit::Line;
 use crate::store::login::{self, Rotation};
-use crate::store::{Author, user};
+use crate::store::{Author, password as stored};
 
 /// A token for a user's password, and a refresh token for the next one.
 ///
@@ -38,24 +38,26 @@ pub(super) async fn login(
     From(from): From,
     Body(credentials): Body<Credentials>,
 ) -> Result<Json<Token>, Refusal> {
-    // Before the password is looked up: if it changes meanwhile, this token is older than the change.
     let now = account.courier.now();
     let Credentials { id, password } = credentials;
     // What is no id is one door, so that made-up names take no memory.
     let id = Id::new(&id).ok();
-    let user = match checked(&account, id.clone(), password, from, now).await {
-        Ok(user) => user,
+    let (user, password) = match checked(&account, id.clone(), password, from, now).await {
+        Ok(checked) => checked,
         Err(refusal) => {
             note(&account, id, from, "login", &refusal).await?;
             return Err(refusal);
         }
     };
+    // A clock that was set back makes no token that is refused at once.
+    let now = now.max(user.tokens_from);
     let refresh = RefreshToken::new(account.secret()?.0, account.secret()?.0);
     let issue = Issue::new(&account, login_id(&account)?, now);
     let begun = login::Login {
         id: issue.login,
         user: user.id.clone(),
         refresh: refresh.hash(account.directory.hash_key()),
+        password,
         began: now,
         expires: issue.refresh_expires,
         token_until: issue.expires,
@@ -122,7 +124,7 @@ async fn renewed(
         .await?;
     match rotation {
         Rotation::Renewed { user, login } => {
-            let issue = Issue::new(account, login, now);
+            let issue = Issue::new(account, login, now.max(user.tokens_from));
             issue.token(account, &user, &shown.next(turn))
         }
         Rotation::Reused { user, login } => {
@@ -202,14 +204,14 @@ fn login_id(account: &Account) -> Result<LoginId, Refusal> {
     Ok(LoginId(u64::from_be_bytes(bytes)))
 }
 
-/// The user whose password it is.
+/// The user whose password it is, and the password as it is stored.
 async fn checked(
     account: &Account,
     id: Option<Id>,
     password: Secret,
     from: Option<IpAddr>,
     now: Timestamp,
-) -> Result<Arc<User>, Refusal> {
+) -> Result<(Arc<User>, StoredPassword), Refusal> {
     let door = (id.as_ref().map(Id::to_string).unwrap_or_default(), from);
     account.logins.admit(&door, now)?;
     if password.expose().len() > password::LEN_MAX {
@@ -220,18 +222,19 @@ async fn checked(
             account
                 .courier
                 .store()
-                .read(move |sql| user::password(sql, &id))
+                .read(move |sql| stored::of_user(sql, &id))
                 .await?
         }
         None => None,
     };
-    let right = account.passwords.is_right(password, stored).await?;
+    let right = account.passwords.is_right(password, stored.clone()).await?;
     let id = id.filter(|_| right).ok_or(Refusal::WrongPassword)?;
+    let stored = stored.ok_or(Refusal::WrongPassword)?;
     account.logins.succeeded(&door);
     let user = account.directory.user(&id).ok_or(Refusal::WrongPassword)?;
     match user.disabled {
         true => Err(Refusal::Disabled),
-        false => Ok(user),
+        false => Ok((user, stored)),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::password::{self, StoredPassword};
 use crate::refusal::Refusal;
 use crate::settings::ADMIN;
 use crate::store::audit::Line;
-use crate::store::user;
+use crate::store::{password as stored, user};
 
 /// Which users are asked for; all that is given must be so.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -198,7 +198,7 @@ async fn shown(
     let stored = account
         .courier
         .store()
-        .read(move |sql| user::password(sql, &looked_up))
+        .read(move |sql| stored::of_user(sql, &looked_up))
         .await?;
     if !account.passwords.is_right(old, stored.clone()).await? {
         return Err(Refusal::WrongOldPassword);

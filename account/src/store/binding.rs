@@ -4,17 +4,16 @@
 //! keeps them, because a household stays one when the device passes from one of its people to another.
 
 use irsp_courier::store::StoreError;
-use irsp_protocol::Id;
 use irsp_protocol::api::account::BindingView;
 use irsp_protocol::change::{Binding, Cause, Device, Entity, EntityKey, Right, Rights};
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Principal, Timestamp};
+use irsp_protocol::{Id, Kind, Principal, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 
 use super::entity::{Found, find, mixed};
 use super::list::Query;
-use super::{Draft, corrupt, entity, number, operation, time};
+use super::{Draft, corrupt, entity, grant, number, operation, time};
 use crate::refusal::Refusal;
 
 /// Users that one device is shared with.
@@ -101,7 +100,7 @@ pub(crate) fn own(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(
     set(draft, owner(device, user)).map(drop)
 }
 
-/// Makes another user the owner. The owner until now keeps a share with `keeps`, or nothing if that is empty.
+/// Makes another user the owner; what was granted about the device ends. The owner until now keeps a share with `keeps`, or nothing if that is empty.
 pub(crate) fn transfer(
     draft: &mut Draft<'_, '_>,
     device: &Id,
@@ -116,6 +115,7 @@ pub(crate) fn transfer(
     if from.user == *to {
         return Err(Refusal::IsOwner.into());
     }
+    grant::remove_of(draft, &Principal::device(device.clone()))?;
     if keeps == Rights::NONE {
         remove(draft, device, &from.user)?;
     } else {
@@ -132,11 +132,23 @@ pub(crate) fn transfer(
     }
 }
 
-/// Ends a binding; 404 if there is none. With the owner's the shares end.
+/// Whether this user may grant about the principal: it is the user itself, or a device it owns.
+pub(crate) fn may_grant(sql: &Connection, user: &Id, principal: &Principal) -> Result<bool, StoreError> {
+    match principal.kind {
+        Kind::User => Ok(principal.id == *user),
+        Kind::Device => is_owner(sql, &principal.id, user),
+        Kind::Application | Kind::External | Kind::Peer | Kind::Server => Ok(false),
+    }
+}
+
+/// Ends a binding; 404 if there is none. With the owner's the shares end, and what was granted about the device.
 pub(crate) fn unbind(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
     let bound = of_device(draft.sql(), device)?;
     match bound.iter().find(|binding| binding.user == *user) {
-        Some(own) if own.owner => remove_of_device(draft, device),
+        Some(own) if own.owner => {
+            grant::remove_of(draft, &Principal::device(device.clone()))?;
+            remove_of_device(draft, device)
+        }
         Some(_) => remove(draft, device, user),
         None => Err(Refusal::NotBound.into()),
     }

@@ -143,6 +143,7 @@ pub(crate) fn reset(
 ) -> Result<DeviceView, StoreError> {
     let mut device = entity::device(draft.sql(), id)?;
     if unbind {
+        grant::remove_of(draft, &Principal::device(id.clone()))?;
         binding::remove_of_device(draft, id)?;
     }
     device.codes = vec![Code::lasting(code)];

@@ -8,7 +8,7 @@ use irsp_protocol::{Address, Kind, Principal};
 use rusqlite::Connection;
 
 use super::entity::{self, Found};
-use super::{Draft, binding, foreign};
+use super::{Draft, foreign};
 use crate::refusal::Refusal;
 
 /// Grants of one device or user at most.
@@ -83,25 +83,12 @@ pub(crate) fn withdraw(
     Ok(gone)
 }
 
-/// Withdraws everything that was granted about a principal: it is deleted.
+/// Withdraws everything that was granted about a principal: it is deleted, or is no longer its owner's.
 pub(super) fn remove_of(draft: &mut Draft<'_, '_>, principal: &Principal) -> Result<(), StoreError> {
     for grant in list(draft.sql(), Some(principal), "", u32::MAX)? {
         withdraw(draft, principal, &grant.to)?;
     }
     Ok(())
-}
-
-/// Whether this user may grant about the principal: it is the user itself, or a device it owns.
-pub(crate) fn may_give(
-    sql: &Connection,
-    user: &irsp_protocol::Id,
-    principal: &Principal,
-) -> Result<bool, StoreError> {
-    match principal.kind {
-        Kind::User => Ok(principal.id == *user),
-        Kind::Device => binding::is_owner(sql, &principal.id, user),
-        Kind::Application | Kind::External | Kind::Peer | Kind::Server => Ok(false),
-    }
 }
 
 fn find(sql: &Connection, principal: &Principal, to: &Address) -> Result<GrantView, StoreError> {

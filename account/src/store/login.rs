@@ -13,7 +13,8 @@ use irsp_protocol::{Id, Principal, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::audit::{self, Line};
-use super::{Author, Draft, corrupt, entity, time};
+use super::{Author, Draft, corrupt, entity, password, time};
+use crate::password::StoredPassword;
 use crate::refresh::RefreshHash;
 use crate::refusal::Refusal;
 
@@ -29,7 +30,9 @@ pub(crate) struct Login {
     pub(crate) id: LoginId,
     pub(crate) user: Id,
     pub(crate) refresh: RefreshHash,
-    /// When the password was shown.
+    /// The password that was shown to be known.
+    pub(crate) password: StoredPassword,
+    /// Not before the time from which tokens of the user are good.
     pub(crate) began: Timestamp,
     pub(crate) expires: Timestamp,
     pub(crate) token_until: Timestamp,
@@ -61,10 +64,10 @@ pub(crate) enum Rotation {
     Unknown,
 }
 
-/// Stores a login whose password was right at `began`. If the password was changed since, it is refused.
+/// Stores a login. If the password is another one by now, it is refused.
 pub(crate) fn begin(draft: &mut Draft<'_, '_>, login: &Login) -> Result<(), StoreError> {
     let user = match entity::user(draft.sql(), &login.user) {
-        Ok(user) if login.began >= user.tokens_from => user,
+        Ok(user) if password::of_user(draft.sql(), &login.user)?.as_ref() == Some(&login.password) => user,
         Ok(_) => return Err(Refusal::WrongPassword.into()),
         Err(error) => return Err(error),
     };
@@ -202,8 +205,7 @@ pub(crate) fn end(
         state.ended_logins.push(EndedLogin { login, until });
     }
     if state.ended_logins.len() > ENDED_MAX {
-        // One millisecond on: a token made in this one is refused, too.
-        state.tokens_from = now.plus(Duration::from_millis(1));
+        refuse_older(&mut state, now);
         state.ended_logins.clear();
         draft
             .sql()
@@ -226,7 +228,9 @@ pub(crate) fn end_all(draft: &mut Draft<'_, '_>, user: &Id) -> Result<(), StoreE
 
 /// Raises the time from which tokens of the user are good.
 pub(super) fn refuse_older(user: &mut User, now: Timestamp) {
-    user.tokens_from = now;
+    // Later than all that was made until now, also if the clock has been set back; one millisecond on, so that a token made
+    // in this one is refused, too.
+    user.tokens_from = now.max(user.tokens_from).plus(Duration::from_millis(1));
     user.ended_logins.retain(|ended| ended.until > now);
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod grant;
 mod list;
 pub(crate) mod login;
 pub(crate) mod operation;
+pub(crate) mod password;
 pub(crate) mod peer;
 pub(crate) mod repeat;
 pub(crate) mod user;

@@ -5,10 +5,10 @@ use irsp_protocol::api::account::{UserPatch, UserView};
 use irsp_protocol::change::{Cause, Entity, EntityKey, Role, User};
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 
 use super::list::Query;
-use super::{Draft, binding, corrupt, entity, grant, login, number, time};
+use super::{Draft, binding, corrupt, entity, grant, login, number, password, time};
 use crate::password::StoredPassword;
 
 const SELECT: &str = "SELECT u.created, u.modified, e.state, u.version FROM account_user u JOIN entity e ON e.key = 'usr/' || u.id";
@@ -45,15 +45,6 @@ pub(crate) fn list(
     query.and_some("e.state ->> '$.user.role' = ?", role.map(str::to_owned));
     query.and_some("e.state ->> '$.user.disabled' = ?", filter.disabled);
     query.rows(sql, "u.id", limit, read)
-}
-
-/// The stored password; `None` for an unknown user and for one without a password.
-pub(crate) fn password(sql: &Connection, id: &Id) -> Result<Option<StoredPassword>, StoreError> {
-    let phc: Option<Option<String>> = sql
-        .prepare_cached("SELECT password FROM account_user WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get(0))
-        .optional()?;
-    Ok(phc.flatten().map(StoredPassword::from_phc))
 }
 
 /// Clause 8.2.1.
@@ -119,7 +110,7 @@ pub(crate) fn set_password(
     password: &StoredPassword,
 ) -> Result<UserView, StoreError> {
     let mut user = entity::user(draft.sql(), id)?;
-    if replaced.is_some() && self::password(draft.sql(), id)?.as_ref() != replaced {
+    if replaced.is_some() && password::of_user(draft.sql(), id)?.as_ref() != replaced {
         return Err(crate::refusal::Refusal::PasswordChanged.into());
     }
     draft

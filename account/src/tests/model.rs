@@ -99,6 +99,13 @@ impl Known {
         self.owners.remove(device);
         self.keys
             .retain(|key| !key.starts_with(&format!("bind/{device}/")));
+        self.ungrant(device);
+    }
+
+    /// What was granted about a device ends with its ownership.
+    fn ungrant(&mut self, device: &str) {
+        self.keys
+            .retain(|key| !key.starts_with(&format!("grant/dev/{device}/")));
     }
 
     fn remove(&mut self, principal: &str) {
@@ -275,6 +282,7 @@ impl World {
                 let path = format!("/v1/bindings/{device}/transfer");
                 if self.call(&admin, "POST", &path, Some(body)).await.0 {
                     let before = self.known.owners.insert(device.clone(), user.clone()).unwrap();
+                    self.known.ungrant(&device);
                     if !keeps {
                         self.known.keys.remove(&format!("bind/{device}/{before}"));
                     }

@@ -70,6 +70,7 @@ impl Records {
                 "hears",
                 "pushes",
                 "messages",
+                "retention",
                 "disabled",
                 "generation",
                 "created",
@@ -98,6 +99,7 @@ impl Records {
                 | "hears"
                 | "pushes"
                 | "messages"
+                | "retention"
                 | "certificates"
                 | "rights"
                 | "generation"
