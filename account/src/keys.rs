@@ -1,40 +1,24 @@
 //! The admin token: the first credential of a domain, in a file that only its owner may read.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 
+use irsp_directory::secret_file;
 use irsp_protocol::Secret;
 use ring::rand::SystemRandom;
 
 use crate::code;
 
-/// Longest file that is read; a token written by us has under 40 bytes.
-const FILE_LEN_MAX: u64 = 1024;
 /// Shortest token that is taken: what an operator puts there by hand must not be guessable.
 const LEN_MIN: usize = 26;
 
 /// Reads the token, or makes it on the first start. It is one line of text.
 pub(crate) fn admin_token(path: &Path, random: &SystemRandom) -> io::Result<Secret> {
-    let token = code::generate(random).map_err(|_| io::Error::other("the system gives no randomness"))?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(mut file) => {
-            file.write_all(format!("{}\n", token.expose()).as_bytes())?;
-            file.sync_all()?;
-            Ok(token)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
-        Err(error) => Err(error),
-    }
-}
-
-fn read(path: &Path) -> io::Result<Secret> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
+    let bytes = secret_file(path, || {
+        let token = code::generate(random).map_err(|_| io::Error::other("the system gives no randomness"))?;
+        Ok(format!("{}\n", token.expose()).into_bytes())
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let token = text.trim();
     if token.len() < LEN_MIN || token.contains(char::is_whitespace) {
         return Err(io::Error::new(

@@ -65,7 +65,10 @@ const FILE_LEN_MAX: u64 = 4096;
 
 /// The content of a secret file, made with mode 0600 if it is missing. The file appears whole or not at all: it is
 /// written and synced under another name first, and whoever comes second takes what the first one made.
-pub(crate) fn secret_file(path: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// What the system says of the file, or `make`.
+pub fn secret_file(path: &Path, make: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
     match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         found => return found,

@@ -21,7 +21,7 @@ pub mod token;
 pub use certificate::{ShownCertificate, fingerprint};
 pub use consequence::{Consequence, Credential, ends_queue};
 pub use directory::Directory;
-pub use key::HashKey;
+pub use key::{HashKey, secret_file};
 pub use login::Login;
 
 #[cfg(test)]

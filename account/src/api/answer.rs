@@ -46,6 +46,11 @@ impl Caller {
             .is_some_and(|version| self.conditions.knows(version));
         Shown { record, known }
     }
+
+    /// Shows a record with something that is no part of its version, so that it is never known already.
+    pub(super) fn shown_now<T: Made>(record: T) -> Shown<T> {
+        Shown { record, known: false }
+    }
 }
 
 impl<T: Made> IntoResponse for Answered<T> {

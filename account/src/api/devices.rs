@@ -132,7 +132,11 @@ pub(super) async fn show(
         })
         .await?;
     seen::tell(&account, &caller, std::slice::from_mut(&mut device)).await;
-    Ok(caller.shown(device))
+    // Whether it is online, and since when, is not in its version.
+    Ok(match device.online {
+        Some(_) => Caller::shown_now(device),
+        None => caller.shown(device),
+    })
 }
 
 /// Changes how a device answers, disables or enables it, sets attributes and certificates.

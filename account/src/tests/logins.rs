@@ -276,3 +276,48 @@ async fn logins_survive_a_restart() {
     refresh(&house, &kept.refresh).await.is(200);
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_change_whose_caller_hangs_up_is_in_force_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    house.user("ann").await;
+    let tokens = log_in(&house, "ann").await;
+    let body = json!({"disabled": true});
+    let mut call = Box::pin(house.call(&house.admin, Method::PATCH, "/v1/users/ann", Some(body)));
+    // As far as the disk, and no further.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    drop(call);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while house.get(&tokens.token, "/v1/me").await.status.is_success() {
+        assert!(tokio::time::Instant::now() < deadline, "the token is still good");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_login_whose_password_was_replaced_meanwhile_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    house.user("ann").await;
+    let mut racing = Box::pin(house.log_in("ann", "password of ann"));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // The old password is looked up, and being compared.
+    assert!(racing.as_mut().poll(&mut context).is_pending());
+    let body = Some(json!({"password": "another one of ann"}));
+    house
+        .call(&house.admin, Method::PUT, "/v1/users/ann/password", body)
+        .await
+        .is(200);
+    let late = racing.await;
+    // Whoever was first: no login outlives the change.
+    if late.status.is_success() {
+        let tokens = Tokens::of(&late.body);
+        house.get(&tokens.token, "/v1/me").await.problem(401);
+        refresh(&house, &tokens.refresh).await.problem(401);
+    } else {
+        late.problem(401);
+    }
+    house.log_in("ann", "another one of ann").await.is(200);
+}
