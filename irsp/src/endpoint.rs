@@ -29,7 +29,7 @@ pub(crate) enum Order {
     /// Sets its URL. The signing secret is shown the first time, once; another URL is to be confirmed again.
     Set {
         app: Id,
-        /// Such as https://hooks.example/irsp.
+        /// Such as `https://hooks.example/irsp`.
         webhook: String,
         /// How an event stands in a request.
         #[arg(long, value_name = "binary|structured")]
