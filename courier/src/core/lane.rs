@@ -7,7 +7,7 @@
 //! What is stored for a server whose window is full goes *ahead*: it waits in memory, so that a steady load of several
 //! windows is not read back from the disk it was just written to.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,12 @@ enum Disk {
     /// Something may wait there.
     Behind,
     /// It is being read. `missed`: something was stored meanwhile and is not ahead, so page and ahead may not be all.
-    /// `left`: left meanwhile, so the page may hold what is no longer to be sent.
-    Loading { missed: bool, left: HashSet<MessageId> },
+    /// `left`: left meanwhile, so the page may hold what is no longer to be sent: each below the number it was stored under
+    /// anew, if it was.
+    Loading {
+        missed: bool,
+        left: HashMap<MessageId, i64>,
+    },
 }
 
 struct Slot {
@@ -104,6 +108,11 @@ impl Lane {
         if seq <= last {
             return Offer::LeftOnDisk;
         }
+        if let Disk::Loading { left, .. } = &mut self.disk
+            && let Some(anew) = left.get_mut(&envelope.id)
+        {
+            *anew = seq;
+        }
         let goes_now = self.ahead.is_empty() && self.has_room();
         let goes_ahead = self.has_room_ahead();
         match &mut self.disk {
@@ -149,7 +158,7 @@ impl Lane {
         }
         self.disk = Disk::Loading {
             missed: false,
-            left: HashSet::new(),
+            left: HashMap::new(),
         };
         Some(Load {
             hop: hop.clone(),
@@ -175,7 +184,7 @@ impl Lane {
             if seq <= self.cursor {
                 continue;
             }
-            if left.contains(&envelope.id) {
+            if left.get(&envelope.id).is_some_and(|anew| seq < *anew) {
                 self.cursor = seq;
             } else {
                 send.push(self.occupy(seq, &envelope, now));
@@ -218,7 +227,7 @@ impl Lane {
             return slot.envelope;
         }
         if let Disk::Loading { left, .. } = &mut self.disk {
-            left.insert(id);
+            left.insert(id, i64::MAX);
         }
         // What leaves unsent leaves by its age, so it stands near the front.
         let place = self.ahead.iter().position(|(_, envelope)| envelope.id == id)?;

@@ -335,6 +335,35 @@ fn what_left_while_it_was_being_read_is_not_sent() {
 }
 
 #[test]
+fn what_left_and_was_stored_anew_while_it_was_being_read_is_sent_once() {
+    for read_before in [true, false] {
+        let mut world = World::new();
+        world.store(&lamp_hop());
+        world.present();
+        let load = world.loads.remove(0);
+        let before = world.read(&load);
+        world.leave(&lamp_hop(), 1);
+        let now = world.now();
+        world.core.stored(&lamp_hop(), 2, &envelope(1), now);
+        let page = if read_before {
+            before
+        } else {
+            (vec![(2, envelope(1))], Rest::Nothing)
+        };
+        world.core.loaded(&load, page.0, page.1, now);
+        world.act();
+        for load in std::mem::take(&mut world.loads) {
+            let rows = vec![(2, envelope(1))]
+                .into_iter()
+                .filter(|(seq, _)| *seq > load.after);
+            world.core.loaded(&load, rows.collect(), Rest::Nothing, now);
+            world.act();
+        }
+        assert_eq!(world.taken(), [2], "read before: {read_before}");
+    }
+}
+
+#[test]
 fn what_is_stored_while_the_disk_is_read_follows_in_order() {
     let mut world = World::new();
     world.store(&lamp_hop());
