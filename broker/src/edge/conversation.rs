@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use irsp_session::Connection;
+use irsp_session::{CloseCause, Connection};
 use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::client::Client;
@@ -54,6 +54,10 @@ pub(super) async fn run(
         };
         if let Some(cause) = closed {
             connection.write_into(wire.output());
+            if matches!(cause, CloseCause::ProtocolError(_)) {
+                // A client that is still sending would lose our last word to the reset of its connection.
+                let _ = timeout(LAST_WORDS, wire.part(LAST_WORDS_MAX)).await;
+            }
             return Ending::closed(&cause, ordered);
         }
         let more = client.deliver(connection, wire.output().len(), now);

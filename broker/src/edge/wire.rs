@@ -121,6 +121,13 @@ impl Wire {
         .await
     }
 
+    /// Finishes, and reads on until the other side has, or `max` bytes: what it still sends is dropped.
+    pub(super) async fn part(&mut self, max: usize) -> io::Result<()> {
+        self.finish().await?;
+        self.read_rest(max, |_| {}).await;
+        Ok(())
+    }
+
     /// Writes everything and closes the stream's writing side.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_write(cx)).await?;
