@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use irsp_protocol::{Domain, Expiry};
 
-pub use crate::external::Backoff;
+pub use irsp_courier::Backoff;
 
 #[derive(Clone, Debug)]
 pub struct Settings {

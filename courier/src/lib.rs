@@ -5,6 +5,7 @@
 //! process may be killed at any moment, and nothing accepted is lost or done twice.
 
 mod accept;
+mod backoff;
 pub mod bus;
 mod clock;
 mod core;
@@ -18,6 +19,7 @@ mod service;
 pub mod store;
 
 pub use accept::{AcceptSink, Accepted};
+pub use backoff::Backoff;
 pub use clock::{Clock, Now};
 pub use hop::{Hop, Origin};
 pub use irsp_protocol::ledger::{KindLedger, Ledger};

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::backoff::Backoff;
+use irsp_courier::Backoff;
 
 pub(crate) struct Breaker {
     /// Senders that must fail without a success between them.
@@ -131,6 +131,8 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use irsp_courier::Backoff;
 
     use super::*;
 

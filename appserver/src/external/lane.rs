@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
+use irsp_courier::Backoff;
+
 use super::breaker::{Breaker, Standing};
 
 /// How long after the disk has failed it is asked again.

@@ -10,7 +10,6 @@
 //! [`rate`] read no clock and do no IO. [`gateway`] moves them, [`client`] speaks HTTP, `store::endpoint` is the disk.
 
 mod attempt;
-mod backoff;
 mod breaker;
 mod client;
 mod doorbell;
@@ -27,7 +26,6 @@ mod signature;
 mod target;
 mod verdict;
 
-pub use backoff::Backoff;
 pub(crate) use endpoint::{Endpoint, Mode};
 pub(crate) use gateway::Gateway;
 pub(crate) use incoming::{Incoming, Item, Shape};

@@ -4,17 +4,16 @@
 //! more than its window. Here it is decided which of the application's clients is given which ([`desk`]); a client's
 //! PUBACK ends nothing, its answer does, or its loss moves the work on.
 
-mod again;
 mod desk;
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use irsp_courier::{Courier, Hop};
+use irsp_courier::{Backoff, Courier, Hop};
 use irsp_protocol::presence::Presence;
 use irsp_protocol::topic::{Branch, Incoming};
 use irsp_protocol::{Address, Envelope, Id, MessageId, Principal, Topic, cloud_event};
@@ -27,6 +26,12 @@ use crate::sessions::Sessions;
 use crate::sessions::given::ForWhom;
 use crate::sessions::mailbox::Mailbox;
 use crate::topics::Topics;
+
+/// When an application that has failed at a message gets it again.
+const AGAIN: Backoff = Backoff {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(300),
+};
 
 /// The desks of all applications that have clients.
 #[derive(Debug)]
@@ -175,7 +180,7 @@ impl Attached {
         let (attached, application) = (Arc::clone(attached), application.clone());
         // The last bytes of an id are random, so messages that failed together do not come together.
         let [.., a, b, c, d] = *id.as_bytes();
-        let pause = again::pause(failures, u64::from(u32::from_be_bytes([a, b, c, d])));
+        let pause = AGAIN.after(failures, u32::from_be_bytes([a, b, c, d]));
         attached.tasks.clone().spawn(async move {
             tokio::select! {
                 () = attached.stop.cancelled() => {}
