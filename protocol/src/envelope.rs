@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
+use crate::address::{Address, Principal, Server};
+use crate::expiry;
 use crate::message_id::MessageId;
 use crate::options::PushOptions;
 use crate::time::Timestamp;
@@ -43,4 +44,30 @@ pub struct Envelope {
     pub attributes: Vec<(String, String)>,
     #[serde(skip)]
     pub data: Bytes,
+}
+
+impl Envelope {
+    /// What one server of a domain tells another, as JSON. It may wait for [`expiry::BETWEEN_SERVERS`].
+    pub fn between_servers(
+        id: MessageId,
+        kind: MessageKind,
+        (from, to): (Server, Server),
+        now: Timestamp,
+        data: Bytes,
+    ) -> Envelope {
+        Envelope {
+            id,
+            kind,
+            source: Address::local(Principal::server(from)),
+            destination: Address::local(Principal::server(to)),
+            channel: None,
+            time: now,
+            expires: now.plus(expiry::BETWEEN_SERVERS),
+            sender_id: None,
+            content_type: Some("application/json".to_owned()),
+            options: PushOptions::default(),
+            attributes: Vec::new(),
+            data,
+        }
+    }
 }

@@ -6,9 +6,7 @@ use std::net::IpAddr;
 use irsp_courier::Hop;
 use irsp_courier::store::{StoreError, Tx};
 use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
-use irsp_protocol::{
-    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Timestamp, expiry,
-};
+use irsp_protocol::{Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
 use rusqlite::Connection;
 
 use super::{audit, entity, operation};
@@ -135,29 +133,13 @@ impl<'a, 't> Draft<'a, 't> {
                 changes: changes.to_vec(),
             })?;
             for follower in FOLLOWERS {
-                let envelope = envelope(new_id(), follower, now, data.clone().into());
+                let (ends, data) = ((Server::Account, follower), data.clone().into());
+                let envelope = Envelope::between_servers(new_id(), MessageKind::Directory, ends, now, data);
                 operation::dispatch(tx.sql(), number, follower, envelope.id)?;
                 committed.envelopes.push(envelope.id);
                 tx.accept(envelope, Hop::Server(follower))?;
             }
         }
         Ok(committed)
-    }
-}
-
-fn envelope(id: MessageId, follower: Server, now: Timestamp, data: bytes::Bytes) -> Envelope {
-    Envelope {
-        id,
-        kind: MessageKind::Directory,
-        source: Address::local(Principal::server(Server::Account)),
-        destination: Address::local(Principal::server(follower)),
-        channel: None,
-        time: now,
-        expires: now.plus(expiry::BETWEEN_SERVERS),
-        sender_id: None,
-        content_type: Some("application/json".to_owned()),
-        options: PushOptions::default(),
-        attributes: Vec::new(),
-        data,
     }
 }

@@ -3,7 +3,7 @@
 
 use irsp_courier::Hop;
 use irsp_protocol::note::{Action, Note};
-use irsp_protocol::{Address, Envelope, MessageKind, Principal, PushOptions, Server, expiry};
+use irsp_protocol::{Envelope, MessageKind, Principal, Server};
 
 use super::caller::Caller;
 use super::state::Api;
@@ -20,20 +20,8 @@ pub(super) async fn note(api: &Api, caller: &Caller, action: Action, what: Strin
     let (id, now) = (api.courier.new_id(), api.courier.now());
     let stored = async {
         let data = serde_json::to_vec(&note)?;
-        let envelope = Envelope {
-            id,
-            kind: MessageKind::Directory,
-            source: Address::local(Principal::server(Server::App)),
-            destination: Address::local(Principal::server(Server::Account)),
-            channel: None,
-            time: now,
-            expires: now.plus(expiry::BETWEEN_SERVERS),
-            sender_id: None,
-            content_type: Some("application/json".to_owned()),
-            options: PushOptions::default(),
-            attributes: Vec::new(),
-            data: data.into(),
-        };
+        let ends = (Server::App, Server::Account);
+        let envelope = Envelope::between_servers(id, MessageKind::Directory, ends, now, data.into());
         let accepted = api
             .courier
             .write(move |tx| tx.accept(envelope.clone(), Hop::Server(Server::Account)));

@@ -11,7 +11,7 @@ use irsp_courier::store::StoreError;
 use irsp_courier::{Courier, Hop};
 use irsp_protocol::presence::Presence;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Envelope, MessageKind, Principal, PushOptions, Server, Topic, expiry};
+use irsp_protocol::{Address, Envelope, MessageKind, Server, Topic};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -173,19 +173,11 @@ impl Announcer {
 }
 
 fn envelope(courier: &Courier, presence: &Presence) -> Envelope {
+    let (id, now) = (courier.new_id(), courier.now());
+    let ends = (Server::Message, Server::App);
     Envelope {
-        id: courier.new_id(),
-        kind: MessageKind::Presence,
-        source: Address::local(Principal::server(Server::Message)),
-        destination: Address::local(Principal::server(Server::App)),
-        channel: None,
         time: presence.since,
-        expires: courier.now().plus(expiry::BETWEEN_SERVERS),
-        sender_id: None,
-        content_type: Some("application/json".to_owned()),
-        options: PushOptions::default(),
-        attributes: Vec::new(),
-        data: body(presence),
+        ..Envelope::between_servers(id, MessageKind::Presence, ends, now, body(presence))
     }
 }
 
