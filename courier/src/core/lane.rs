@@ -62,6 +62,8 @@ struct Slot {
     seq: i64,
     size: usize,
     sent_at: Timestamp,
+    /// The last time.
+    tried_at: Instant,
     /// Kept for sending again, by lanes that do.
     envelope: Option<Arc<Envelope>>,
 }
@@ -251,7 +253,12 @@ impl Lane {
         let Some(retry) = &mut self.retry else {
             return Vec::new();
         };
-        let due = retry.due(now.instant);
+        let due = retry.due(now.instant).into_iter().filter_map(|(at, id)| {
+            // What has left and was stored anew is due by its new sending alone.
+            let slot = self.slots.get(&id)?;
+            (slot.tried_at == at).then_some(id)
+        });
+        let due = due.collect();
         self.again(due, now)
     }
 
@@ -304,6 +311,7 @@ impl Lane {
                 seq,
                 size,
                 sent_at,
+                tried_at: now.instant,
                 envelope: envelope_kept,
             },
         );
@@ -333,6 +341,9 @@ impl Lane {
         if let Some(retry) = &mut self.retry {
             for (_, id, _) in &found {
                 retry.sent(*id, now.instant);
+                if let Some(slot) = self.slots.get_mut(id) {
+                    slot.tried_at = now.instant;
+                }
             }
             if !found.is_empty() {
                 retry.back_off();

@@ -60,14 +60,14 @@ impl Retry {
         self.sends.front().map(|(at, _)| *at + self.jittered)
     }
 
-    /// Takes off everything sent so long ago that it is due again.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<MessageId> {
+    /// Takes off everything sent so long ago that it is due again, with the time of that sending.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(Instant, MessageId)> {
         let mut due = Vec::new();
         while let Some((at, id)) = self.sends.front() {
             if *at + self.jittered > now {
                 break;
             }
-            due.push(*id);
+            due.push((*at, *id));
             self.sends.pop_front();
         }
         due

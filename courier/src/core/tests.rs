@@ -364,6 +364,23 @@ fn what_left_and_was_stored_anew_while_it_was_being_read_is_sent_once() {
 }
 
 #[test]
+fn what_is_stored_anew_is_sent_again_by_its_new_sending_alone() {
+    let mut world = World::new();
+    world.store(&APP);
+    world.store(&APP);
+    world.leave(&APP, 1);
+    world.pass(Duration::from_millis(500));
+    let now = world.now();
+    world.core.stored(&APP, 3, &envelope(1), now);
+    world.act();
+    assert_eq!(world.taken(), [1, 2, 3]);
+    world.pass(Duration::from_millis(600));
+    assert_eq!(world.taken(), [2]);
+    world.pass(Duration::from_millis(1450));
+    assert_eq!(world.taken(), [3]);
+}
+
+#[test]
 fn what_is_stored_while_the_disk_is_read_follows_in_order() {
     let mut world = World::new();
     world.store(&lamp_hop());
