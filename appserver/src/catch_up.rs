@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::external::External;
+use crate::external::{self, External};
 use crate::live::Feed;
 use crate::store::presence::{self, Changes};
 
@@ -173,10 +173,13 @@ impl CatchUp {
                 }
             };
             if !page.is_empty() {
+                let directory = Arc::clone(&self.directory);
                 self.courier
                     .write(move |tx| {
                         for news in &page {
-                            presence::put(tx.sql(), news)?;
+                            if let Some(news) = presence::put(tx.sql(), news)? {
+                                external::tell(tx, &directory, &news)?;
+                            }
                         }
                         Ok(())
                     })

@@ -162,10 +162,12 @@ impl ApplicationServer {
             .as_ref()
             .filter(|domain| **domain != self.domain);
         let Some(domain) = foreign else {
-            return presence_of_ours(tx, envelope);
+            return self.presence_of_ours(tx, envelope);
         };
         if envelope.source.principal.kind == Kind::Server {
-            presence::out_of_sight(tx.sql(), domain, envelope.time)?;
+            for unknown in presence::out_of_sight(tx.sql(), domain, envelope.time)? {
+                external::tell(tx, &self.directory, &unknown)?;
+            }
             return Ok(Received::Ended(Status::DONE));
         }
         let (Some((address, app, hears)), Some(news)) = (abroad(envelope), parsed::<Presence>(envelope))
@@ -177,9 +179,22 @@ impl ApplicationServer {
         }
         if hears {
             heard::add(tx.sql(), address, app)?;
-            presence::put_foreign(tx.sql(), address, &news)?;
+            if let Some(news) = presence::put_foreign(tx.sql(), address, &news)? {
+                external::tell(tx, &self.directory, &news)?;
+            }
         } else {
             heard::remove(tx.sql(), address, app)?;
+        }
+        Ok(Received::Ended(Status::DONE))
+    }
+
+    fn presence_of_ours(&self, tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+        let Some(news) = parsed::<Presence>(envelope) else {
+            return Ok(Received::Ended(Status::MALFORMED));
+        };
+        // Stale news is taken in too: that something newer is held already is no fault of the sender.
+        if let Some(news) = presence::put(tx.sql(), &news)? {
+            external::tell(tx, &self.directory, &news)?;
         }
         Ok(Received::Ended(Status::DONE))
     }
@@ -224,15 +239,6 @@ fn abroad(envelope: &Envelope) -> Option<(&Address, &Id, bool)> {
     }
     let news = parsed::<Presence>(envelope)?;
     Some((&envelope.source, &app.id, news.reason != Reason::Revoked))
-}
-
-fn presence_of_ours(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
-    let Some(news) = parsed::<Presence>(envelope) else {
-        return Ok(Received::Ended(Status::MALFORMED));
-    };
-    // Stale news is taken in too: that something newer is held already is no fault of the sender.
-    presence::put(tx.sql(), &news)?;
-    Ok(Received::Ended(Status::DONE))
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Option<T> {

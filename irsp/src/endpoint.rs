@@ -34,6 +34,9 @@ pub(crate) enum Order {
         /// How an event stands in a request.
         #[arg(long, value_name = "binary|structured")]
         mode: Option<String>,
+        /// Whether it hears of presence, as events irsp.presence.
+        #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+        presence: Option<bool>,
     },
     /// Sends a challenge and, if it is answered, begins to deliver.
     Confirm { app: Id },
@@ -75,8 +78,13 @@ pub(crate) async fn run(settings: &Settings, endpoint: Endpoint) -> Result<(), C
     let at = |app: &Id, below: &str| format!("/v1/apps/{app}/endpoint{below}");
     let (method, path, body) = match order {
         Order::Show { app } => (Method::GET, at(&app, ""), None),
-        Order::Set { app, webhook, mode } => {
-            let body = json!({ "url": webhook, "mode": mode });
+        Order::Set {
+            app,
+            webhook,
+            mode,
+            presence,
+        } => {
+            let body = json!({ "url": webhook, "mode": mode, "presence": presence });
             (Method::PUT, at(&app, ""), Some(body))
         }
         Order::Confirm { app } => (Method::POST, at(&app, "/confirm"), None),

@@ -15,6 +15,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::message_kind::MessageKind;
+
 /// Longest id or key a sender may give, in bytes.
 pub const KEY_LEN_MAX: usize = 128;
 
@@ -79,6 +81,13 @@ impl TryFrom<String> for SupersedeKey {
         } else {
             Err(OptionError::SupersedeKey)
         }
+    }
+}
+
+/// The key under which of all messages of this kind from one sender to one receiver only the newest waits.
+impl From<MessageKind> for SupersedeKey {
+    fn from(kind: MessageKind) -> SupersedeKey {
+        SupersedeKey(kind.as_str().to_owned())
     }
 }
 

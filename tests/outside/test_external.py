@@ -93,6 +93,45 @@ class Out(External):
         self.assertEqual(sender.publish(f"v1/app/{other.id}/to/app/{app.id}/invoice", "8"), 0)
         until(lambda: b"8" in service.bodies(), "the message by MQTT")
 
+    def test_presence_comes_to_an_endpoint_that_asks_for_it_the_newest_of_each(self):
+        service = self.a_service()
+        app = self.an_external(service)
+        silent, client = self.a_sender()
+        client.leave()
+        self.assertEqual(service.events, [], "it was not asked for")
+        set_ = app.http.call("PUT", f"/v1/apps/{app.id}/endpoint", {"url": service.url, "presence": True})
+        self.assertEqual((set_.code, set_["presence"], set_["state"]), (200, True, "confirmed"), set_.body)
+        device, client = self.a_sender()
+        def states():
+            events = [event for event in service.events if event.source == device.username]
+            self.assertTrue(all(event.kind == "irsp.presence" for event in events))
+            return [json.loads(event.body) for event in events]
+        until(lambda: [said["state"] for said in states()] == ["online"], "it is online")
+        [online] = states()
+        shown = app.http.get(f"/v1/presence/dev/{device.id}")
+        self.assertEqual(shown.code, 200, shown.body)
+        self.assertEqual({name: shown[name] for name in online}, online, "the same as the stream says")
+        self.assertEqual(app.http.post(f"/v1/apps/{app.id}/endpoint/pause").code, 200)
+        for _ in range(3):
+            client.leave()
+            client = self.connected(device)
+        until(lambda: app.http.get(f"/v1/presence/dev/{device.id}")["n"] == online["n"] + 6, "it came and went")
+        self.assertEqual(app.http.get(f"/v1/apps/{app.id}/endpoint")["waiting"], 1, "the newest waits")
+        self.assertEqual(app.http.post(f"/v1/apps/{app.id}/endpoint/resume").code, 200)
+        until(lambda: len(states()) == 2, "the newest is told")
+        self.assertEqual((states()[1]["state"], states()[1]["n"]), ("online", online["n"] + 6))
+        self.assertEqual(service.unsigned, 0)
+        narrowed = self.admin.patch(f"/v1/apps/{app.id}", {"hears": {"only": []}})
+        self.assertEqual(narrowed.code, 200, narrowed.body)
+        client.leave()
+        other = self.a_device()
+        self.connected(other).leave()
+        def gone():
+            shown = self.admin.get(f"/v1/presence/dev/{other.id}")
+            return shown.code == 200 and shown["state"] == "offline"
+        until(gone, "it is gone")
+        self.assertEqual(len(states()), 2, "what it does not hear it is not told")
+
     def test_refusals_are_the_devices_status(self):
         for code, status in [(404, 404), (413, 413), (422, 400), (405, 502)]:
             service = self.a_service(lambda handler, _event, code=code: answer(handler, code))

@@ -43,6 +43,8 @@ pub(crate) struct Endpoint {
     /// When it has shown that it reads what we sign and wants it; `None`: nothing is sent yet.
     pub(crate) confirmed: Option<Timestamp>,
     pub(crate) paused: bool,
+    /// Whether it hears of presence.
+    pub(crate) presence: bool,
     pub(crate) secrets: SigningSecrets,
     pub(crate) created: Timestamp,
     pub(crate) modified: Timestamp,
@@ -57,6 +59,7 @@ impl Endpoint {
             mode: Mode::default(),
             confirmed: None,
             paused: false,
+            presence: false,
             secrets: SigningSecrets::default(),
             created: now,
             modified: now,

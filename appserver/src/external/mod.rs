@@ -2,7 +2,7 @@
 //! application.
 //!
 //! ```text
-//! out   upload or message -> courier row for ext/{app} -> signed CloudEvent -> HTTP answer -> status -> row ends
+//! out   upload, message or presence -> courier row for ext/{app} -> signed CloudEvent -> HTTP answer -> status -> row ends
 //! in    POST /v1/ext/{app}, signed or with the key -> push or message, as from the application itself
 //! ```
 //!
@@ -18,6 +18,7 @@ mod event;
 mod gateway;
 mod incoming;
 mod lane;
+mod news;
 mod probe;
 mod rate;
 mod seal;
@@ -29,6 +30,7 @@ mod verdict;
 pub(crate) use endpoint::{Endpoint, Mode};
 pub(crate) use gateway::Gateway;
 pub(crate) use incoming::{Incoming, Item, Shape};
+pub(crate) use news::tell;
 pub(crate) use probe::Probe;
 pub(crate) use seal::Seal;
 pub(crate) use service::{External, hop};

@@ -98,6 +98,7 @@ impl External {
             app: row.app,
             confirmed: row.confirmed,
             paused: row.paused,
+            presence: row.presence,
             created: row.created,
             modified: row.modified,
         })
@@ -114,6 +115,7 @@ impl External {
             mode: endpoint.mode.as_str().to_owned(),
             confirmed: endpoint.confirmed,
             paused: endpoint.paused,
+            presence: endpoint.presence,
             secrets: sealed.map_err(no_random)?,
             created: endpoint.created,
             modified: endpoint.modified,

@@ -96,6 +96,7 @@ async fn set(
                 endpoint.confirmed = None;
             }
             endpoint.mode = mode.unwrap_or(endpoint.mode);
+            endpoint.presence = request.presence.unwrap_or(endpoint.presence);
             endpoint.modified = now;
             Some((endpoint, is_new))
         }
@@ -271,6 +272,7 @@ async fn view(api: &Api, endpoint: &Endpoint) -> Result<EndpointView, Refusal> {
         app: endpoint.app.to_string(),
         url: endpoint.target.to_string(),
         mode: endpoint.mode.as_str().to_owned(),
+        presence: endpoint.presence,
         state: endpoint.state().to_owned(),
         confirmed: endpoint.confirmed,
         created: endpoint.created,

@@ -17,6 +17,7 @@ pub(crate) struct StoredEndpoint {
     pub(crate) mode: String,
     pub(crate) confirmed: Option<Timestamp>,
     pub(crate) paused: bool,
+    pub(crate) presence: bool,
     /// Sealed.
     pub(crate) secrets: Vec<u8>,
     pub(crate) created: Timestamp,
@@ -39,12 +40,12 @@ pub(crate) struct Delivery {
 }
 
 const SELECT: &str =
-    "SELECT app, url, mode, confirmed, paused, secrets, created, modified FROM external_endpoint";
+    "SELECT app, url, mode, confirmed, paused, presence, secrets, created, modified FROM external_endpoint";
 
 pub(crate) fn put(conn: &Connection, endpoint: &StoredEndpoint) -> Result<(), StoreError> {
     conn.prepare_cached(
-        "INSERT OR REPLACE INTO external_endpoint (app, url, mode, confirmed, paused, secrets, created, modified)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO external_endpoint (app, url, mode, confirmed, paused, presence, secrets, created, modified)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         endpoint.app.as_str(),
@@ -52,6 +53,7 @@ pub(crate) fn put(conn: &Connection, endpoint: &StoredEndpoint) -> Result<(), St
         endpoint.mode,
         endpoint.confirmed.map(Timestamp::as_millis),
         endpoint.paused,
+        endpoint.presence,
         endpoint.secrets,
         endpoint.created.as_millis(),
         endpoint.modified.as_millis(),
@@ -70,6 +72,13 @@ pub(crate) fn find(conn: &Connection, app: &Id) -> Result<Option<StoredEndpoint>
 pub(crate) fn all(conn: &Connection) -> Result<Vec<StoredEndpoint>, StoreError> {
     let mut select = conn.prepare_cached(SELECT)?;
     let found = select.query_map([], read)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The applications whose endpoints want presence.
+pub(crate) fn hearing(conn: &Connection) -> Result<Vec<Id>, StoreError> {
+    let mut select = conn.prepare_cached("SELECT app FROM external_endpoint WHERE presence")?;
+    let found = select.query_map([], |found| row::parsed(found, "app"))?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
@@ -152,6 +161,7 @@ fn read(found: &Row<'_>) -> rusqlite::Result<StoredEndpoint> {
             .get::<_, Option<i64>>("confirmed")?
             .map(Timestamp::from_millis),
         paused: found.get("paused")?,
+        presence: found.get("presence")?,
         secrets: found.get("secrets")?,
         created: row::time(found, "created")?,
         modified: row::time(found, "modified")?,

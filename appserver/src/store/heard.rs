@@ -19,6 +19,13 @@ pub(crate) fn remove(conn: &Connection, address: &Address, app: &Id) -> Result<(
     Ok(())
 }
 
+/// The applications that hear of a principal.
+pub(crate) fn apps(conn: &Connection, address: &Address) -> Result<Vec<Id>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT app FROM presence_heard WHERE address = ?1")?;
+    let rows = statement.query_map([address.to_string()], |found| row::parsed(found, "app"))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 pub(crate) fn all(conn: &Connection) -> Result<Vec<(Address, Id)>, StoreError> {
     let mut statement = conn.prepare("SELECT address, app FROM presence_heard")?;
     let rows = statement.query_map([], |found| {

@@ -43,4 +43,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 6,
         sql: include_str!("external.sql"),
     },
+    Migration {
+        version: 7,
+        sql: "-- Whether the service hears of presence (clause 8.3.2).
+              ALTER TABLE external_endpoint ADD COLUMN presence INTEGER NOT NULL DEFAULT 0;
+              CREATE INDEX external_endpoint_presence ON external_endpoint (app) WHERE presence;",
+    },
 ];

@@ -51,31 +51,37 @@ impl Log for Changes {
     }
 }
 
-/// Keeps `news` if it is newer than what is held, and says whether it was.
-pub(crate) fn put(conn: &Connection, news: &Presence) -> Result<bool, StoreError> {
+/// Keeps `news` if it is newer than what is held, and then says as which change.
+pub(crate) fn put(conn: &Connection, news: &Presence) -> Result<Option<Numbered>, StoreError> {
     let address = Address::local(news.principal.clone());
     if one(conn, &address)?.is_some_and(|held| !news.supersedes(&held.presence)) {
-        return Ok(false);
+        return Ok(None);
     }
-    set(conn, &address, news)?;
-    Ok(true)
+    set(conn, &address, news).map(Some)
 }
 
 /// The same for a principal of another domain. What was out of sight is known again by news as new as what is held.
-pub(crate) fn put_foreign(conn: &Connection, address: &Address, news: &Presence) -> Result<bool, StoreError> {
+pub(crate) fn put_foreign(
+    conn: &Connection,
+    address: &Address,
+    news: &Presence,
+) -> Result<Option<Numbered>, StoreError> {
     let stale = |held: &Presence| {
         let again = held.state == Connectivity::Unknown && (held.epoch, held.seq) == (news.epoch, news.seq);
         !again && !news.supersedes(held)
     };
     if one(conn, address)?.is_some_and(|held| stale(&held.presence)) {
-        return Ok(false);
+        return Ok(None);
     }
-    set(conn, address, news)?;
-    Ok(true)
+    set(conn, address, news).map(Some)
 }
 
-/// Nothing is heard of a domain since `at`: the presence of its principals is unknown.
-pub(crate) fn out_of_sight(conn: &Connection, domain: &Domain, at: Timestamp) -> Result<(), StoreError> {
+/// Nothing is heard of a domain since `at`: the presence of its principals is unknown. Returns these changes.
+pub(crate) fn out_of_sight(
+    conn: &Connection,
+    domain: &Domain,
+    at: Timestamp,
+) -> Result<Vec<Numbered>, StoreError> {
     let known: Vec<Numbered> = conn
         .prepare_cached("SELECT * FROM presence WHERE principal LIKE '%@' || ?1 AND state <> ?2")?
         .query_map(
@@ -83,7 +89,7 @@ pub(crate) fn out_of_sight(conn: &Connection, domain: &Domain, at: Timestamp) ->
             read,
         )?
         .collect::<Result<_, _>>()?;
-    for held in known {
+    let unknown = known.into_iter().map(|held| {
         let address = held.address();
         let unknown = Presence {
             state: Connectivity::Unknown,
@@ -91,12 +97,12 @@ pub(crate) fn out_of_sight(conn: &Connection, domain: &Domain, at: Timestamp) ->
             reason: Reason::OutOfSight,
             ..held.presence
         };
-        set(conn, &address, &unknown)?;
-    }
-    Ok(())
+        set(conn, &address, &unknown)
+    });
+    unknown.collect()
 }
 
-fn set(conn: &Connection, address: &Address, news: &Presence) -> Result<(), StoreError> {
+fn set(conn: &Connection, address: &Address, news: &Presence) -> Result<Numbered, StoreError> {
     let principal = address.to_string();
     let state = row::as_word(&news.state)?;
     let reason = row::as_word(&news.reason)?;
@@ -122,7 +128,11 @@ fn set(conn: &Connection, address: &Address, news: &Presence) -> Result<(), Stor
     .execute(values)?;
     conn.prepare_cached("DELETE FROM presence_log WHERE n <= ?1")?
         .execute([n - LOG_MAX.cast_signed()])?;
-    Ok(())
+    Ok(Numbered {
+        n: n.cast_unsigned(),
+        domain: address.domain.clone(),
+        presence: news.clone(),
+    })
 }
 
 /// Number of the last change; 0 if there was none.

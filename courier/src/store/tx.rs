@@ -88,6 +88,11 @@ impl<'a> Tx<'a> {
         self.now
     }
 
+    /// An id for a message accepted in this transaction.
+    pub fn new_id(&self) -> MessageId {
+        self.context.clock.new_id()
+    }
+
     /// Puts an envelope into the outbox; it is sent after the commit.
     pub fn accept(&mut self, envelope: Envelope, hop: Hop) -> Result<Accepted, StoreError> {
         let head = serde_json::to_string(&envelope)?;

@@ -21,6 +21,10 @@ pub struct EndpointRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^(binary|structured)$", example = "binary")]
     pub mode: Option<String>,
+    /// Whether it hears of the presence of whom the application hears, as events `irsp.presence`. It does not unless it
+    /// is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<bool>,
     /// Your own signing secret: `whsec_` and the base64 of 24 to 64 bytes. One is made unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -35,6 +39,8 @@ pub struct EndpointView {
     pub url: String,
     #[schema(example = "binary")]
     pub mode: String,
+    /// Whether it hears of presence.
+    pub presence: bool,
     /// `unconfirmed` (nothing is sent), `confirmed` or `paused`.
     #[schema(example = "confirmed")]
     pub state: String,
