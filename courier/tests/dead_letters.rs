@@ -8,9 +8,10 @@ use std::time::Duration;
 use irsp_courier::bus::Attachment;
 use irsp_courier::{Hop, Settings, Until};
 use irsp_protocol::inquiry::{DeadLetter, Filter, Finding, Inquiry, Operated, Order, PageRequest};
+use irsp_protocol::receipt::Answer;
 use irsp_protocol::receipt::Stage;
 use irsp_protocol::{MessageId, MessageKind, Server, State, Status, Timestamp};
-use support::{Faults, House, MINUTE, id_of, join, quick};
+use support::{Faults, House, MINUTE, Once, id_of, join, next, quick};
 use tokio_util::task::TaskTracker;
 
 const APP: Hop = Hop::Server(Server::App);
@@ -427,4 +428,38 @@ async fn receipts_are_read_in_pages_by_principal_state_and_kind() {
         (&known[0].receipt, &known[1].receipt, &known[1].received),
         (&None, &None, &None)
     );
+}
+
+#[tokio::test]
+async fn an_attached_application_that_has_taken_it_after_all_corrects_its_dead_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut house, _bus) = House::open(Server::Message, folder.path(), patient());
+    let app = Hop::Principal("app/climate".parse().unwrap());
+    house.courier.present(app.clone());
+    let upload = house.envelope(MessageKind::Upload, "app/climate", b"21");
+    let id = id_of(house.accept(upload, app.clone()).await);
+    assert_eq!(next(&mut house.delivered).await.1.id, id);
+    let answer = async |code| {
+        let (sink, told) = Once::new();
+        let answer = Answer {
+            code,
+            body: bytes::Bytes::new(),
+        };
+        house.courier.answered(app.clone(), id, answer, sink, 0);
+        told.await.unwrap().map(|accepted| accepted.duplicate)
+    };
+    for _ in 0..3 {
+        answer(500).await.unwrap();
+    }
+    assert_eq!(
+        (dead_letters(&house).await.len(), counts(&house).await),
+        (1, (1, 0, 1, 0))
+    );
+    assert_eq!(answer(500).await, Ok(true), "one more failure changes nothing");
+    assert_eq!(answer(200).await, Ok(false));
+    assert_eq!(
+        (dead_letters(&house).await.len(), counts(&house).await),
+        (0, (1, 1, 0, 0))
+    );
+    assert_eq!(answer(500).await, Ok(true), "it has its end");
 }

@@ -56,6 +56,10 @@ impl Tx<'_> {
             }
         } else {
             self.end_with(id, Some(hop), &end)?
+                // It was given up, and the application has taken it after all.
+                || (of_application
+                    && self.heard_of_dead(id, hop, status)?
+                    && self.end_with(id, Some(hop), &end)?)
         };
         let known = ended || message::is_for(self.sql(), id, hop)?;
         Ok(known.then_some(Told::Settled(Accepted {
