@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use irsp_courier::Courier;
 use irsp_directory::Directory;
+use irsp_directory::Flood;
 use irsp_directory::token::TokenSigner;
 use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Domain, Id, Secret, Status, Timestamp};
@@ -17,7 +18,6 @@ use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::code;
-use crate::flood::Flood;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::refusal::Refusal;

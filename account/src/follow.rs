@@ -13,8 +13,8 @@ use tracing::{debug, error, warn};
 
 use crate::metrics::Metrics;
 use crate::store::audit::{self, Line};
+use crate::store::entity;
 use crate::store::operation::End;
-use crate::store::{Author, entity};
 
 /// The account server as its courier sees it.
 pub(crate) struct Lead {
@@ -49,24 +49,29 @@ impl Lead {
     }
 }
 
-/// Writes down what was ordered of a server that keeps no audit log.
+/// Writes down what was done at a server that keeps no audit log.
 fn noted(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
-    let Ok(note) = serde_json::from_slice::<Note>(&envelope.data) else {
+    let Ok(notes) = serde_json::from_slice::<Vec<Note>>(&envelope.data) else {
         return Ok(Received::Ended(Status::MALFORMED));
     };
-    let author = Author {
-        who: note.who,
-        from: note.from,
-    };
-    let mut line = Line::done(&author, note.action.as_str(), note.what);
-    line.targets.extend(note.targets);
-    audit::append(tx.sql(), tx.now(), &line)?;
+    for note in notes {
+        let line = Line {
+            who: note.who,
+            from: note.from,
+            action: note.action.as_str(),
+            what: note.what,
+            status: note.status,
+            targets: note.targets.into_iter().collect(),
+        };
+        // A clock that is ahead writes nothing into the future.
+        audit::append(tx.sql(), note.time.min(tx.now()), &line)?;
+    }
     Ok(Received::Ended(Status::DONE))
 }
 
 impl Role for Lead {
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
-        if (envelope.kind, from) == (MessageKind::Directory, Server::App) {
+        if let (MessageKind::Directory, Server::App | Server::Message) = (envelope.kind, from) {
             return noted(tx, envelope);
         }
         warn!(%from, id = %envelope.id, kind = envelope.kind.as_str(), "nothing for the account server");

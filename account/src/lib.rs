@@ -17,7 +17,6 @@ mod certificate;
 mod change;
 mod code;
 mod effect;
-mod flood;
 mod follow;
 mod follower;
 mod keys;

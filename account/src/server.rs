@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use irsp_courier::store::{Store, StoreError, forget_restored};
 use irsp_courier::{Courier, Ledger, Observed, bus};
+use irsp_directory::Flood;
 use irsp_directory::token::TokenSigner;
 use irsp_directory::{Directory, HashKey};
 use irsp_protocol::change::{Cause, Entity, EntityKey, Role};
@@ -21,7 +22,6 @@ use tracing::warn;
 use crate::account::{Account, Door};
 use crate::api;
 use crate::change::{Conditions, Order, Target};
-use crate::flood::Flood;
 use crate::follow::Lead;
 use crate::keys;
 use crate::metrics::Metrics;

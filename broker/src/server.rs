@@ -24,6 +24,7 @@ use crate::directory::{self, Enforcer};
 use crate::edge::{self, Admission, Edge, ListenError, Reload};
 use crate::federation::links::Links;
 use crate::federation::{self, Abroad, Federation};
+use crate::logbook::{self, Logbook};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
 use crate::presence::{Announcer, Table, Unstored};
@@ -189,6 +190,9 @@ impl MessageServer {
             settings.presence_grace,
         );
         back.1.spawn(announcer.run(back.0.clone()));
+        let (logbook, lines) = Logbook::new(courier.now());
+        back.1
+            .spawn(logbook::carry(lines, courier.clone(), back.0.clone()));
 
         let edge = Arc::new(Edge {
             domain: settings.domain,
@@ -204,6 +208,7 @@ impl MessageServer {
             courier,
             attached,
             presences,
+            logbook,
             bus,
             admission: Admission::new(&settings.limits),
             stop: front.0.clone(),

@@ -256,11 +256,11 @@ async fn a_dead_letter_that_was_taken_after_all_is_done_and_its_sender_hears_it(
     let (mut message, mut bus) = House::open(Server::Message, folder.path(), patient());
     let id = upload(&message, b"21").await;
     dies(&message, &mut bus, Server::App, id).await;
-    assert_eq!(support::next(&mut message.ended).await.status, Status::FAILED);
+    assert_eq!(next(&mut message.ended).await.status, Status::FAILED);
     support::answer(&bus, Server::App, id, Status::UNAVAILABLE).await;
     support::answer(&bus, Server::App, id, Status::DONE).await;
     support::answer(&bus, Server::App, id, Status::DONE).await;
-    assert_eq!(support::next(&mut message.ended).await.status, Status::DONE);
+    assert_eq!(next(&mut message.ended).await.status, Status::DONE);
     stands(&message, id, Status::DONE).await;
     assert_eq!(counts(&message).await, (1, 1, 0, 0));
     assert!(dead_letters(&message).await.is_empty());

@@ -269,6 +269,20 @@ class WrongInput(Story):
         self.assertLessEqual(codes, {401, 429})
         self.assertIn(429, codes)
 
+    def test_logins_over_mqtt_stand_in_the_audit_log(self):
+        device, app = self.a_device(), self.an_application()
+        for _ in range(3):
+            self.connected(device).leave()
+        self.connected(app).leave()
+        for _ in range(3):
+            self.assertEqual(self.client(Device(device.id, "WRONG")).connect(), BAD_USER_NAME_OR_PASSWORD_V5)
+        def audit(principal):
+            lines = self.admin.get(f"/v1/audit?action=login&target={principal.username}")["items"]
+            return [(line["action"], line["who"], line["from"], line["status"]) for line in lines]
+        done, refused = (("login.mqtt", who, "127.0.0.1", code) for who, code in ((device.username, 200), ("nobody", 401)))
+        until(lambda: audit(device) == [done, refused], "a login and a refusal stand there once")
+        until(lambda: [line[1] for line in audit(app)] == [app.username], "the application's too")
+
     def test_binding_needs_the_code(self):
         user, device = self.a_user(), self.a_device()
         self.assertEqual(user.http.post("/v1/bindings", {"device": device.id, "code": "wrong"}).code, 403)

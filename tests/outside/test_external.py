@@ -326,6 +326,11 @@ class Out(External):
         last = app.http.post(f"/v1/apps/{app.id}/endpoint/rotate", {"overlap": "0s"})
         self.assertEqual(len(last["secrets"]), 1, last.body)
         self.assertEqual(app.http.post(f"/v1/apps/{app.id}/endpoint/test")["code"], 401, "the old one is over")
+        wanted = ["endpoint.set", "endpoint.confirm", "endpoint.rotate", "endpoint.rotate"]
+        def audit():
+            lines = self.admin.get(f"/v1/audit?action=endpoint&target=app/{app.id}")["items"]
+            return [line["action"] for line in lines if line["who"] == app.username]
+        until(lambda: audit() == wanted, "the orders are in the audit log")
 
     def test_nothing_is_sent_before_it_is_confirmed_and_a_deleted_application_ends_it(self):
         service = self.a_service()

@@ -15,7 +15,7 @@ use super::caller::Caller;
 use super::input::{Params, Path};
 use super::message_list::{Direction, order};
 use super::messages::may_see;
-use super::note::note;
+use super::note::Note;
 use super::page_limit;
 use super::refusal::Refusal;
 use super::state::Api;
@@ -155,9 +155,10 @@ pub(super) async fn retry_dead_letter(
         })?
     };
     let expires = expires(&request, api.push.expiry, api.courier.now())?;
-    let server = operate(&api, id, &Inquiry::Retry { id, expires }).await?;
+    let note = Note::new(&api, &caller, Action::RetryDeadLetter, id.to_string(), Vec::new())?;
+    let order = operate(api.clone(), id, Inquiry::Retry { id, expires });
+    let server = note.after(&api, order).await?;
     tracing::info!(%id, %server, who = %caller.principal(), "a dead letter is sent again");
-    note(&api, &caller, Action::RetryDeadLetter, id.to_string(), Vec::new()).await;
     let view = OperatedView {
         id,
         server,
@@ -185,16 +186,11 @@ pub(super) async fn discard_dead_letter(
     Path(id): Path<MessageId>,
 ) -> Result<Json<OperatedView>, Refusal> {
     caller.must_be_admin("discards a dead letter")?;
-    let server = operate(&api, id, &Inquiry::Discard { id }).await?;
+    let (action, of) = (Action::DiscardDeadLetter, id.to_string());
+    let note = Note::new(&api, &caller, action, of, Vec::new())?;
+    let order = operate(api.clone(), id, Inquiry::Discard { id });
+    let server = note.after(&api, order).await?;
     tracing::info!(%id, %server, who = %caller.principal(), "a dead letter is discarded");
-    note(
-        &api,
-        &caller,
-        Action::DiscardDeadLetter,
-        id.to_string(),
-        Vec::new(),
-    )
-    .await;
     Ok(Json(OperatedView {
         id,
         server,
@@ -204,9 +200,9 @@ pub(super) async fn discard_dead_letter(
 
 /// The server that carried the order out. A dead letter is in one place, so the others do not know it as one; one that
 /// handed the message over, or took it over, says how it stands there.
-async fn operate(api: &Api, id: MessageId, order: &Inquiry) -> Result<Server, Refusal> {
-    let holder = holder(api, id).await?;
-    let heard = ask(&api.courier, &holder, order).await?;
+async fn operate(api: Api, id: MessageId, order: Inquiry) -> Result<Server, Refusal> {
+    let holder = holder(&api, id).await?;
+    let heard = ask(&api.courier, &holder, &order).await?;
     let mut no = None;
     for (server, finding) in heard.found {
         match finding {

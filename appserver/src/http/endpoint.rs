@@ -16,7 +16,7 @@ pub(super) use self::actions::*;
 pub(super) use self::deliveries::*;
 use super::caller::Caller;
 use super::input::{self, Path};
-use super::note::note;
+use super::note::Note;
 use super::refusal::{Refusal, Refusals};
 use super::state::Api;
 use crate::external::{Endpoint, Mode, SigningSecret, Target, hop};
@@ -83,7 +83,8 @@ async fn set(
     let given = own_secret(request.secret.as_ref())?;
     let is_given = given.is_some();
     let (secret, now) = (secret(&api, given)?, api.courier.now());
-    let changing = change(&api, &app, {
+    let note = told(&api, &caller, Action::SetEndpoint, &app)?;
+    let changing = change(&api, &app, note, {
         let (app, target, secret) = (app.clone(), target.clone(), secret.clone());
         move |before| {
             let is_new = before.is_none();
@@ -103,15 +104,6 @@ async fn set(
     });
     let (endpoint, is_new) = changing.await?;
     tracing::info!(%app, url = %endpoint.target, who = %caller.principal(), "an endpoint is set");
-    let itself = Principal::application(app.clone());
-    note(
-        &api,
-        &caller,
-        Action::SetEndpoint,
-        itself.to_string(),
-        vec![itself],
-    )
-    .await;
     let shown = (is_new || is_given).then(|| secret.text());
     let code = if is_new {
         StatusCode::CREATED
@@ -151,21 +143,19 @@ pub(super) async fn delete_endpoint(
     Path(app): Path<Id>,
 ) -> Result<StatusCode, Refusal> {
     must_manage(&api, &caller, &app)?;
-    let of = app.clone();
-    if !api.courier.write(move |tx| rows::remove(tx.sql(), &of)).await? {
+    let (of, note) = (app.clone(), told(&api, &caller, Action::DeleteEndpoint, &app)?);
+    let removing = api.courier.write(move |tx| {
+        let removed = rows::remove(tx.sql(), &of)?;
+        if removed {
+            note.store(tx)?;
+        }
+        Ok(removed)
+    });
+    if !removing.await? {
         return Err(none(&app));
     }
     api.external.doorbell.changed(&app);
     tracing::info!(%app, who = %caller.principal(), "an endpoint is removed");
-    let itself = Principal::application(app.clone());
-    note(
-        &api,
-        &caller,
-        Action::DeleteEndpoint,
-        itself.to_string(),
-        vec![itself],
-    )
-    .await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -206,11 +196,18 @@ fn none(app: &Id) -> Refusal {
     Refusal::new(Status::NOT_FOUND, format!("app/{app} has no endpoint"))
 }
 
+/// The audit log's line about something done to an application's endpoint.
+fn told(api: &Api, caller: &Caller, action: Action, app: &Id) -> Result<Note, Refusal> {
+    let itself = Principal::application(app.clone());
+    Ok(Note::new(api, caller, action, itself.to_string(), vec![itself])?)
+}
+
 /// Changes an endpoint, and tells whoever delivers to it. Read and written in one transaction, so that of two changes
 /// neither is lost; `change` may run again.
 async fn change<R: Send + 'static>(
     api: &Api,
     app: &Id,
+    note: Note,
     mut change: impl FnMut(Option<Endpoint>) -> Option<(Endpoint, R)> + Send + 'static,
 ) -> Result<(Endpoint, R), Refusal> {
     let (of, external) = (app.clone(), api.external.clone());
@@ -221,6 +218,7 @@ async fn change<R: Send + 'static>(
             return Ok(None);
         };
         rows::put(tx.sql(), &external.written(&endpoint)?)?;
+        note.store(tx)?;
         Ok(Some((endpoint, value)))
     });
     let changed = writing.await?.ok_or_else(|| none(app))?;
@@ -232,9 +230,10 @@ async fn change<R: Send + 'static>(
 async fn modify(
     api: &Api,
     app: &Id,
+    note: Note,
     mut modify: impl FnMut(&mut Endpoint) + Send + 'static,
 ) -> Result<Endpoint, Refusal> {
-    let changing = change(api, app, move |before| {
+    let changing = change(api, app, note, move |before| {
         let mut endpoint = before?;
         modify(&mut endpoint);
         Some((endpoint, ()))

@@ -79,6 +79,9 @@ pub(super) async fn begin(
     let peer = caller.peer;
     tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
     edge.metrics.logins.inc();
+    edge.logbook
+        .login(&principal, peer.ip(), edge.courier.now())
+        .await;
     resume::forget_done(edge, &mut session, &mailbox);
     let connection = handshake.accept(&connect, session, present, assigned, Instant::now());
     let rate = place.publishes();
@@ -128,8 +131,12 @@ async fn enter(
             let certificate = bearer.and_then(Bearer::fingerprint).map(tracing::field::display);
             tracing::info!(%peer, username = connect.username.as_deref(), certificate, %status, "login refused");
             edge.metrics.login_refused(status);
+            let claimed = login::claimed_by(connect, &edge.domain);
+            let now = edge.courier.now();
+            edge.logbook
+                .refused(claimed.as_ref(), peer.ip(), status, now)
+                .await;
             if status == Status::UNAUTHENTICATED {
-                let claimed = connect.username.as_deref().and_then(|name| name.parse().ok());
                 let delay = edge.admission.login_failed(peer, claimed, Instant::now());
                 if !delay.is_zero() {
                     edge.metrics.limit(Limit::LoginDelay);

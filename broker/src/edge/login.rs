@@ -83,6 +83,12 @@ fn claimed(username: &str, domain: &Domain) -> Result<Principal, Status> {
     }
 }
 
+/// Who a client says it is, if that is a name of this domain.
+pub(super) fn claimed_by(connect: &Connect, domain: &Domain) -> Option<Principal> {
+    let username = connect.username.as_deref()?;
+    claimed(username, domain).ok()
+}
+
 /// How a refused login is told to the client.
 pub(super) fn refusal(status: Status) -> Refusal {
     Refusal {

@@ -36,6 +36,7 @@ use crate::access;
 use crate::attached::Attached;
 use crate::bus::Bus;
 use crate::directory::Enforcer;
+use crate::logbook::Logbook;
 use crate::metrics::Metrics;
 use crate::presence::Presences;
 use crate::settings::Limits;
@@ -60,6 +61,7 @@ pub(crate) struct Edge {
     pub(crate) courier: Courier,
     pub(crate) attached: Arc<Attached>,
     pub(crate) presences: Presences,
+    pub(crate) logbook: Logbook,
     pub(crate) bus: Bus,
     pub(crate) admission: Arc<Admission>,
     pub(crate) stop: CancellationToken,

@@ -7,9 +7,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::external::{EndpointView, EndpointWithSecret, ProbeView, RotateSecret};
+use irsp_protocol::note::Action;
 use irsp_protocol::{Id, Status};
 
-use super::{modify, must_find, must_manage, own_secret, secret, view, with_secret};
+use super::{modify, must_find, must_manage, own_secret, secret, told, view, with_secret};
 use crate::external::{Endpoint, Probe};
 use crate::http::caller::Caller;
 use crate::http::input::Path;
@@ -47,7 +48,8 @@ pub(in crate::http) async fn confirm_endpoint(
         return Err(Refusal::new(Status::CONFLICT, detail));
     }
     let now = api.courier.now();
-    let confirming = modify(&api, &app, move |endpoint| {
+    let note = told(&api, &caller, Action::ConfirmEndpoint, &app)?;
+    let confirming = modify(&api, &app, note, move |endpoint| {
         if endpoint.target == asked {
             endpoint.confirmed = Some(now);
         }
@@ -123,7 +125,13 @@ async fn set_paused(
 ) -> Result<Json<EndpointView>, Refusal> {
     must_manage(&api, &caller, &app)?;
     let now = api.courier.now();
-    let switching = modify(&api, &app, move |endpoint| {
+    let action = if paused {
+        Action::PauseEndpoint
+    } else {
+        Action::ResumeEndpoint
+    };
+    let note = told(&api, &caller, action, &app)?;
+    let switching = modify(&api, &app, note, move |endpoint| {
         endpoint.paused = paused;
         endpoint.modified = now;
     });
@@ -155,7 +163,8 @@ pub(in crate::http) async fn rotate_secret(
     }
     let new = secret(&api, own_secret(request.secret.as_ref())?)?;
     let (shown, now) = (new.text(), api.courier.now());
-    let rotating = modify(&api, &app, move |endpoint| {
+    let note = told(&api, &caller, Action::RotateEndpoint, &app)?;
+    let rotating = modify(&api, &app, note, move |endpoint| {
         endpoint.secrets.rotate(new.clone(), now, overlap);
         endpoint.modified = now;
     });

@@ -5,11 +5,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::api::external::{DeliveryPage, DeliveryView, ReplayRequest, Replayed};
+use irsp_protocol::note::Action;
 use irsp_protocol::{Id, MessageId};
 use serde::Deserialize;
 
 use super::actions::optional;
-use super::{must_find, must_manage, must_read};
+use super::{must_find, must_manage, must_read, told};
 use crate::external::hop;
 use crate::http::caller::Caller;
 use crate::http::input::{Params, Path};
@@ -81,10 +82,12 @@ pub(in crate::http) async fn replay_dead_letters(
     let period = request.expiry.map(|period| period.0);
     let expires = (api.push.expiry.until(api.courier.now(), period, None))
         .map_err(|error| Refusal::new(error.status(), error.to_string()))?;
+    let note = told(&api, &caller, Action::ReplayEndpoint, &app)?;
     let mut done: Vec<MessageId> = Vec::new();
     let mut after: Option<MessageId> = None;
     loop {
         let (waits_for, wanted) = (hop(&app), request.ids.clone());
+        let note = note.clone();
         let page = api.courier.write(move |tx| {
             let found = tx.service_dead_letters(&waits_for, after, REPLAYED_AT_ONCE)?;
             let mut again = Vec::new();
@@ -93,6 +96,10 @@ pub(in crate::http) async fn replay_dead_letters(
                 if is_wanted && tx.replay(*id, expires)? {
                     again.push(*id);
                 }
+            }
+            // The same line each time is one line.
+            if !again.is_empty() {
+                note.store(tx)?;
             }
             Ok((found, again))
         });

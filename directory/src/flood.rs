@@ -9,14 +9,14 @@ const EVERY_MS: u64 = 1_000;
 
 /// A bucket that fills with time.
 #[derive(Debug)]
-pub(crate) struct Flood {
+pub struct Flood {
     lines: u32,
     filled: Timestamp,
     unwritten: u64,
 }
 
 impl Flood {
-    pub(crate) fn new(now: Timestamp) -> Flood {
+    pub fn new(now: Timestamp) -> Flood {
         Flood {
             lines: BURST,
             filled: now,
@@ -25,7 +25,7 @@ impl Flood {
     }
 
     /// Whether a line may be written now; if so, how many were not since the last.
-    pub(crate) fn admit(&mut self, now: Timestamp) -> Option<u64> {
+    pub fn admit(&mut self, now: Timestamp) -> Option<u64> {
         // A clock set back fills nothing and holds up nothing for longer than it was set back.
         if now < self.filled {
             self.filled = now;
