@@ -297,6 +297,10 @@ impl Oracle {
     /// An operator takes up a dead letter.
     pub(crate) fn operates(&mut self, id: MessageId) {
         self.operated.insert(id);
+        // Its next sending is the operator's, however short a time after the last try.
+        for lane in self.lanes.values_mut() {
+            lane.sent_at.remove(&id);
+        }
     }
 
     /// Whether its sender has given it up, or did and thought better of it: it may come late, or not at all.
