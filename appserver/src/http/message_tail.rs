@@ -99,7 +99,12 @@ pub(super) async fn stream_messages(
         .collect();
     let mut beat = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let state = State {
+    let unheard = caller
+        .reach()
+        .iter()
+        .filter(|server| !marks.0.contains_key(server));
+    let unheard: Vec<Server> = unheard.copied().collect();
+    let mut state = State {
         news: stream::select_all(sources).boxed(),
         ready: VecDeque::from([Ready::Open]),
         marks,
@@ -112,6 +117,10 @@ pub(super) async fn stream_messages(
         api,
         _place: place,
     };
+    for server in unheard {
+        // Whatever happens before it answers is not told.
+        state.missed(MissedView { server, count: None });
+    }
     let stops = state.api.clone();
     let told = stream::unfold(state, |mut state| async move {
         let ready = state.next().await?;
