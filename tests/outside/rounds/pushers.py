@@ -21,14 +21,27 @@ class HttpPusher(Actor):
         self._open = None
         self.may_expire = set()
 
+    @property
+    def platform(self):
+        """Where the application is at home."""
+        return self.run.platform
+
+    @property
+    def known_as(self):
+        """By what name devices know the application."""
+        return self.app
+
+    def address(self, device):
+        return f"dev/{device}"
+
     def session(self):
         if self._open is None:
             if self.run.pausing.is_set() or self.dice.random() > 0.5 * self.run.pace:
                 return
             self._n += 1
             device = self.dice.choice(self.devices)
-            body = {"to": f"dev/{device}", "channel": "set", "data": {"n": self._n}, "id": f"p{self._n}"}
-            key = (self.app, device, self._n)
+            body = {"to": self.address(device), "channel": "set", "data": {"n": self._n}, "id": f"p{self._n}"}
+            key = (self.known_as, device, self._n)
             if self.dice.random() < 0.1:
                 body["expiry"] = SHORT
                 self.may_expire.add(key)
@@ -36,7 +49,7 @@ class HttpPusher(Actor):
             self._open = (key, body)
         key, body = self._open
         try:
-            answer = self.run.platform.admin().as_application(self.app, self.key).post("/v1/push", body)
+            answer = self.platform.admin().as_application(self.app, self.key).post("/v1/push", body)
         except (urllib.error.URLError, OSError, json.JSONDecodeError, EOFError):
             return
         except Exception as error:
