@@ -61,6 +61,8 @@ class Proxy:
                 if self.closed:
                     raise OSError
                 called = socket.create_connection(self.target, timeout=5)
+                for end in (caller, called):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
                 caller.close()
                 continue
