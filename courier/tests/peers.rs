@@ -35,8 +35,8 @@ fn houses(folder: &Path) -> (House, House) {
 
 /// A link that carries so many frames in each direction and is then cut.
 async fn link(courier_a: &Courier, courier_b: &Courier, frames: usize) {
-    let (port_a, from_a) = courier_a.link_peer(b());
-    let (port_b, from_b) = courier_b.link_peer(a());
+    let (port_a, from_a) = courier_a.link_peer(b(), None);
+    let (port_b, from_b) = courier_b.link_peer(a(), None);
     let mut ways = JoinSet::new();
     ways.spawn(carry(from_a, port_b, frames));
     ways.spawn(carry(from_b, port_a, frames));
@@ -142,7 +142,7 @@ async fn a_peer_has_no_say_in_messages_that_are_not_its_own() {
     let lamp = Hop::Principal("dev/lamp-1".parse().unwrap());
     let own = house_a.envelope(MessageKind::Push, "dev/lamp-1", b"on");
     let own_id = id_of(house_a.accept(own.clone(), lamp).await);
-    let (port, mut answers) = house_a.courier.link_peer(b());
+    let (port, mut answers) = house_a.courier.link_peer(b(), None);
 
     // It answers, ends and sends what is not its own.
     let mut taken = own.clone();

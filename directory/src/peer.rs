@@ -150,6 +150,7 @@ mod tests {
             inward: Policy::default(),
             outward: Policy::default(),
             rate_max: 10,
+            out_rate_max: None,
             state: PeerState::Active,
         }
     }

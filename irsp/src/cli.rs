@@ -163,6 +163,8 @@ pub(crate) enum PeerOrder {
     Withdraw { principal: Principal, to: Address },
     /// The grants there are.
     Grants,
+    /// Which domains were told that a device or user is deleted, and what they said.
+    Deletions,
 }
 
 /// What is settled with another domain.
@@ -177,7 +179,7 @@ pub(crate) struct NewPeerArgs {
     /// The SHA-256 of its certificate.
     #[arg(long, value_name = "HEX", group = "trust")]
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// Where it listens, irsp://host:port; may be repeated. Without one only it dials.
+    /// Where it listens, irsp://host:port; may be repeated. Without one only it dials, or it is looked for.
     #[arg(long, value_name = "URL")]
     pub(crate) dial: Vec<PeerUrl>,
     /// What is taken from it: upload, push, message, presence; all unless given.
@@ -192,6 +194,9 @@ pub(crate) struct NewPeerArgs {
     /// Messages a second taken from it; what is more waits on its side.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate_max: Option<u32>,
+    /// Messages a second sent to it; as fast as it takes them unless given.
+    #[arg(long, value_name = "N")]
+    pub(crate) out_rate_max: Option<std::num::NonZeroU32>,
 }
 
 /// Which dead letters are meant.

@@ -3,7 +3,7 @@
 
 use irsp_config::Settings;
 use irsp_protocol::api::account::{Changed, Page};
-use irsp_protocol::api::peer::{GrantView, NewGrant, NewPeer, PeerPatch, PeerView};
+use irsp_protocol::api::peer::{DeletionView, GrantView, NewGrant, NewPeer, PeerPatch, PeerView};
 use irsp_protocol::peer::{PeerState, Policy};
 use serde::Serialize;
 
@@ -58,6 +58,7 @@ pub(crate) async fn run(settings: &Settings, peer: Peer) -> Result<(), ClientErr
             granted(&access, &gone, "is withdrawn")
         }
         PeerOrder::Grants => grants(&client, &access).await,
+        PeerOrder::Deletions => deletions(&client, &access).await,
     }
 }
 
@@ -84,6 +85,7 @@ fn new_peer(args: NewPeerArgs) -> Result<NewPeer, ClientError> {
         inward: Some(policy(args.inward)),
         outward: Some(policy(args.outward)),
         rate_max: args.rate_max,
+        out_rate_max: args.out_rate_max,
     })
 }
 
@@ -160,6 +162,30 @@ async fn grants(client: &Client, access: &Access) -> Result<(), ClientError> {
             grant.to.to_string(),
             word(grant.hears),
             word(grant.pushes),
+        ]);
+    }
+    console::say(table.lines().join("\n"));
+    Ok(())
+}
+
+async fn deletions(client: &Client, access: &Access) -> Result<(), ClientError> {
+    let told: Vec<DeletionView> = all(client, "/v1/deletions").await?;
+    if access.json {
+        console::say(console::json(&told)?);
+        return Ok(());
+    }
+    if told.is_empty() {
+        console::say("no domain was told of a deletion");
+        return Ok(());
+    }
+    let mut table = Table::new(["principal", "domain", "told", "status", "since"]);
+    for one in &told {
+        table.row(vec![
+            one.principal.to_string(),
+            one.domain.to_string(),
+            one.told.to_string(),
+            one.status.to_string(),
+            one.ended.map_or_else(String::new, |at| at.to_string()),
         ]);
     }
     console::say(table.lines().join("\n"));

@@ -9,6 +9,7 @@ pub mod api;
 pub mod change;
 pub mod cloud_event;
 pub mod credential;
+pub mod departure;
 pub mod envelope;
 pub mod expiry;
 pub mod frame;

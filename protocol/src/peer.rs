@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,8 @@ pub const RATE_MAX: u32 = 10_000;
 pub struct Peer {
     pub domain: Domain,
     pub trust: Trust,
-    /// Where its message server listens for links, in the order in which they are tried; none if only it dials.
+    /// Where its message server listens for links, in the order in which they are tried; none if only it dials, or if it is
+    /// to be looked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<PeerUrl>,
     /// What is taken from it.
@@ -33,6 +35,10 @@ pub struct Peer {
     /// Messages a second taken from it; what is more waits on its side.
     #[serde(default = "rate_max")]
     pub rate_max: u32,
+    /// Messages a second sent to it, ends of its own among them; what is more waits here. As fast as it takes them unless
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_rate_max: Option<NonZeroU32>,
     #[serde(default)]
     pub state: PeerState,
 }

@@ -23,8 +23,8 @@ class Proxy:
         self.held = False
         #: Nothing is carried back to whoever called.
         self.half = False
-        #: Connections taken.
-        self.taken = 0
+        #: Connections taken, and bytes carried in either direction.
+        self.taken = self.carried = 0
         self._pairs = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -81,6 +81,7 @@ class Proxy:
                     piece = source.recv(self.piece)
                     if not piece:
                         raise OSError
+                    self.carried += len(piece)
                     if self.delay:
                         time.sleep(self.delay)
                     if source is called and self.half:

@@ -1,6 +1,7 @@
 """Clauses 8.5, 8.6 and 8.7: three domains as three processes with their own authorities, and a bad network between them."""
 
 import contextlib
+import time
 import unittest
 
 from .federation import Domain, linked
@@ -178,6 +179,21 @@ class Federation(unittest.TestCase):
         for domain in (self.a, self.b):
             until(lambda: domain.residue() == 0, f"{domain.name}: ledgers add up and nothing is in flight", 60)
 
+    def test_a_slow_line_is_not_flooded_with_repeats(self):
+        code, count, size = self.a_device("camera", hears=True), 600, 1000
+        self.proxy.delay, self.proxy.piece = 0.05, 6000
+        before, taken = self.proxy.carried, self.proxy.taken
+        try:
+            with client(self.a, "dev/camera", code) as camera:
+                for n in range(count):
+                    data = str(n).rjust(size).encode()
+                    self.assertEqual(camera.publish("v1/dev/camera/up/climate@b.example/n", data), 0)
+                until(lambda: len(self.uploads("dev/camera@a.example")) >= count, "all have come", 120)
+        finally:
+            self.proxy.delay, self.proxy.piece = 0.0, 65536
+        self.assertLess(self.proxy.carried - before, 3 * count * size, "each message and its answers about once")
+        self.assertEqual(self.proxy.taken, taken, "over one connection")
+
     def test_a_killed_peer_comes_back_without_loss(self):
         code = self.a_device("boiler", hears=True)
         with client(self.a, "dev/boiler", code) as boiler:
@@ -188,6 +204,45 @@ class Federation(unittest.TestCase):
             until(lambda: len(self.uploads("dev/boiler@a.example")) >= 60, "all have come", 120)
         uploads = self.uploads("dev/boiler@a.example")
         self.assertEqual([upload["data"] for upload in uploads], list(range(60)))
+
+    def test_a_deletion_is_told_and_confirmed(self):
+        code = self.a_device("heater", hears=True, pushes=True)
+        with client(self.a, "dev/heater", code):
+            until(lambda: self.climate.get("/v1/presence/dev/heater@a.example").code == 200, "b has heard of it")
+        self.proxy.closed = True
+        self.proxy.cut()
+        try:
+            until(lambda: not self.a.is_linked(self.b), "the link is down", 60)
+            self.assertEqual(self.a.admin().delete("/v1/devices/heater").code, 200)
+            (told,) = self.a.admin().get("/v1/deletions?principal=dev/heater")["items"]
+            self.assertEqual((told["domain"], told["status"]), ("b.example", 202), "not confirmed yet")
+        finally:
+            self.proxy.closed = False
+
+        def confirmed():
+            (told,) = self.a.admin().get("/v1/deletions?principal=dev/heater")["items"]
+            return told["status"] == 200 and "ended" in told
+
+        until(confirmed, "b has confirmed it", 60)
+        self.assertNotEqual(self.climate.get("/v1/presence/dev/heater@a.example").code, 200)
+        gone = self.climate.post("/v1/push", {"to": "dev/heater@a.example", "channel": "set", "text": "on", "wait": "30s"})
+        self.assertIn(gone.code, (403, 410), gone)
+
+    def test_what_goes_out_keeps_the_pace_that_was_settled(self):
+        code = self.a_device("chatty", hears=True)
+        self.assertEqual(self.a.admin().patch("/v1/peers/b.example", {"out_rate_max": 20}).code, 200)
+        linked((self.a, self.b))
+        try:
+            with client(self.a, "dev/chatty", code) as chatty:
+                for n in range(100):
+                    self.assertEqual(chatty.publish("v1/dev/chatty/up/climate@b.example/n", str(n).encode()), 0)
+                self.assertGreater(self.a.link(self.b)["waiting"], 20, "accepted here, and waiting")
+                began = time.monotonic()
+                until(lambda: len(self.uploads("dev/chatty@a.example")) >= 100, "all have come", 60)
+                self.assertGreater(time.monotonic() - began, 1.5)
+        finally:
+            self.a.admin().patch("/v1/peers/b.example", {"out_rate_max": 1_000_000})
+        self.assertEqual([upload["data"] for upload in self.uploads("dev/chatty@a.example")], list(range(100)))
 
     def test_pause_drain_and_remove(self):
         admin, climate = self.c.admin(), {"id": "till"}

@@ -88,6 +88,7 @@ pub(super) async fn create(
         inward: new.inward.unwrap_or_default(),
         outward: new.outward.unwrap_or_default(),
         rate_max: rate(new.rate_max)?.unwrap_or(RATE_MAX),
+        out_rate_max: new.out_rate_max,
         state: PeerState::Active,
     };
     let order = caller.orders("peer.register", EntityKey::Peer(peer.domain.clone()));
@@ -133,12 +134,14 @@ pub(super) async fn modify(
     let rate_max = rate(patch.rate_max)?;
     let order = caller.orders("peer.modify", EntityKey::Peer(domain.clone()));
     let (urls, inward, outward, state) = (patch.urls, patch.inward, patch.outward, patch.state);
+    let out_rate_max = patch.out_rate_max;
     let edit = move |peer: &mut Peer| {
         peer.trust = trust.clone().unwrap_or_else(|| peer.trust.clone());
         peer.urls = urls.clone().unwrap_or_else(|| peer.urls.clone());
         peer.inward = inward.clone().unwrap_or_else(|| peer.inward.clone());
         peer.outward = outward.clone().unwrap_or_else(|| peer.outward.clone());
         peer.rate_max = rate_max.unwrap_or(peer.rate_max);
+        peer.out_rate_max = out_rate_max.or(peer.out_rate_max);
         peer.state = state.unwrap_or(peer.state);
     };
     account

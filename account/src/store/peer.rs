@@ -87,6 +87,7 @@ fn view(n: u64, peer: Peer) -> PeerView {
         inward: peer.inward,
         outward: peer.outward,
         rate_max: peer.rate_max,
+        out_rate_max: peer.out_rate_max,
         state: peer.state,
         link: None,
         version: n,
@@ -101,6 +102,7 @@ fn record(view: PeerView) -> Peer {
         inward: view.inward,
         outward: view.outward,
         rate_max: view.rate_max,
+        out_rate_max: view.out_rate_max,
         state: view.state,
     }
 }

@@ -29,8 +29,9 @@ use super::rate::Rate;
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// A peer that says nothing for so long is gone: three of its pings.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// A peer that takes nothing for so long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes nothing for so long is gone. A system tells of room only when a third of its buffer is free again,
+/// which takes its time on a slow line.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the goodbye may take.
 const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 /// What the reading side has to say to the peer before it waits.
@@ -175,7 +176,9 @@ pub(super) async fn live(
     metrics.linked.inc();
     metrics.links.inc();
     tracing::info!(%peer, ?dialled, "linked");
-    let (port, frames) = federation.courier.link_peer(peer.clone());
+    let terms = federation.directory.peer(&peer);
+    let rate_max = terms.and_then(|terms| terms.out_rate_max);
+    let (port, frames) = federation.courier.link_peer(peer.clone(), rate_max);
     let (remark, remarks) = mpsc::channel(REMARKS_MAX);
     let receiving = Receiving {
         reader,

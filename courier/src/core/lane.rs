@@ -8,12 +8,14 @@
 //! windows is not read back from the disk it was just written to.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_protocol::frame::Place;
 use irsp_protocol::{Envelope, MessageId, Timestamp};
 
+use super::pace::Pace;
 use super::retry::Retry;
 use super::{Leaving, Load, Rest, Sending, Window};
 use crate::clock::Now;
@@ -39,6 +41,8 @@ pub(super) struct Lane {
     bytes: usize,
     /// Servers only: a principal's session keeps what it was given until it answers or goes.
     retry: Option<Retry>,
+    /// Of lanes that may not send as fast as they can.
+    pace: Option<Pace>,
     /// First sent in an earlier life of the lane.
     sent_before: HashMap<MessageId, Timestamp>,
 }
@@ -90,6 +94,7 @@ impl Lane {
             order: BTreeSet::new(),
             bytes: 0,
             retry: None,
+            pace: None,
             sent_before: HashMap::new(),
         }
     }
@@ -100,12 +105,18 @@ impl Lane {
         lane
     }
 
+    /// From now on it sends no more than so many a second. What is sent again does not count.
+    pub(super) fn keep_pace(&mut self, per_second: NonZeroU32) {
+        self.pace = Some(Pace::new(per_second));
+    }
+
     pub(super) fn ticket(&self) -> u64 {
         self.ticket
     }
 
     /// A message was stored: it goes out at once if nothing waits before it and the window has room.
     pub(super) fn offer(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) -> Offer {
+        self.refresh(now);
         let last = self.ahead.back().map_or(self.cursor, |(seq, _)| *seq);
         if seq <= last {
             return Offer::LeftOnDisk;
@@ -138,6 +149,7 @@ impl Lane {
     /// What takes the places that have become free, from what is ahead.
     pub(super) fn advance(&mut self, now: Now) -> Vec<Sending> {
         let mut send = Vec::new();
+        self.refresh(now);
         // What is read comes before what is ahead.
         if matches!(self.disk, Disk::Loading { .. }) {
             return send;
@@ -154,8 +166,12 @@ impl Lane {
     /// What to read next: when something may wait, nothing is ahead and half the window is free, so that reads are few
     /// and large.
     pub(super) fn load(&mut self, hop: &Hop) -> Option<Load> {
-        let half_free = self.slots.len() * 2 <= self.window.count && self.bytes * 2 <= self.window.bytes;
-        if !matches!(self.disk, Disk::Behind) || !self.ahead.is_empty() || !half_free {
+        let may_send = self.pace.as_ref().map_or(usize::MAX, Pace::messages);
+        if !matches!(self.disk, Disk::Behind)
+            || !self.ahead.is_empty()
+            || !self.is_half_free()
+            || may_send == 0
+        {
             return None;
         }
         self.disk = Disk::Loading {
@@ -166,7 +182,7 @@ impl Lane {
             hop: hop.clone(),
             ticket: self.ticket,
             after: self.cursor,
-            count: (self.window.count - self.slots.len()).max(1),
+            count: (self.window.count - self.slots.len()).clamp(1, may_send),
             bytes: (self.window.bytes - self.bytes).max(1),
         })
     }
@@ -269,6 +285,23 @@ impl Lane {
         self.retry.as_ref().and_then(Retry::next)
     }
 
+    /// When it may send, or read, what waits for nothing but its turn; `None` if nothing does.
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        let pace = self.pace.as_ref()?;
+        let waits = match self.disk {
+            Disk::Loading { .. } => false,
+            Disk::Behind if self.ahead.is_empty() => self.is_half_free(),
+            Disk::Behind | Disk::CaughtUp => !self.ahead.is_empty() && self.has_place(),
+        };
+        if waits { pace.next() } else { None }
+    }
+
+    fn refresh(&mut self, now: Now) {
+        if let Some(pace) = &mut self.pace {
+            pace.refresh(now.instant);
+        }
+    }
+
     /// What is unanswered, with the time it was first sent.
     pub(super) fn sent(&self) -> Vec<(MessageId, Timestamp)> {
         let slots = self.slots.iter().map(|(id, slot)| (*id, slot.sent_at));
@@ -287,7 +320,15 @@ impl Lane {
     }
 
     fn has_room(&self) -> bool {
+        self.has_place() && self.pace.as_ref().is_none_or(|pace| pace.messages() > 0)
+    }
+
+    fn has_place(&self) -> bool {
         self.slots.is_empty() || (self.slots.len() < self.window.count && self.bytes < self.window.bytes)
+    }
+
+    fn is_half_free(&self) -> bool {
+        self.slots.len() * 2 <= self.window.count && self.bytes * 2 <= self.window.bytes
     }
 
     fn has_room_ahead(&self) -> bool {
@@ -303,6 +344,9 @@ impl Lane {
         self.bytes += size;
         if let Some(retry) = &mut self.retry {
             retry.sent(envelope.id, now.instant);
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.sent();
         }
         let envelope_kept = self.retry.is_some().then(|| Arc::clone(envelope));
         self.slots.insert(

@@ -7,11 +7,13 @@
 //! order.
 
 mod lane;
+mod pace;
 mod retry;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,10 @@ use irsp_protocol::{Domain, Envelope, Kind, MessageId, Principal, Server, Timest
 use crate::clock::Now;
 use crate::hop::Hop;
 use lane::{Lane, Offer};
+
+/// A link loses nothing while it lives, so another domain is asked again so many times later than a server of this one:
+/// on a slow line what is unanswered is most often still on its way.
+const PEER_PATIENCE: u32 = 30;
 
 /// How long after a load that failed, or was held up, it is tried again.
 const RELOAD_WAIT: Duration = Duration::from_secs(1);
@@ -136,12 +142,17 @@ impl Core {
         core
     }
 
-    /// A link to another domain is up: what waits for it is sent in order, first of all what was left unanswered.
-    pub(crate) fn linked(&mut self, peer: Domain, seed: u64) {
+    /// A link to another domain is up: what waits for it is sent in order, first of all what was left unanswered; no more than
+    /// `rate_max` a second, if that is given.
+    pub(crate) fn linked(&mut self, peer: Domain, rate_max: Option<NonZeroU32>, seed: u64) {
         let ticket = self.ticket();
         let limits = self.limits;
         let seed = seed.wrapping_add(ticket);
-        let mut lane = Lane::to_server(ticket, limits.peer, limits.retry_min, limits.retry_max, seed);
+        let retry_min = limits.retry_min.saturating_mul(PEER_PATIENCE);
+        let mut lane = Lane::to_server(ticket, limits.peer, retry_min, limits.retry_max, seed);
+        if let Some(rate_max) = rate_max {
+            lane.keep_pace(rate_max);
+        }
         if let Some(before) = self.peers.get(&peer) {
             lane.inherit_sent(before);
         }
@@ -247,7 +258,8 @@ impl Core {
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let lanes = self.servers.values().chain(self.peers.values());
         let retries = lanes.filter_map(Lane::next_retry);
-        retries.chain(self.reload_at).min()
+        let turns = self.peers.values().filter_map(Lane::next_turn);
+        retries.chain(turns).chain(self.reload_at).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Now) {
@@ -259,6 +271,16 @@ impl Core {
             let again = again.unwrap_or_default();
             self.sent_again += again.len() as u64;
             self.send(&hop, again);
+        }
+        let due = self
+            .peers
+            .iter()
+            .filter(|(_, lane)| lane.next_turn().is_some_and(|at| at <= now.instant));
+        let due: Vec<Hop> = due.map(|(peer, _)| Hop::Peer(peer.clone())).collect();
+        for hop in due {
+            let sendings = self.lane(&hop).map(|lane| lane.advance(now));
+            self.send(&hop, sendings.unwrap_or_default());
+            self.refill(&hop);
         }
         if self.reload_at.is_some_and(|at| at <= now.instant) {
             self.reload_at = None;

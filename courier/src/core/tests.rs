@@ -685,3 +685,51 @@ fn what_has_expired_holds_up_what_is_behind_it_until_it_has_ended() {
     world.load_all();
     assert_eq!(world.taken(), [two, three]);
 }
+
+#[test]
+fn a_paced_peer_is_sent_a_second_at_once_and_the_rest_in_order_at_its_rate() {
+    let mut world = World::new();
+    let peer = Domain::new("b.example").unwrap();
+    let hop = Hop::Peer(peer.clone());
+    for _ in 0..5 {
+        world.store(&hop);
+    }
+    world.core.linked(peer, std::num::NonZeroU32::new(2), 1);
+    world.act();
+    world.load_all();
+    assert_eq!(world.taken(), [1, 2]);
+    for seq in 1..=5 {
+        world.leave(&hop, seq);
+        world.load_all();
+        if seq >= 2 && seq < 5 {
+            assert!(world.taken().is_empty(), "an answer makes no room in the pace");
+            world.pass(Duration::from_millis(499));
+            world.load_all();
+            assert!(world.taken().is_empty());
+            world.pass(Duration::from_millis(1));
+            world.load_all();
+            assert_eq!(world.taken(), [seq + 1]);
+        }
+    }
+    assert_eq!(
+        (world.store(&hop), world.taken()),
+        (6, vec![]),
+        "what is stored while nobody waits keeps the pace too"
+    );
+    world.elapsed += Duration::from_secs(1);
+    assert_eq!(
+        (world.store(&hop), world.taken()),
+        (7, vec![]),
+        "it stands behind what waits"
+    );
+    let turn = world.core.next_timeout();
+    assert!(
+        turn.is_some_and(|turn| turn <= world.now().instant),
+        "whose turn has come"
+    );
+    world.pass(Duration::ZERO);
+    world.load_all();
+    assert_eq!(world.taken(), [6, 7]);
+    world.pass(LIMITS.retry_max);
+    assert!(world.taken().is_empty(), "a link is given time to answer");
+}

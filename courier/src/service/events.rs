@@ -1,5 +1,6 @@
 //! What the pump hears: what the writer has done, and what callers ask.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use irsp_protocol::frame::Question;
@@ -54,6 +55,7 @@ pub(super) enum Command {
     PeerLinked {
         peer: Domain,
         ticket: u64,
+        rate_max: Option<NonZeroU32>,
         outlet: Outlet,
     },
     PeerParted {

@@ -20,6 +20,7 @@ mod unstored;
 mod upkeep;
 mod waiters;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -257,10 +258,11 @@ impl Courier {
         self.shared.command(Command::Absent(hop.clone()));
     }
 
-    /// A link to another domain is up: what waits for it is sent in order. The receiver has the frames, to be written to
+    /// A link to another domain is up: what waits for it is sent in order, no more than `rate_max` a second, if that is
+    /// given. The receiver has the frames, to be written to
     /// the link; what came over it is given to the port, whose drop says that the link is down.
-    pub fn link_peer(&self, peer: Domain) -> (PeerPort, mpsc::Receiver<Bytes>) {
-        PeerPort::open(&self.shared, peer)
+    pub fn link_peer(&self, peer: Domain, rate_max: Option<NonZeroU32>) -> (PeerPort, mpsc::Receiver<Bytes>) {
+        PeerPort::open(&self.shared, peer, rate_max)
     }
 
     /// How many messages wait for a hop, and when the oldest of them was accepted.

@@ -1,8 +1,10 @@
 //! What passes between this courier and another domain's (clause 8.5): what it has to send there, gathered into frames,
 //! and what came from there.
 //!
-//! A peer can delay only itself: its frames have a channel of their own, which loses what does not fit (it is sent
-//! again).
+//! A peer can delay only itself: its frames have a channel of their own. What the channel has no room for is held back here,
+//! because what is lost waits long before it is sent again; beyond [`HELD_BYTES_MAX`] it is lost all the same.
+
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use irsp_protocol::frame::{self, Item, Place};
@@ -14,6 +16,10 @@ use crate::metrics::Metrics;
 
 /// A frame is closed once it is as long as this; one item may make it longer.
 const FRAME_BYTES: usize = 64 << 10;
+
+/// Frames held back for a slow link: two windows, so that only what a peer asks for again and again, and does not take, is
+/// lost.
+const HELD_BYTES_MAX: usize = 8 << 20;
 
 /// What another domain has sent in one frame. Who sent it is the link's word, not the frame's.
 #[derive(Debug, Default)]
@@ -40,6 +46,8 @@ pub(super) struct Outlet {
     pub(super) reporter: Address,
     pub(super) frames: mpsc::Sender<Bytes>,
     pub(super) open: BytesMut,
+    /// What the link has not taken yet, in order.
+    pub(super) held: VecDeque<Bytes>,
 }
 
 impl Outlet {
@@ -58,19 +66,33 @@ impl Outlet {
 
     /// Gives the link what has been gathered.
     pub(super) fn flush(&mut self, metrics: &Metrics) {
-        if self.open.is_empty() {
-            return;
-        }
-        match self.frames.try_send(self.open.split().freeze()) {
-            Ok(()) => {
-                metrics.frames_sent.inc();
-            }
-            Err(TrySendError::Full(_)) => {
+        if !self.open.is_empty() {
+            let held: usize = self.held.iter().map(Bytes::len).sum();
+            let frame = self.open.split().freeze();
+            if held + frame.len() <= HELD_BYTES_MAX {
+                self.held.push_back(frame);
+            } else {
                 metrics.frames_lost.inc();
             }
-            // The link has just gone; what it was to carry waits on disk.
-            Err(TrySendError::Closed(_)) => {}
         }
+        while let Some(frame) = self.held.pop_front() {
+            match self.frames.try_send(frame) {
+                Ok(()) => {
+                    metrics.frames_sent.inc();
+                }
+                Err(TrySendError::Full(frame)) => {
+                    self.held.push_front(frame);
+                    return;
+                }
+                // The link has just gone; what it was to carry waits on disk.
+                Err(TrySendError::Closed(_)) => self.held.clear(),
+            }
+        }
+    }
+
+    /// Whether the link has not taken all of it.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
     }
 
     fn close_if_long(&mut self, metrics: &Metrics) {

@@ -3,6 +3,8 @@
 //!
 //! A peer can delay only itself: no more than [`UNDER_WAY_MAX`] of what it sent wait for the disk.
 
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -29,17 +31,23 @@ pub struct PeerPort {
 
 impl PeerPort {
     /// Opens the port; the receiver has the frames for the peer.
-    pub(super) fn open(shared: &Arc<Shared>, peer: Domain) -> (PeerPort, mpsc::Receiver<Bytes>) {
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        peer: Domain,
+        rate_max: Option<NonZeroU32>,
+    ) -> (PeerPort, mpsc::Receiver<Bytes>) {
         let (frames, outgoing) = mpsc::channel(FRAMES_MAX);
         let ticket = shared.tokens.fetch_add(1, Ordering::Relaxed);
         shared.command(Command::PeerLinked {
             peer: peer.clone(),
             ticket,
+            rate_max,
             outlet: Outlet {
                 ticket,
                 reporter: shared.reporter.clone(),
                 frames,
                 open: BytesMut::new(),
+                held: VecDeque::new(),
             },
         });
         let port = PeerPort {

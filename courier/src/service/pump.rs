@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use irsp_protocol::frame::{self, Item, Question, Reply};
@@ -30,6 +30,8 @@ use crate::store::{Effects, EndedRow, Job, Left, Retention, StoreError, Swept, V
 
 /// Frames read from the bus whose effects are not on disk yet; with more, the bus waits.
 const FRAMES_MAX: usize = 64;
+/// When a slow link is offered again what it had no room for.
+const HELD_WAIT: Duration = Duration::from_millis(20);
 /// Questions answered at the same time; more are told that we are busy.
 const QUESTIONS_MAX: usize = 64;
 
@@ -136,7 +138,9 @@ impl Pump {
     /// When [`on_timer`](Pump::on_timer) has something to do.
     pub(super) fn next_wake(&self, now: Now) -> Option<Instant> {
         let upkeep = self.upkeep.next(now);
-        let wakes = [self.core.next_timeout(), self.unstored.next(), upkeep];
+        let holds = self.peers.values().any(Outlet::holds);
+        let held = holds.then(|| now.instant + HELD_WAIT);
+        let wakes = [self.core.next_timeout(), self.unstored.next(), upkeep, held];
         wakes.into_iter().flatten().min()
     }
 
@@ -356,9 +360,15 @@ impl Pump {
                 // Servers are always present, other domains while they are linked.
                 Command::Present(Hop::Server(_) | Hop::Peer(_))
                 | Command::Absent(Hop::Server(_) | Hop::Peer(_)) => {}
-                Command::PeerLinked { peer, ticket, outlet } => {
+                Command::PeerLinked {
+                    peer,
+                    ticket,
+                    rate_max,
+                    outlet,
+                } => {
                     self.peers.insert(peer.clone(), outlet);
-                    self.core.linked(peer, self.seed.wrapping_add(ticket));
+                    let seed = self.seed.wrapping_add(ticket);
+                    self.core.linked(peer, rate_max, seed);
                 }
                 Command::PeerParted { peer, ticket } => {
                     // A newer link may have taken its place.

@@ -1,10 +1,14 @@
 //! Bodies of the API for other domains (clauses 8.5 to 8.7): peers, and the grants to their applications.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::address::{Address, Domain, Principal};
 use crate::peer::{Fingerprint, PeerLink, PeerState, PeerUrl, Policy, Trust};
+use crate::status::Status;
+use crate::time::Timestamp;
 
 /// A domain to be linked with. Either `ca` or `fingerprint` says by what its certificate is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,7 +23,7 @@ pub struct NewPeer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub fingerprint: Option<Fingerprint>,
-    /// Where it listens, `irsp://host:port`; none if only it dials.
+    /// Where it listens, `irsp://host:port`; none if only it dials, or if it is to be looked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["irsp://other.example:7443"]))]
     pub urls: Vec<PeerUrl>,
@@ -33,6 +37,38 @@ pub struct NewPeer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub rate_max: Option<u32>,
+    /// Messages a second sent to it; as fast as it takes them unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub out_rate_max: Option<NonZeroU32>,
+}
+
+/// What a domain's web server says at `/.well-known/irsp`: where its message server listens for links. A place to dial, and no
+/// reason to believe whoever answers there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WellKnown {
+    #[schema(value_type = String, example = "other.example")]
+    pub domain: Domain,
+    /// `irsp://host:port`, in the order in which they are to be tried.
+    #[schema(value_type = Vec<String>, example = json!(["irsp://other.example:7443"]))]
+    pub links: Vec<PeerUrl>,
+}
+
+/// A domain that was told that a device or user is deleted, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeletionView {
+    #[schema(value_type = String, example = "dev/lamp-1")]
+    pub principal: Principal,
+    #[schema(value_type = String, example = "other.example")]
+    pub domain: Domain,
+    #[schema(value_type = String, format = "date-time")]
+    pub told: Timestamp,
+    /// 202 while nothing is known, 200 once it has confirmed; another code says why it has not.
+    #[schema(value_type = u16, example = 200)]
+    pub status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "date-time")]
+    pub ended: Option<Timestamp>,
 }
 
 /// What is to change; what is not named stays.
@@ -54,6 +90,10 @@ pub struct PeerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub rate_max: Option<u32>,
+    /// Messages a second sent to it; as fast as it takes them unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub out_rate_max: Option<NonZeroU32>,
     /// `active`, `paused` (no link, what is for it waits) or `draining` (nothing new is accepted for it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PeerState>,
@@ -71,6 +111,10 @@ pub struct PeerView {
     #[serde(rename = "out")]
     pub outward: Policy,
     pub rate_max: u32,
+    /// Messages a second sent to it; as fast as it takes them unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub out_rate_max: Option<NonZeroU32>,
     pub state: PeerState,
     /// How the link stands; absent when the message server does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

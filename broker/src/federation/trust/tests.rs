@@ -56,6 +56,7 @@ fn peer(domain: &str, trust: Trust) -> Peer {
         inward: Policy::default(),
         outward: Policy::default(),
         rate_max: 1,
+        out_rate_max: None,
         state: PeerState::Active,
     }
 }
