@@ -34,7 +34,7 @@ mod topics;
 
 pub use edge::{ListenError, TlsError, check_client_authorities};
 pub use server::{MessageServer, StartError};
-pub use settings::{Federation, Limits, Listeners, Settings};
+pub use settings::{Discovery, Federation, Limits, Listeners, Settings};
 
 /// Refuses a `message.db` that is damaged, or of a format this program does not read.
 pub fn inspect(path: &std::path::Path) -> Result<(), irsp_courier::store::StoreError> {

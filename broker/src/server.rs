@@ -23,7 +23,7 @@ use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
 use crate::edge::{self, Admission, Edge, ListenError, Reload};
 use crate::federation::links::Links;
-use crate::federation::{self, Abroad, Federation};
+use crate::federation::{self, Abroad, Discovery, DiscoveryError, Federation};
 use crate::logbook::{self, Logbook};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
@@ -54,6 +54,8 @@ pub enum StartError {
     HashKey { path: PathBuf, reason: io::Error },
     #[error("the embedded bus: {0}")]
     Bus(String),
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
 }
 
 impl From<BusError> for StartError {
@@ -82,6 +84,7 @@ impl MessageServer {
         let tls = edge::tls_source(&settings.listeners)?;
         let bound = edge::bind(&settings.listeners, tls.as_ref(), &settings.limits).await?;
         let bound_for_peers = federation::bind(settings.federation.listen).await?;
+        let discovery = Discovery::new(&settings.federation.discovery)?;
         let hash_key = settings.data_dir.join("hash.key");
         let hash_key = HashKey::read_or_make(&hash_key).map_err(|reason| StartError::HashKey {
             path: hash_key,
@@ -171,6 +174,7 @@ impl MessageServer {
             links,
             metrics: Arc::new(federation::Metrics::new(&mut instruments)),
             identity: federation::identity(&settings.federation),
+            discovery,
         };
         federation::start(federation, bound_for_peers, back.0.clone(), &back.1);
         let abroad = Arc::new(Abroad {

@@ -57,6 +57,22 @@ pub struct Federation {
     /// link is made.
     pub certificate: PathBuf,
     pub key: PathBuf,
+    pub discovery: Discovery,
+}
+
+/// Where a peer is looked for that is not reached where its operator said.
+#[derive(Clone, Debug, Default)]
+pub struct Discovery {
+    /// In the DNS: `_irsp._tcp.{domain}`.
+    pub srv: bool,
+    /// In the document at `https://{domain}/.well-known/irsp`.
+    pub well_known: bool,
+    /// The name server that is asked; those of the system unless given.
+    pub resolver: Option<SocketAddr>,
+    /// PEM file of authorities whose web servers are believed beside the system's.
+    pub authorities: Option<PathBuf>,
+    /// Where web servers listen; 443 unless given.
+    pub web_port: Option<u16>,
 }
 
 /// Limits of the edge.

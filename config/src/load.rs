@@ -199,6 +199,10 @@ impl Known {
                 Ok(number) => Value::Integer(number),
                 Err(_) => Value::String(text.to_owned()),
             },
+            Some(Value::Boolean(_)) => match text.parse() {
+                Ok(on) => Value::Boolean(on),
+                Err(_) => Value::String(text.to_owned()),
+            },
             _ => quoted().unwrap_or_else(|| Value::String(text.to_owned())),
         }
     }

@@ -317,6 +317,22 @@ section! {
         /// Its private key.
         #[serde(with = "crate::path")]
         pub key: Option<PathBuf> = None,
+        /// Whether peers are looked for in the DNS when they are not reached at an address that `irsp peer` was given:
+        /// the SRV records of _irsp._tcp.{domain}. Whoever answers there still has to show the peer's certificate. Off,
+        /// because a server asks nobody about its peers unless it was told to.
+        pub discover_srv: bool = false,
+        /// Whether they are looked for in the document at https://{domain}/.well-known/irsp after that.
+        pub discover_well_known: bool = false,
+        /// The name server that is asked for both, such as "127.0.0.1:53"; empty means those of this system.
+        #[serde(with = "crate::address::or_off")]
+        pub resolver: Option<SocketAddr> = None,
+        /// PEM file of authorities whose web servers are believed beside the system's.
+        #[serde(with = "crate::path")]
+        pub web_ca: Option<PathBuf> = None,
+        /// What others find in this domain's own document, which http.listen serves at /.well-known/irsp for the
+        /// domain's web server to pass on: where this domain listens for links, such as "irsp://fed.home.example:7443";
+        /// several with commas. Empty: there is no document.
+        pub advertise: String = String::new(),
     }
 }
 

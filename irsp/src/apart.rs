@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::http::{Doors, Http, Part, Served};
 use crate::stop::{self, Signals};
 use crate::welcome::{self, Listening};
-use crate::{console, datadir, firststart, ports, wiring};
+use crate::{console, datadir, firststart, ports, well_known, wiring};
 
 /// `irsp broker`: the message server.
 pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
@@ -53,6 +53,7 @@ pub(crate) async fn broker(settings: Settings) -> Result<(), Failure> {
 pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let doors = Doors::take("account.listen", settings.account.listen, &settings)?;
+    let advertised = well_known::part(&settings)?;
     let _claim = datadir::claim(&settings.files(), &[Server::Account])?;
     firststart::prepare(&settings, SystemTime::now())?;
     let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -65,7 +66,7 @@ pub(crate) async fn account(settings: Settings) -> Result<(), Failure> {
         openapi: Some(irsp_account::openapi()),
     };
     let served = Served {
-        parts: vec![part],
+        parts: vec![part, advertised],
         roles: vec![Arc::new(role.observed())],
         bus: Some(attached),
     };

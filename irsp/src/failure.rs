@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     },
     #[error("domain = {domain:?}: {reason}")]
     Domain { domain: String, reason: String },
+    #[error("federation.advertise: {0}")]
+    Advertise(irsp_protocol::peer::PeerError),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]

@@ -36,6 +36,7 @@ mod tail;
 mod trace;
 mod up;
 mod welcome;
+mod well_known;
 mod wiring;
 mod write;
 

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::http::{Doors, Http, Part, Served};
 use crate::stop::{self, Signals};
 use crate::welcome::{self, Listening};
-use crate::{console, datadir, firststart, ports, wiring};
+use crate::{console, datadir, firststart, ports, well_known, wiring};
 
 /// Runs until a signal asks for the end.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
@@ -28,11 +28,14 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let start = firststart::prepare(&settings, SystemTime::now())?;
     // The message server binds its own listeners; we held the ports only until nothing else could be refused.
     drop(mqtt_ports);
+    let advertised = well_known::part(&settings)?;
     let roles = Roles::start(&settings).await?;
 
     let mut listening = Listening::of(&roles.message);
     listening.extend(doors.listening());
-    let mut http = Http::start(doors, roles.served())?;
+    let mut served = roles.served();
+    served.parts.push(advertised);
+    let mut http = Http::start(doors, served)?;
     console::say(welcome::platform(&settings, start, &listening));
     console::say(welcome::ready(&listening));
 

@@ -97,6 +97,13 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             listen: settings.federation.listen,
             certificate: peer.cert,
             key: peer.key,
+            discovery: irsp_broker::Discovery {
+                srv: settings.federation.discover_srv,
+                well_known: settings.federation.discover_well_known,
+                resolver: settings.federation.resolver,
+                authorities: settings.federation.web_ca.clone(),
+                web_port: None,
+            },
         },
         limits: irsp_broker::Limits {
             connections_max: size(mqtt.connections_max),

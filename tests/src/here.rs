@@ -63,6 +63,7 @@ impl Here {
                 listen: None,
                 certificate: data.join("pki/peer.crt"),
                 key: data.join("pki/peer.key"),
+                discovery: irsp_broker::Discovery::default(),
             },
             limits: limits(setup),
             presence_grace: setup.presence_grace,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use irsp_broker::{Federation, Limits, Listeners, MessageServer, Settings};
+use irsp_broker::{Discovery, Federation, Limits, Listeners, MessageServer, Settings};
 use irsp_courier::store::{Store, StoreError, Tx};
 use irsp_courier::{Courier, Ended, Received, ReplyFuture, Role};
 use irsp_directory::HashKey;
@@ -205,6 +205,7 @@ fn settings(folder: &Path) -> Result<Settings, Box<dyn Error>> {
             listen: None,
             certificate: PathBuf::new(),
             key: PathBuf::new(),
+            discovery: Discovery::default(),
         },
         limits: Limits {
             connections_max: 1_000_000,

@@ -1,5 +1,5 @@
-//! Links that we dial: one task for each peer that has addresses, which tries them in turn and backs off while none
-//! answers. A peer whose terms change is parted from, and called anew on the new terms.
+//! Links that we dial: one task for each peer that has addresses or may be looked for, which tries them in turn and backs
+//! off while none answers. A peer whose terms change is parted from, and called anew on the new terms.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Federation;
 use super::accept::HANDSHAKE_TIMEOUT;
+use super::discovery::{Known, NotFound, Way};
 use super::link::{self, Greeted, NoLink};
 use super::links::Dialled;
 use super::tls::IdentityError;
@@ -41,6 +42,8 @@ enum CallError {
     Name,
     #[error("the peer has no address")]
     Nowhere,
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
 }
 
 /// What a call rests on: with other terms it is made anew.
@@ -51,7 +54,8 @@ struct Caller {
 
 impl Caller {
     fn serves(&self, peer: &Peer) -> bool {
-        (&self.terms.trust, &self.terms.urls) == (&peer.trust, &peer.urls)
+        let terms = |peer: &Peer| (peer.trust.clone(), peer.urls.clone(), peer.out_rate_max);
+        terms(&self.terms) == terms(peer)
     }
 }
 
@@ -78,7 +82,7 @@ pub(super) async fn run(federation: Arc<Federation>, stop: CancellationToken) {
                 continue;
             }
             let end = stop.child_token();
-            if !peer.urls.is_empty() {
+            if !peer.urls.is_empty() || federation.discovery.is_on() {
                 tasks.spawn(keep_up(Arc::clone(&federation), Arc::clone(peer), end.clone()));
             }
             let caller = Caller {
@@ -99,7 +103,7 @@ pub(super) async fn run(federation: Arc<Federation>, stop: CancellationToken) {
 /// Calls a peer whenever it is not linked.
 async fn keep_up(federation: Arc<Federation>, peer: Arc<Peer>, end: CancellationToken) {
     let mut changes = federation.links.changes();
-    let mut wait = RETRY_MIN;
+    let (mut wait, mut known) = (RETRY_MIN, Known::default());
     loop {
         while federation.links.is_linked(&peer.domain) {
             tokio::select! {
@@ -110,7 +114,7 @@ async fn keep_up(federation: Arc<Federation>, peer: Arc<Peer>, end: Cancellation
         let began = Instant::now();
         let called = tokio::select! {
             () = end.cancelled() => return,
-            called = call(&federation, &peer) => called,
+            called = call(&federation, &peer, &mut known) => called,
         };
         let lived = match called {
             Ok((greeted, url)) => link::live(greeted, Dialled::ByUs, &federation, &end)
@@ -143,10 +147,44 @@ fn by_chance(wait: Duration, federation: &Federation) -> Duration {
     wait / 2 + wait / 2 * part / u32::from(u16::MAX)
 }
 
-/// Tries the peer's addresses in turn; the last one's trouble is the call's.
-async fn call(federation: &Federation, peer: &Arc<Peer>) -> Result<(Greeted, PeerUrl), CallError> {
+/// Tries the addresses that are configured, then those that are found, in the order of trust. What is told of a call in
+/// vain is what went wrong at the last address, if there was any.
+async fn call(
+    federation: &Federation,
+    peer: &Arc<Peer>,
+    known: &mut Known,
+) -> Result<(Greeted, PeerUrl), CallError> {
+    let mut trouble = match reach(federation, peer, &peer.urls).await {
+        Ok(reached) => return Ok(reached),
+        Err(error) => error,
+    };
+    for way in Way::ALL {
+        match known.find(way, &peer.domain, &federation.discovery).await {
+            Ok(urls) if urls.is_empty() => {}
+            Ok(urls) => match reach(federation, peer, &urls).await {
+                Ok(reached) => return Ok(reached),
+                Err(error) => {
+                    known.forget(way);
+                    trouble = error;
+                }
+            },
+            Err(error) if matches!(trouble, CallError::Nowhere | CallError::NotFound(_)) => {
+                trouble = error.into();
+            }
+            Err(error) => tracing::debug!(peer = %peer.domain, %error, "not found"),
+        }
+    }
+    Err(trouble)
+}
+
+/// Tries addresses in turn; the last one's trouble is theirs.
+async fn reach(
+    federation: &Federation,
+    peer: &Arc<Peer>,
+    urls: &[PeerUrl],
+) -> Result<(Greeted, PeerUrl), CallError> {
     let mut trouble = CallError::Nowhere;
-    for url in &peer.urls {
+    for url in urls {
         let calling = timeout(HANDSHAKE_TIMEOUT, shake_hands(federation, peer, url));
         match calling
             .await

@@ -12,12 +12,13 @@
 //! - `gate`, `rate`: what is taken from a peer, as pure functions
 //! - `link`: one connection's life; `end`: why it ends
 //! - `links`: which peers are linked, and which of two links stays
-//! - `accept`, `dial`: how links come about
+//! - `accept`, `dial`: how links come about; `discovery`: where a peer is
 //! - `abroad`: presence told to other domains
 
 mod abroad;
 mod accept;
 mod dial;
+mod discovery;
 mod end;
 mod gate;
 mod link;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use abroad::{Abroad, abroad};
 pub(crate) use accept::{Bound, bind};
+pub(crate) use discovery::{Discovery, DiscoveryError};
 pub(crate) use metrics::Metrics;
 
 use links::Links;
@@ -50,6 +52,7 @@ pub(crate) struct Federation {
     pub(crate) links: Arc<Links>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) discovery: Discovery,
 }
 
 /// Keeps up the links to all peers, and takes those that come, until `stop`.
