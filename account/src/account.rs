@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::refusal::Refusal;
 use crate::store::audit::{self, Line};
+use crate::store::deletion;
 use crate::store::operation::{self, End, Operation};
 use crate::throttle::Throttle;
 
@@ -146,7 +147,10 @@ impl Account {
             let batch = std::mem::take(&mut ends);
             if let Err(error) = self
                 .courier
-                .write(move |tx| operation::end(tx.sql(), &batch))
+                .write(move |tx| {
+                    operation::end(tx.sql(), &batch)?;
+                    deletion::end(tx.sql(), &batch)
+                })
                 .await
             {
                 // The receipt keeps the end as long as receipts are kept.

@@ -91,7 +91,10 @@ impl Role for Lead {
         if ended.envelope.kind != MessageKind::Directory {
             return;
         }
-        if ended.status.is_error() {
+        if let Some(domain) = &ended.envelope.destination.domain {
+            let principal = &ended.envelope.source.principal;
+            tracing::info!(%principal, %domain, status = %ended.status, "a deletion was told");
+        } else if ended.status.is_error() {
             warn!(%follower, id = %ended.envelope.id, status = %ended.status, "a change was not taken over");
             self.metrics.not_taken(follower);
         } else {

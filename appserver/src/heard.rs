@@ -23,6 +23,12 @@ impl Heard {
         heard.get(address).is_some_and(|apps| apps.contains(app))
     }
 
+    /// The principal is deleted.
+    pub(crate) fn forget(&self, address: &Address) {
+        let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        heard.remove(address);
+    }
+
     pub(crate) fn set(&self, address: &Address, app: &Id, hears: bool) {
         let mut heard = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if hears {

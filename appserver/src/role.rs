@@ -8,6 +8,7 @@ use irsp_courier::{Ended, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_directory::{Directory, ends_queue, store as directory_store};
 use irsp_protocol::change::{Change, ChangeBatch, Delivery, EntityKey};
+use irsp_protocol::departure::Departure;
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::presence::{Presence, Reason};
 use irsp_protocol::{Address, Domain, Envelope, Id, Kind, MessageKind, Principal, Server, Status};
@@ -44,6 +45,7 @@ impl Role for ApplicationServer {
             (MessageKind::Upload | MessageKind::Message, Server::Message) => self.store(tx, envelope),
             (MessageKind::Presence, Server::Message) => self.presence_news(tx, envelope),
             (MessageKind::Directory, Server::Account) => self.account_changes(tx, envelope),
+            (MessageKind::Directory, Server::Message) => departure(tx, envelope),
             (
                 MessageKind::Upload
                 | MessageKind::Presence
@@ -77,6 +79,7 @@ impl Role for ApplicationServer {
                 }
                 self.presence.wake();
             }
+            MessageKind::Directory if envelope.source.domain.is_some() => self.heard.forget(&envelope.source),
             MessageKind::Directory => self.apply(&envelope),
             MessageKind::Push | MessageKind::Status => {}
         }
@@ -228,6 +231,19 @@ impl ApplicationServer {
             self.rights_changed.send_modify(|count| *count += 1);
         }
     }
+}
+
+/// A principal of another domain is deleted: what is known of its presence goes. What it has uploaded is the application's, for as long as that keeps what it stores, as with our own.
+fn departure(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
+    let gone = &envelope.source;
+    let named = parsed::<Departure>(envelope).is_some_and(|told| told.deleted == gone.principal);
+    if !named || gone.domain.is_none() {
+        return Ok(Received::Ended(Status::MALFORMED));
+    }
+    tracing::info!(principal = %gone, "deleted in its domain");
+    heard::forget(tx.sql(), gone)?;
+    presence::forget_foreign(tx.sql(), gone)?;
+    Ok(Received::Ended(Status::DONE))
 }
 
 /// Which application of ours hears which principal of another domain by this news, and whether it goes on hearing it.

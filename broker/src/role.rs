@@ -42,7 +42,10 @@ pub(crate) struct MessageRole {
 impl Role for MessageRole {
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
         match (envelope.kind, from) {
-            (MessageKind::Directory, Server::Account) => self.receive_changes(tx, envelope),
+            (MessageKind::Directory, Server::Account) => match &envelope.destination.domain {
+                None => self.receive_changes(tx, envelope),
+                Some(domain) => Ok(self.tell_of_departure(domain)),
+            },
             (MessageKind::Push | MessageKind::Message, Server::App) => Ok(self.forward(envelope)),
             (
                 MessageKind::Upload
@@ -65,6 +68,13 @@ impl Role for MessageRole {
     ) -> Result<Received, StoreError> {
         let directory = &self.enforcer.directory;
         let to = &envelope.destination;
+        if envelope.kind == MessageKind::Directory {
+            // That a principal of the peer is deleted: nobody has to grant it.
+            return Ok(match directory.peer(peer) {
+                Some(_) => Received::Forward(Hop::Server(Server::App)),
+                None => Received::Ended(Status::WRONG_DOMAIN),
+            });
+        }
         let has_channel = envelope.channel.is_some() || envelope.kind == MessageKind::Presence;
         let right = match has_channel {
             true => directory.may_come_in(envelope.kind, &envelope.source, &to.principal),
@@ -212,6 +222,14 @@ impl MessageRole {
                 Ok(Received::Later)
             }
             Verdict::Malformed => Ok(Received::Ended(Status::MALFORMED)),
+        }
+    }
+
+    /// Another domain is told that a principal of ours is deleted, whatever its state is: a pause only delays it.
+    fn tell_of_departure(&self, domain: &Domain) -> Received {
+        match self.enforcer.directory.peer(domain) {
+            Some(_) => Received::Forward(Hop::Peer(domain.clone())),
+            None => Received::Ended(Status::WRONG_DOMAIN),
         }
     }
 

@@ -9,6 +9,7 @@ mod bulk;
 mod caller;
 mod codes;
 mod conditions;
+mod deletions;
 mod devices;
 mod doc;
 mod export;
@@ -93,6 +94,7 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(peers::list, peers::create))
         .routes(routes!(peers::show, peers::modify, peers::delete))
         .routes(routes!(grants::list, grants::create, grants::delete))
+        .routes(routes!(deletions::list))
         .routes(routes!(operations::show))
         .routes(routes!(audit::list))
         .routes(routes!(export::export))

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use irsp_courier::Hop;
 use irsp_courier::store::{StoreError, Tx};
 use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
-use irsp_protocol::{Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
+use irsp_protocol::departure::Departure;
+use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
 use rusqlite::Connection;
 
-use super::{audit, entity, operation};
+use super::{audit, deletion, entity, operation};
 use crate::follower::FOLLOWERS;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
@@ -140,6 +141,38 @@ impl<'a, 't> Draft<'a, 't> {
                 tx.accept(envelope, Hop::Server(follower))?;
             }
         }
+        for change in &committed.changes {
+            if let (EntityKey::Principal(principal), None) = (&change.key, &change.entity) {
+                tell_of_departure(tx, principal, &new_id)?;
+            }
+        }
         Ok(committed)
     }
+}
+
+/// Tells every domain that may know a principal that it is deleted. Behind the change itself, so that nothing that was
+/// sent by the principal's rights follows it.
+fn tell_of_departure(
+    tx: &mut Tx<'_>,
+    principal: &Principal,
+    new_id: &impl Fn() -> MessageId,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    for domain in deletion::concerned(tx.sql(), principal)? {
+        let data = serde_json::to_vec(&Departure {
+            deleted: principal.clone(),
+        })?;
+        let ends = (Server::Account, Server::App);
+        let envelope = Envelope {
+            source: Address::local(principal.clone()),
+            destination: Address {
+                principal: Principal::server(Server::App),
+                domain: Some(domain.clone()),
+            },
+            ..Envelope::between_servers(new_id(), MessageKind::Directory, ends, now, data.into())
+        };
+        deletion::told(tx.sql(), principal, &domain, envelope.id, now)?;
+        tx.accept(envelope, Hop::Server(Server::Message))?;
+    }
+    Ok(())
 }

@@ -83,6 +83,17 @@ pub(crate) fn application(sql: &Connection, id: &Id) -> Result<Application, Stor
     }
 }
 
+/// The keys that begin with `start`, a text that ends with `/`, of what is there and of what was removed.
+pub(super) fn keys_ever(sql: &Connection, start: &str) -> Result<Vec<EntityKey>, StoreError> {
+    let end = format!("{}0", start.trim_end_matches('/'));
+    let mut select = sql.prepare_cached("SELECT key FROM entity WHERE key >= ?1 AND key < ?2")?;
+    let keys = select.query_map((start, end), |row| {
+        let key: String = row.get(0)?;
+        key.parse().map_err(|error| corrupt(0, error))
+    })?;
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
 /// A row holds the state of another kind than its key says.
 pub(super) fn mixed(id: &Id) -> StoreError {
     StoreError::Corrupt(format!("the state stored for {id} is of another kind"))

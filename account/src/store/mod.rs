@@ -12,6 +12,7 @@ pub(crate) mod application;
 pub(crate) mod audit;
 pub(crate) mod binding;
 mod certificate;
+pub(crate) mod deletion;
 pub(crate) mod device;
 mod draft;
 pub(crate) mod entity;
@@ -51,6 +52,10 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     Migration {
         version: 6,
         sql: include_str!("operation.sql"),
+    },
+    Migration {
+        version: 7,
+        sql: include_str!("deletion.sql"),
     },
 ];
 

@@ -241,7 +241,8 @@ impl Followers {
                 if self.silent.lock().unwrap().contains(&to) {
                     return None;
                 }
-                if self.seen.lock().unwrap().insert(envelope.id) {
+                let is_change = envelope.destination.domain.is_none();
+                if self.seen.lock().unwrap().insert(envelope.id) && is_change {
                     let batch: ChangeBatch = serde_json::from_slice(&envelope.data).unwrap();
                     self.heard
                         .lock()

@@ -69,6 +69,7 @@ async fn a_peer_that_cannot_be_known_or_is_nobodys_is_refused() {
         ("ca", json!("no certificate")),
         ("urls", json!(["https://b.example"])),
         ("rate_max", json!(0)),
+        ("out_rate_max", json!(0)),
         ("in", json!({"kinds": ["directory"]})),
         ("trusted", json!(true)),
     ] {
@@ -123,5 +124,64 @@ async fn a_grant_is_the_owners_to_give_and_to_take_back() {
         json!([]),
         "what was granted about a device goes with it"
     );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_deletion_is_told_to_every_domain_that_was_ever_granted_something_and_its_word_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    house.device("lamp-1").await;
+    house.device("lamp-2").await;
+    for to in ["app/climate@b.example", "app/shop@b.example", "app/x@c.example"] {
+        let grant = json!({"principal": "dev/lamp-1", "to": to, "hears": true});
+        house.post(&house.admin, "/v1/grants", grant).await.is(201);
+    }
+    let withdrawn = "/v1/grants?principal=dev/lamp-1&to=app/x@c.example";
+    house.delete(&house.admin, withdrawn).await.is(200);
+    let nobody = house.get(&house.admin, "/v1/deletions").await.is(200);
+    assert_eq!(nobody["items"], json!([]));
+    for device in ["lamp-1", "lamp-2"] {
+        house
+            .delete(&house.admin, &format!("/v1/devices/{device}"))
+            .await
+            .is(200);
+    }
+    let told = loop {
+        let told = house
+            .get(&house.admin, "/v1/deletions?principal=dev/lamp-1")
+            .await
+            .is(200);
+        if told["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["status"] == 200)
+        {
+            break told["items"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let domains: Vec<&Value> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["domain"])
+        .collect();
+    assert_eq!(
+        domains,
+        [&json!("b.example"), &json!("c.example")],
+        "each once, copies outlive grants"
+    );
+    assert!(told[0]["ended"].is_string());
+    let all = house.get(&house.admin, "/v1/deletions?limit=1").await.is(200);
+    assert_eq!(all["next"], "dev/lamp-1/b.example");
+    let rest = house
+        .get(&house.admin, "/v1/deletions?after=dev/lamp-1/b.example")
+        .await
+        .is(200);
+    assert_eq!(rest["items"][0]["domain"], "c.example");
+    let ann = house.user("ann").await;
+    house.get(&ann, "/v1/deletions").await.problem(403);
     house.stop().await;
 }

@@ -26,6 +26,13 @@ pub(crate) fn apps(conn: &Connection, address: &Address) -> Result<Vec<Id>, Stor
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// A principal is deleted: nobody hears it any more.
+pub(crate) fn forget(conn: &Connection, address: &Address) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM presence_heard WHERE address = ?1")?
+        .execute([address.to_string()])?;
+    Ok(())
+}
+
 pub(crate) fn all(conn: &Connection) -> Result<Vec<(Address, Id)>, StoreError> {
     let mut statement = conn.prepare("SELECT address, app FROM presence_heard")?;
     let rows = statement.query_map([], |found| {

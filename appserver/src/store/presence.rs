@@ -76,6 +76,13 @@ pub(crate) fn put_foreign(
     set(conn, address, news).map(Some)
 }
 
+/// A principal of another domain is deleted.
+pub(crate) fn forget_foreign(conn: &Connection, address: &Address) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM presence WHERE principal = ?1")?
+        .execute([address.to_string()])?;
+    Ok(())
+}
+
 /// Nothing is heard of a domain since `at`: the presence of its principals is unknown. Returns these changes.
 pub(crate) fn out_of_sight(
     conn: &Connection,

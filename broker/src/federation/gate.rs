@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use irsp_courier::{PeerAnswer, PeerFrame};
 use irsp_protocol::frame::{self, FrameError, Item};
-use irsp_protocol::{Domain, Envelope, MessageId, MessageKind, Status};
+use irsp_protocol::{Domain, Envelope, Kind, MessageId, MessageKind, Principal, Server, Status};
 use thiserror::Error;
 
 /// Why a frame ends its link.
@@ -59,18 +59,24 @@ fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope
     if envelope.destination.domain.as_ref() != Some(own) {
         return refuse(Status::WRONG_DOMAIN);
     }
-    if envelope.kind == MessageKind::Directory {
+    if envelope.kind == MessageKind::Directory && !is_departure(&envelope) {
         return refuse(Status::FORBIDDEN);
     }
     envelope.destination.domain = None;
     Ok(envelope)
 }
 
+/// Of its accounts a peer tells one thing: that a device or user of its is deleted.
+fn is_departure(envelope: &Envelope) -> bool {
+    let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
+    matches!(from.kind, Kind::Device | Kind::User) && *to == Principal::server(Server::App)
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
     use irsp_protocol::frame::{Place, Question};
-    use irsp_protocol::{PushOptions, Server, Timestamp};
+    use irsp_protocol::{PushOptions, Timestamp};
 
     use super::*;
 
@@ -146,10 +152,33 @@ mod tests {
                 "srv/message@a.example",
                 403,
             ),
+            (
+                MessageKind::Directory,
+                "dev/x@b.example",
+                "srv/account@a.example",
+                403,
+            ),
         ] {
             let refused = sorted(&[deliver(kind, source, destination)]).unwrap();
             assert!(refused.taken.delivered.is_empty());
             assert_eq!(refused.refused[0].1.code(), code, "{source} {destination}");
+        }
+    }
+
+    #[test]
+    fn a_peer_tells_of_its_own_that_are_deleted() {
+        let told = |source| {
+            let notice = deliver(MessageKind::Directory, source, "srv/app@a.example");
+            sorted(&[notice]).unwrap().taken.delivered.len()
+        };
+        assert_eq!((told("dev/x@b.example"), told("usr/ann@b.example")), (1, 1));
+        for other in [
+            "dev/x@c.example",
+            "dev/x@a.example",
+            "srv/account@b.example",
+            "app/x@b.example",
+        ] {
+            assert_eq!(told(other), 0, "{other}");
         }
     }
 
