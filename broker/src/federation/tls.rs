@@ -11,6 +11,7 @@ use irsp_protocol::peer_link::ALPN;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -29,16 +30,20 @@ pub(crate) enum IdentityError {
 }
 
 /// This server's own certificate and key, read anew when their files have changed: a new certificate serves the next
-/// link, and none is cut for it.
+/// link, and none is cut for it. While the files do not serve, because only one of them is written yet, what was read
+/// before does.
 pub(crate) struct Identity {
     certificate: PathBuf,
     key: PathBuf,
     read: Mutex<Option<Read>>,
 }
 
+/// When certificate and key were written, as far as they are there.
+type Changed = [Option<SystemTime>; 2];
+
 #[derive(Clone)]
 struct Read {
-    changed: [SystemTime; 2],
+    changed: Changed,
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
 }
@@ -92,30 +97,42 @@ impl Identity {
     }
 
     fn read(&self) -> Result<Read, IdentityError> {
-        let pem = |path: &PathBuf, reason: String| IdentityError::Pem {
-            path: path.clone(),
-            reason,
-        };
-        let mut changed = [SystemTime::UNIX_EPOCH; 2];
-        for (at, path) in changed.iter_mut().zip([&self.certificate, &self.key]) {
+        let changed = [&self.certificate, &self.key].map(|path| {
             let modified = std::fs::metadata(path).and_then(|file| file.modified());
-            *at = modified.map_err(|error| pem(path, error.to_string()))?;
-        }
+            modified.ok()
+        });
         let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(read) = known.as_ref().filter(|read| read.changed == changed) {
             return Ok(read.clone());
         }
+        match (self.read_files(changed), known.as_mut()) {
+            (Ok(read), _) => Ok(known.insert(read).clone()),
+            (Err(error), Some(before)) => {
+                tracing::warn!(%error, "links go on with the certificate from before");
+                before.changed = changed;
+                Ok(before.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// What the files hold now, if certificate and key belong together.
+    fn read_files(&self, changed: Changed) -> Result<Read, IdentityError> {
+        let pem = |path: &PathBuf, reason: String| IdentityError::Pem {
+            path: path.clone(),
+            reason,
+        };
         let chain: Result<Vec<_>, _> =
             CertificateDer::pem_file_iter(&self.certificate).and_then(Iterator::collect);
-        let read = Read {
+        let chain = chain.map_err(|error| pem(&self.certificate, error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = key.map_err(|error| pem(&self.key, error.to_string()))?;
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())?;
+        Ok(Read {
             changed,
-            chain: chain.map_err(|error| pem(&self.certificate, error.to_string()))?,
-            key: PrivateKeyDer::from_pem_file(&self.key)
-                .map(Arc::new)
-                .map_err(|error| pem(&self.key, error.to_string()))?,
-        };
-        *known = Some(read.clone());
-        Ok(read)
+            chain,
+            key: Arc::new(key),
+        })
     }
 }
 
@@ -252,4 +269,39 @@ impl ServerCertVerifier for Called {
     }
 
     signatures_are_checked_by_the_provider!();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_is_half_written_leaves_what_served_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let identity = Identity::new(path("crt"), path("key"));
+        assert!(identity.read().is_err(), "there is nothing yet");
+        let mut second = 0;
+        let mut write = |name: &str, text: &str| {
+            second += 1;
+            std::fs::write(path(name), text).unwrap();
+            let file = std::fs::File::options().write(true).open(path(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+                .unwrap();
+        };
+        let made = || rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
+        let (old, new) = (made(), made());
+        write("crt", &old.cert.pem());
+        write("key", &old.signing_key.serialize_pem());
+        let shown = || identity.read().map(|read| read.chain[0].clone());
+        assert_eq!(shown().unwrap(), *old.cert.der());
+        write("crt", &new.cert.pem());
+        assert_eq!(shown().unwrap(), *old.cert.der(), "its key is not there yet");
+        write("key", "nonsense");
+        assert_eq!(shown().unwrap(), *old.cert.der());
+        write("key", &new.signing_key.serialize_pem());
+        assert_eq!(shown().unwrap(), *new.cert.der());
+    }
 }
