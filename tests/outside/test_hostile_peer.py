@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import tempfile
 import time
 import unittest
@@ -157,6 +158,33 @@ class Hostile(unittest.TestCase):
             self.assertEqual(peer.part()[0], 0, "we are greeted")
             with self.assertRaises(Refused):
                 peer.part()
+
+    def test_strangers_who_say_nothing_keep_no_peer_out(self):
+        silent = []
+        try:
+            for _ in range(300):
+                silent.append(socket.create_connection(self.b.door, timeout=20))
+            began = time.monotonic()
+            with self.counted("irsp_peer_refused", reason="handshakes"), self.a_peer() as peer:
+                peer.send(PING)
+                peer.pong()
+            self.assertLess(time.monotonic() - began, 8, "none of them had to end first")
+        finally:
+            for one in silent:
+                one.close()
+
+    def test_a_deletion_is_told_of_ones_own_only(self):
+        for source, data, code in [
+            ("dev/gone@evil.example", b'{"deleted":"dev/gone"}', 202),
+            ("dev/gone@evil.example", b'{"deleted":"dev/lamp"}', 202),
+            ("dev/lamp@b.example", b'{"deleted":"dev/lamp"}', 403),
+            ("dev/gone@evil.example", b" " * 10_000, 413),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope("directory", source, "srv/app@b.example")
+                peer.deliver((head, data))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (source, data[:40]))
+        self.assertEqual(self.b.admin().get("/v1/devices/lamp").code, 200)
 
     def test_a_flood_waits_in_its_own_connection(self):
         with self.counted("irsp_peer_throttled"), self.a_peer() as peer:

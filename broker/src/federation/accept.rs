@@ -1,14 +1,14 @@
 //! Links that others dial: a handshake may take its time, but never another one's.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use irsp_protocol::Domain;
 use rustls_pki_types::UnixTime;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -56,6 +56,59 @@ enum NotAccepted {
     NoLink(#[from] NoLink),
     #[error("the handshake took too long")]
     Late,
+    #[error("its handshake was the oldest of too many")]
+    GaveWay,
+}
+
+/// The handshakes under way. When there is no place for another, the oldest gives way: an honest one takes moments, so
+/// strangers who connect and say nothing keep nobody out.
+#[derive(Debug, Default)]
+struct Handshakes {
+    state: Mutex<UnderWay>,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    last: u64,
+    places: BTreeMap<u64, CancellationToken>,
+}
+
+/// A handshake's place; dropped, it is free.
+struct Place {
+    handshakes: Arc<Handshakes>,
+    number: u64,
+    /// Cancelled when it has to give way.
+    gives_way: CancellationToken,
+}
+
+impl Handshakes {
+    fn begin(self: &Arc<Handshakes>) -> Place {
+        let mut state = self.state();
+        while state.places.len() >= HANDSHAKES_MAX
+            && let Some((_, oldest)) = state.places.pop_first()
+        {
+            oldest.cancel();
+        }
+        state.last += 1;
+        let (number, gives_way) = (state.last, CancellationToken::new());
+        state.places.insert(number, gives_way.clone());
+        Place {
+            handshakes: Arc::clone(self),
+            number,
+            gives_way,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, UnderWay> {
+        // Each change leaves the map whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.handshakes.state().places.remove(&self.number);
+    }
 }
 
 pub(crate) async fn bind(address: Option<SocketAddr>) -> Result<Option<Bound>, ListenError> {
@@ -74,7 +127,7 @@ pub(crate) async fn bind(address: Option<SocketAddr>) -> Result<Option<Bound>, L
 
 /// Accepts until the server stops, then waits for its links to end.
 pub(super) async fn run(bound: Bound, federation: Arc<Federation>, stop: CancellationToken) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Arc::new(Handshakes::default());
     let mut links = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -90,10 +143,7 @@ pub(super) async fn run(bound: Bound, federation: Arc<Federation>, stop: Cancell
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else {
-            federation.metrics.refused.of(Refusal::Handshakes).inc();
-            continue;
-        };
+        let place = handshakes.begin();
         let (federation, stop) = (Arc::clone(&federation), stop.clone());
         links.spawn(async move {
             if let Err(error) = serve(socket, place, &federation, &stop).await {
@@ -106,11 +156,16 @@ pub(super) async fn run(bound: Bound, federation: Arc<Federation>, stop: Cancell
 
 async fn serve(
     socket: TcpStream,
-    place: OwnedSemaphorePermit,
+    place: Place,
     federation: &Federation,
     stop: &CancellationToken,
 ) -> Result<(), NotAccepted> {
-    let greeted = match timeout(HANDSHAKE_TIMEOUT, shake_hands(socket, federation)).await {
+    let shaking = timeout(HANDSHAKE_TIMEOUT, shake_hands(socket, federation));
+    let Some(shaken) = place.gives_way.run_until_cancelled(shaking).await else {
+        federation.metrics.refused.of(Refusal::Handshakes).inc();
+        return Err(NotAccepted::GaveWay);
+    };
+    let greeted = match shaken {
         Ok(greeted) => greeted?,
         Err(_) => {
             federation.metrics.refused.of(Refusal::Incomplete).inc();
@@ -137,4 +192,24 @@ async fn shake_hands(socket: TcpStream, federation: &Federation) -> Result<Greet
     let find = |domain: &Domain| federation.directory.peer(domain).map(|peer| (*peer).clone());
     let peer = trust::identify(chain, UnixTime::now(), find)?;
     Ok(link::greet(TlsStream::Server(stream), peer, federation).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_gives_way_and_what_is_done_makes_room() {
+        let handshakes = Arc::new(Handshakes::default());
+        let mut places: Vec<Place> = (0..HANDSHAKES_MAX).map(|_| handshakes.begin()).collect();
+        drop(places.remove(1));
+        let next = handshakes.begin();
+        assert!(!places[0].gives_way.is_cancelled(), "there was room");
+        let newest = handshakes.begin();
+        let gave_way = places.iter().position(|place| place.gives_way.is_cancelled());
+        assert_eq!(gave_way, Some(0));
+        assert!(!next.gives_way.is_cancelled() && !newest.gives_way.is_cancelled());
+        drop(places.remove(0));
+        assert_eq!(handshakes.state().places.len(), HANDSHAKES_MAX);
+    }
 }

@@ -109,7 +109,13 @@ impl Discovery {
 /// What one caller has found of its peer, for as long as it may be believed.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    found: [Option<(Instant, Result<Vec<PeerUrl>, NotFound>)>; Way::ALL.len()],
+    found: [Option<Answer>; Way::ALL.len()],
+}
+
+#[derive(Debug)]
+struct Answer {
+    until: Instant,
+    found: Result<Vec<PeerUrl>, NotFound>,
 }
 
 impl Known {
@@ -121,10 +127,10 @@ impl Known {
         discovery: &Discovery,
     ) -> Result<Vec<PeerUrl>, NotFound> {
         let known = &mut self.found[way as usize];
-        if let Some((until, found)) = known
-            && Instant::now() < *until
+        if let Some(answer) = known
+            && Instant::now() < answer.until
         {
-            return found.clone();
+            return answer.found.clone();
         }
         let (lifetime, found) = match discovery.ask(way, domain).await {
             Ok(Places { mut urls, lifetime }) => {
@@ -133,8 +139,8 @@ impl Known {
             }
             Err(error) => (ABSENCE, Err(error)),
         };
-        *known = Some((Instant::now() + lifetime, found.clone()));
-        found
+        let until = Instant::now() + lifetime;
+        known.insert(Answer { until, found }).found.clone()
     }
 
     /// What was found led to no link: the next call looks anew.

@@ -7,6 +7,9 @@ use irsp_protocol::frame::{self, FrameError, Item};
 use irsp_protocol::{Domain, Envelope, Kind, MessageId, MessageKind, Principal, Server, Status};
 use thiserror::Error;
 
+/// Data of a notice: one short JSON object. No quota is asked for it, so it may not be used to fill the disk.
+const NOTICE_BYTES_MAX: usize = 4 << 10;
+
 /// Why a frame ends its link.
 #[derive(Debug, Error)]
 pub(crate) enum Breach {
@@ -61,6 +64,10 @@ fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope
     }
     if envelope.kind == MessageKind::Directory && !is_departure(&envelope) {
         return refuse(Status::FORBIDDEN);
+    }
+    let is_notice = matches!(envelope.kind, MessageKind::Presence | MessageKind::Directory);
+    if is_notice && envelope.data.len() > NOTICE_BYTES_MAX {
+        return refuse(Status::TOO_LARGE);
     }
     envelope.destination.domain = None;
     Ok(envelope)
@@ -180,6 +187,18 @@ mod tests {
         ] {
             assert_eq!(told(other), 0, "{other}");
         }
+    }
+
+    #[test]
+    fn a_notice_is_short() {
+        let mut long = envelope(MessageKind::Presence, "dev/x@b.example", "app/climate@a.example");
+        long.data = Bytes::from(vec![b' '; NOTICE_BYTES_MAX + 1]);
+        let sent = Item::Deliver {
+            from: Server::Message,
+            place: Place::default(),
+            envelope: long,
+        };
+        assert_eq!(sorted(&[sent]).unwrap().refused[0].1.code(), 413);
     }
 
     #[test]

@@ -19,7 +19,7 @@ label! {
         /// Not signed by the peer's authority, or not the one with its fingerprint.
         Untrusted = "untrusted",
         Paused = "paused",
-        /// Too many handshakes at once.
+        /// Too many handshakes at once, and it was the oldest.
         Handshakes = "handshakes",
         /// TLS or the greeting was not complete in time, or was broken off.
         Incomplete = "incomplete",

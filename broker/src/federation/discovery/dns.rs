@@ -56,9 +56,11 @@ impl Dns {
             true => NotFound::NoRecord(domain.clone()),
             false => failed(&name, &error),
         })?;
-        let services = found.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(service) if !service.target.is_root() => Some(service),
-            _ => None,
+        let services = found.answers().iter().filter_map(|record| {
+            let RData::SRV(service) = &record.data else {
+                return None;
+            };
+            (!service.target.is_root()).then_some(service)
         });
         let mut services: Vec<_> = services.collect();
         services.sort_by_key(|service| (service.priority, Reverse(service.weight)));
