@@ -694,14 +694,14 @@ fn a_paced_peer_is_sent_a_second_at_once_and_the_rest_in_order_at_its_rate() {
     for _ in 0..5 {
         world.store(&hop);
     }
-    world.core.linked(peer, std::num::NonZeroU32::new(2), 1);
+    world.core.linked(peer, NonZeroU32::new(2), 1);
     world.act();
     world.load_all();
     assert_eq!(world.taken(), [1, 2]);
     for seq in 1..=5 {
         world.leave(&hop, seq);
         world.load_all();
-        if seq >= 2 && seq < 5 {
+        if (2..5).contains(&seq) {
             assert!(world.taken().is_empty(), "an answer makes no room in the pace");
             world.pass(Duration::from_millis(499));
             world.load_all();
