@@ -34,6 +34,7 @@ pub(crate) struct Account {
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
     pub(crate) reset_lifetime: Duration,
+    pub(crate) reset_unbinds: bool,
     pub(crate) effect_wait: Duration,
     pub(crate) random: SystemRandom,
     /// Passwords: by what was given as the user, and by the caller's address.

@@ -170,8 +170,13 @@ impl Office {
                 ]);
                 (Method::PATCH, path(id.as_str()), Some(body))
             }
-            DeviceOrder::Reset { id, unbind } => {
-                let body = json!({ "unbind": unbind });
+            DeviceOrder::Reset {
+                id,
+                unbind,
+                keep_bindings,
+            } => {
+                let said = (unbind || keep_bindings).then_some(Value::Bool(unbind));
+                let body = object([("unbind", said)]);
                 (Method::POST, format!("{}/reset", path(id.as_str())), Some(body))
             }
             DeviceOrder::Codes { id } => {

@@ -220,6 +220,9 @@ pub(crate) enum DeviceOrder {
         /// Also ends its bindings.
         #[arg(long)]
         unbind: bool,
+        /// Its bindings stay; without either the domain's account.reset_unbinds says.
+        #[arg(long, conflicts_with = "unbind")]
+        keep_bindings: bool,
     },
     /// Deletes a device with its bindings and what waits for it. The id is not used again.
     Delete { id: Id },
