@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::account::{Account, Door};
+use crate::account::Account;
 use crate::api;
 use crate::change::{Conditions, Order, Target};
+use crate::door::{Door, LoginDoor};
 use crate::follow::Lead;
 use crate::keys;
 use crate::metrics::Metrics;
@@ -121,7 +122,7 @@ impl AccountServer {
             reset_unbinds,
             effect_wait,
             random,
-            logins: Door::new(metrics.logins_throttled.clone()),
+            logins: LoginDoor::new(metrics.logins_throttled.clone()),
             bindings: Door::new(metrics.bindings_throttled.clone()),
             flood,
             metrics,

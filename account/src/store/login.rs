@@ -181,6 +181,13 @@ pub(crate) fn list(
         .collect::<Result<_, _>>()?)
 }
 
+/// Whether the user has a login that was last prolonged from this address.
+pub(crate) fn is_from(sql: &Connection, user: &Id, from: IpAddr) -> Result<bool, StoreError> {
+    Ok(sql
+        .prepare_cached("SELECT 1 FROM account_login WHERE user = ?1 AND origin = ?2")?
+        .exists((user.as_str(), origin(Some(from))))?)
+}
+
 /// Ends a login; followers refuse its tokens from then on. `until` is when the token that was shown expires, for a
 /// login that stands in no row: a restored store may have lost it.
 pub(crate) fn end(

@@ -164,6 +164,13 @@ impl House {
             .await
     }
 
+    /// Tries a password from an address of its own.
+    pub(super) async fn log_in_from(&self, address: &str, id: &str, password: &str) -> Answer {
+        let body = json!({"id": id, "password": password});
+        self.send(asked("", Method::POST, "/v1/login", Some(body), &[]), address)
+            .await
+    }
+
     /// Makes a device; its code.
     pub(super) async fn device(&self, id: &str) -> String {
         let made = self
