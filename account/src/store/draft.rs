@@ -9,7 +9,7 @@ use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
 use irsp_protocol::{Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
 use rusqlite::Connection;
 
-use super::{audit, entity, operation};
+use super::{audit, entity, operation, version};
 use crate::follower::FOLLOWERS;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
@@ -72,8 +72,9 @@ impl<'a, 't> Draft<'a, 't> {
         self.push(Cause::Delete, key, None)
     }
 
-    /// Begins after a restore: every entity is numbered anew, above all numbers that were given since the copy was
-    /// taken. So followers miss something before the next change, ask for a snapshot, and it is newer than all they hold.
+    /// Begins after a restore: every entity is numbered anew, and every record gets a new version, above all that were
+    /// given since the copy was taken. So followers miss something before the next change, ask for a snapshot, and it is
+    /// newer than all they hold; and what callers hold of a record is no ETag of it any more.
     pub(crate) fn number_anew(&mut self, restored: Timestamp) -> Result<(), StoreError> {
         let micros = u64::try_from(restored.as_millis())
             .unwrap_or(0)
@@ -93,7 +94,7 @@ impl<'a, 't> Draft<'a, 't> {
         };
         entity::put(self.tx.sql(), &change)?;
         self.changes.push(change);
-        Ok(())
+        version::leap(self.tx.sql(), first)
     }
 
     /// Writes the audit line and puts the envelopes into the outbox.

@@ -159,6 +159,18 @@ pub(crate) fn page(sql: &Connection, after: Option<&str>) -> Result<DirectoryPag
     let at = last(&tx)?;
     let mut page = DirectoryPage {
         at,
+/// Changes the state of every user under the number it has; for who numbers them anew.
+pub(super) fn edit_users(sql: &Connection, edit: impl Fn(&mut User)) -> Result<(), StoreError> {
+    let mut update = sql.prepare("UPDATE entity SET state = ?2 WHERE key = ?1")?;
+    for (_, mut state) in list(sql, "usr/", "", u32::MAX)? {
+        if let Entity::User(user) = &mut state {
+            edit(user);
+        }
+        update.execute((state.key().to_string(), serde_json::to_string(&state)?))?;
+    }
+    Ok(())
+}
+
         entities: Vec::new(),
         next: None,
     };

@@ -233,6 +233,16 @@ pub(crate) fn end_all(draft: &mut Draft<'_, '_>, user: &Id) -> Result<(), StoreE
     draft.put(Cause::Modify, Entity::User(state))
 }
 
+/// Ends every login of every user, and voids every reset code: after a restore nobody knows which of them had been ended
+/// since. Followers hear of it with the new numbers of all entities.
+pub(crate) fn end_everywhere(draft: &Draft<'_, '_>) -> Result<(), StoreError> {
+    for table in ["account_login", "account_reset"] {
+        draft.sql().execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    let now = draft.now();
+    entity::edit_users(draft.sql(), |user| refuse_older(user, now))
+}
+
 /// Raises the time from which tokens of the user are good.
 pub(super) fn refuse_older(user: &mut User, now: Timestamp) {
     // Later than all that was made until now, also if the clock has been set back; one millisecond on, so that a token made
