@@ -114,7 +114,7 @@ pub(super) async fn create(
         .carry_out(caller.orders("grant.register", key), move |draft| {
             // Once more: the device may have gone to another owner.
             if let Some(owner) = &owner
-                && !binding::may_grant(draft.sql(), owner, &new.principal)?
+                && binding::grants_since(draft.sql(), owner, &new.principal)?.is_none()
             {
                 return Err(NOT_THEIRS.into());
             }
@@ -137,9 +137,14 @@ pub(super) async fn delete(
         principal: principal.clone(),
         to: to.clone(),
     };
+    let owner = caller.person().filter(|_| !caller.is_admin()).cloned();
     account
         .carry_out(caller.orders("grant.delete", key), move |draft| {
-            grant::withdraw(draft, &principal, &to)
+            let known_since = match &owner {
+                Some(owner) => binding::grants_since(draft.sql(), owner, &principal)?.ok_or(NOT_THEIRS)?,
+                None => 0,
+            };
+            grant::withdraw(draft, &principal, &to, known_since)
         })
         .await?
         .answer(StatusCode::OK)
@@ -159,8 +164,9 @@ async fn must_be_theirs(account: &Account, caller: &Caller, principal: &Principa
             account
                 .courier
                 .store()
-                .read(move |sql| binding::may_grant(sql, &user, &principal))
+                .read(move |sql| binding::grants_since(sql, &user, &principal))
                 .await?
+                .is_some()
         }
         None => false,
     };

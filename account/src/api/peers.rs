@@ -16,9 +16,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
-use super::answer::Answer;
+use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, DomainPath};
-use super::caller::{Admin, Reader};
+use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
 use super::page::{limit, page};
 use crate::account::Account;
@@ -104,7 +104,7 @@ pub(super) async fn show(
     State(account): State<Arc<Account>>,
     _: Reader,
     DomainPath(domain): DomainPath,
-) -> Result<Json<PeerView>, Refusal> {
+) -> Result<Shown<PeerView>, Refusal> {
     let wanted = domain.clone();
     let mut peer = account
         .courier
@@ -115,7 +115,8 @@ pub(super) async fn show(
         .await
         .into_iter()
         .find(|link| link.domain == domain);
-    Ok(Json(peer))
+    // How the link stands is not in its version.
+    Ok(Caller::shown_now(peer))
 }
 
 /// Changes the terms with a peer, pauses it, drains it or makes it active again.

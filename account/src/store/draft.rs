@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use super::{audit, entity, operation, version};
 use crate::follower::FOLLOWERS;
+use crate::refusal::Refusal;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
 const BATCH: usize = 500;
@@ -42,16 +43,28 @@ pub(crate) struct Draft<'a, 't> {
     tx: &'a mut Tx<'t>,
     last: u64,
     changes: Vec<Change>,
+    stale: bool,
 }
 
 impl<'a, 't> Draft<'a, 't> {
-    pub(crate) fn begin(tx: &'a mut Tx<'t>) -> Result<Draft<'a, 't>, StoreError> {
+    /// `stale`: the caller does not name the version that the target has.
+    pub(crate) fn begin(tx: &'a mut Tx<'t>, stale: bool) -> Result<Draft<'a, 't>, StoreError> {
         let last = entity::last(tx.sql())?;
         Ok(Draft {
             tx,
             last,
             changes: Vec::new(),
+            stale,
         })
+    }
+
+    /// Refuses a caller who names another version. Checked at the end at the latest: who may not do it, or does it to
+    /// what is gone, hears that and no version. Earlier where what follows would tell more than the caller may know.
+    pub(crate) fn expects_version(&self) -> Result<(), Refusal> {
+        match self.stale {
+            true => Err(Refusal::Stale),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn sql(&self) -> &Connection {
@@ -81,7 +94,7 @@ impl<'a, 't> Draft<'a, 't> {
             .saturating_mul(1_000);
         let first = self.last.saturating_add(1).max(micros);
         self.last = entity::number_anew(self.tx.sql(), first)?;
-        Ok(())
+        version::leap(self.tx.sql(), first)
     }
 
     fn push(&mut self, cause: Cause, key: EntityKey, state: Option<Entity>) -> Result<(), StoreError> {
@@ -94,7 +107,7 @@ impl<'a, 't> Draft<'a, 't> {
         };
         entity::put(self.tx.sql(), &change)?;
         self.changes.push(change);
-        version::leap(self.tx.sql(), first)
+        Ok(())
     }
 
     /// Writes the audit line and puts the envelopes into the outbox.
@@ -103,6 +116,7 @@ impl<'a, 't> Draft<'a, 't> {
         mut line: audit::Line,
         new_id: impl Fn() -> MessageId,
     ) -> Result<Committed, StoreError> {
+        self.expects_version()?;
         let Draft { tx, changes, .. } = self;
         let now = tx.now();
         for change in &changes {

@@ -21,8 +21,14 @@ const PAGE_BYTES: usize = 256 << 10;
     reason = "made by a look-up and taken apart at once, never kept"
 )]
 pub(crate) enum Found {
-    Live { n: u64, state: Entity },
-    Deleted,
+    Live {
+        n: u64,
+        state: Entity,
+    },
+    /// By this change.
+    Deleted {
+        n: u64,
+    },
     Never,
 }
 
@@ -33,7 +39,7 @@ pub(crate) fn find(sql: &Connection, key: &EntityKey) -> Result<Found, StoreErro
         .optional()?;
     Ok(match row {
         Some((n, Some(state))) => Found::Live { n, state },
-        Some((_, None)) => Found::Deleted,
+        Some((n, None)) => Found::Deleted { n },
         None => Found::Never,
     })
 }
@@ -42,7 +48,7 @@ pub(crate) fn find(sql: &Connection, key: &EntityKey) -> Result<Found, StoreErro
 fn principal(sql: &Connection, principal: Principal) -> Result<Entity, StoreError> {
     match find(sql, &EntityKey::Principal(principal.clone()))? {
         Found::Live { state, .. } => Ok(state),
-        Found::Deleted => Err(Refusal::Deleted(principal).into()),
+        Found::Deleted { .. } => Err(Refusal::Deleted(principal).into()),
         Found::Never => Err(Refusal::Unknown(principal).into()),
     }
 }
@@ -93,7 +99,7 @@ pub(crate) fn must_be_new(sql: &Connection, principal: Principal) -> Result<(), 
     match find(sql, &EntityKey::Principal(principal.clone()))? {
         Found::Never => Ok(()),
         Found::Live { .. } => Err(Refusal::Exists(principal).into()),
-        Found::Deleted => Err(Refusal::Used(principal).into()),
+        Found::Deleted { .. } => Err(Refusal::Used(principal).into()),
     }
 }
 
@@ -153,12 +159,6 @@ pub(super) fn number_anew(sql: &Connection, first: u64) -> Result<u64, StoreErro
     Ok(n - 1)
 }
 
-/// A page of the present state after a key (clause 8.2). The number and the rows are read in one transaction.
-pub(crate) fn page(sql: &Connection, after: Option<&str>) -> Result<DirectoryPage, StoreError> {
-    let tx = sql.unchecked_transaction()?;
-    let at = last(&tx)?;
-    let mut page = DirectoryPage {
-        at,
 /// Changes the state of every user under the number it has; for who numbers them anew.
 pub(super) fn edit_users(sql: &Connection, edit: impl Fn(&mut User)) -> Result<(), StoreError> {
     let mut update = sql.prepare("UPDATE entity SET state = ?2 WHERE key = ?1")?;
@@ -171,6 +171,12 @@ pub(super) fn edit_users(sql: &Connection, edit: impl Fn(&mut User)) -> Result<(
     Ok(())
 }
 
+/// A page of the present state after a key (clause 8.2). The number and the rows are read in one transaction.
+pub(crate) fn page(sql: &Connection, after: Option<&str>) -> Result<DirectoryPage, StoreError> {
+    let tx = sql.unchecked_transaction()?;
+    let at = last(&tx)?;
+    let mut page = DirectoryPage {
+        at,
         entities: Vec::new(),
         next: None,
     };

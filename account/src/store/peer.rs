@@ -21,7 +21,8 @@ pub(crate) fn find(sql: &Connection, domain: &Domain) -> Result<PeerView, StoreE
             state: Entity::Peer(peer),
         } => Ok(view(n, peer)),
         Found::Live { .. } => Err(foreign("peer")),
-        Found::Deleted | Found::Never => Err(Refusal::NoPeer(domain.clone()).into()),
+        Found::Deleted { .. } => Err(Refusal::PeerDeleted(domain.clone()).into()),
+        Found::Never => Err(Refusal::NoPeer(domain.clone()).into()),
     }
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn register(draft: &mut Draft<'_, '_>, peer: Peer) -> Result<PeerView
     find(draft.sql(), &domain)
 }
 
-/// Changes a peer; 404 if there is none.
+/// Changes a peer; 404 if there is none, 410 if it was removed.
 pub(crate) fn modify(
     draft: &mut Draft<'_, '_>,
     domain: &Domain,

@@ -158,6 +158,38 @@ async fn a_new_password_ends_the_old_one_and_its_tokens() {
 }
 
 #[tokio::test]
+async fn an_admin_too_shows_the_old_password_to_change_the_own_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let put = async |token: &str, id: &str, body| {
+        let path = format!("/v1/users/{id}/password");
+        house.call(token, Method::PUT, &path, Some(body)).await
+    };
+    house.user("ann").await;
+    let role = json!({"role": "admin"});
+    house.patch(&house.admin, "/v1/users/ann", role).await.is(200);
+    let ann = house.log_in("ann", "password of ann").await.is(200);
+    let ann = ann["token"].as_str().unwrap();
+    for body in [
+        json!({"password": "new password"}),
+        json!({"old": "a guess", "password": "new password"}),
+    ] {
+        put(ann, "ann", body).await.problem(403);
+    }
+    let right = json!({"old": "password of ann", "password": "new password"});
+    put(ann, "ann", right).await.is(200);
+
+    // Who has the admin token sets the first password of its user, and shows it for the next.
+    let first = json!({"password": "the first one"});
+    put(&house.admin, "admin", first.clone()).await.is(200);
+    put(&house.admin, "admin", first).await.problem(403);
+    let next = json!({"old": "the first one", "password": "the next one"});
+    put(&house.admin, "admin", next).await.is(200);
+    house.log_in("admin", "the next one").await.is(200);
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn roles_allow_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::start(folder.path()).await;

@@ -197,7 +197,7 @@ async fn every_path_asks_for_credentials_unless_the_body_brings_them() {
             answer.problem(401);
         }
     }
-    assert_eq!(doors, 46);
+    assert_eq!(doors, 47);
     house.stop().await;
 }
 
