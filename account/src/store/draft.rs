@@ -15,6 +15,9 @@ use crate::refusal::Refusal;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
 const BATCH: usize = 500;
+/// An envelope ends before the change that would make it longer than this. Only one that is longer by itself (an
+/// application that names thousands) makes a longer one, of some 4 MB at most; a frame on the bus may have 16 MiB.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Who asks for a change, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +146,7 @@ impl<'a, 't> Draft<'a, 't> {
             return Ok(committed);
         };
         operation::append(tx.sql(), number, now)?;
-        for changes in committed.changes.chunks(BATCH) {
+        for changes in batches(&committed.changes)? {
             let data = serde_json::to_vec(&ChangeBatch {
                 changes: changes.to_vec(),
             })?;
@@ -157,4 +160,19 @@ impl<'a, 't> Draft<'a, 't> {
         }
         Ok(committed)
     }
+}
+
+/// The changes in their order, so many in each part as one envelope takes.
+fn batches(changes: &[Change]) -> Result<Vec<&[Change]>, StoreError> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (place, change) in changes.iter().enumerate() {
+        let more = serde_json::to_vec(change)?.len();
+        if place > start && (place - start == BATCH || bytes + more > BATCH_BYTES) {
+            parts.push(&changes[start..place]);
+            (start, bytes) = (place, 0);
+        }
+        bytes += more;
+    }
+    parts.push(&changes[start..]);
+    Ok(parts)
 }

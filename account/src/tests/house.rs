@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) struct House {
 #[derive(Default)]
 pub(super) struct Followers {
     heard: Mutex<Vec<(Server, Change)>>,
+    longest: AtomicUsize,
     seen: Mutex<HashSet<MessageId>>,
     silent: Mutex<HashSet<Server>>,
     answer: Mutex<Option<Status>>,
@@ -241,6 +243,11 @@ impl Followers {
         changes
     }
 
+    /// The longest frame that any of them was sent.
+    pub(super) fn longest_frame(&self) -> usize {
+        self.longest.load(Ordering::Relaxed)
+    }
+
     fn hear(&self, to: Server, item: Item) -> Option<Item> {
         match item {
             Item::Deliver { from, envelope, .. } => {
@@ -342,6 +349,7 @@ async fn send(server: &AccountServer, mut request: Request<Body>, address: &str)
 
 async fn follow(mut bus: Attachment, followers: Arc<Followers>) {
     while let Some((to, mut bytes)) = bus.outgoing.recv().await {
+        followers.longest.fetch_max(bytes.len(), Ordering::Relaxed);
         while let Some(item) = frame::read(&mut bytes).unwrap() {
             if let Some(answer) = followers.hear(to, item)
                 && bus.incoming.send(Incoming::Frame(framed(&answer))).await.is_err()
