@@ -91,6 +91,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RecordsPath {
             "users" => Ok(RecordsPath(Records::Users)),
             "apps" => Ok(RecordsPath(Records::Apps)),
             "bindings" => Ok(RecordsPath(Records::Bindings)),
+            "peers" => Ok(RecordsPath(Records::Peers)),
+            "grants" => Ok(RecordsPath(Records::Grants)),
             _ => Err(Refusal::NoPath),
         }
     }

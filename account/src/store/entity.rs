@@ -110,10 +110,7 @@ pub(crate) fn list(
     after: &str,
     limit: u32,
 ) -> Result<Vec<(u64, Entity)>, StoreError> {
-    // What begins with `start` stands before the text with its last character raised by one.
-    let end = start
-        .strip_suffix('/')
-        .map_or_else(|| start.to_owned(), |start| format!("{start}0"));
+    let end = end_of(start);
     let mut select = sql.prepare_cached(
         "SELECT n, state FROM entity WHERE key >= ?1 AND key < ?2 AND key > ?3 AND state IS NOT NULL ORDER BY key LIMIT ?4",
     )?;
@@ -125,6 +122,21 @@ pub(crate) fn list(
         }
     }
     Ok(found)
+}
+
+/// How many of them there are.
+pub(super) fn count(sql: &Connection, start: &str) -> Result<usize, StoreError> {
+    let count = sql
+        .prepare_cached("SELECT count(*) FROM entity WHERE key >= ?1 AND key < ?2 AND state IS NOT NULL")?
+        .query_row((start, end_of(start)), |row| number(row, 0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// What begins with `start` stands before the text with its last character raised by one.
+fn end_of(start: &str) -> String {
+    start
+        .strip_suffix('/')
+        .map_or_else(|| start.to_owned(), |start| format!("{start}0"))
 }
 
 /// The number of the last change; 0 before the first.

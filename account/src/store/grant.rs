@@ -35,6 +35,11 @@ pub(crate) fn list(
     grants.collect()
 }
 
+/// Where a list goes on after a grant.
+pub(crate) fn place(grant: &GrantView) -> String {
+    key(&grant.principal, &grant.to).to_string()
+}
+
 /// Gives a grant, in place of the one that is there.
 pub(crate) fn give(draft: &mut Draft<'_, '_>, new: &NewGrant) -> Result<GrantView, StoreError> {
     match new.principal.kind {

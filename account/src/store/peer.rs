@@ -47,7 +47,7 @@ pub(crate) fn register(draft: &mut Draft<'_, '_>, peer: Peer) -> Result<PeerView
     if let Found::Live { .. } = entity::find(draft.sql(), &EntityKey::Peer(domain.clone()))? {
         return Err(Refusal::PeerExists(domain).into());
     }
-    if entity::list(draft.sql(), "as/", "", u32::MAX)?.len() >= PEERS_MAX {
+    if entity::count(draft.sql(), "as/")? >= PEERS_MAX {
         return Err(Refusal::TooMany {
             what: "peers",
             max: PEERS_MAX,
@@ -62,11 +62,11 @@ pub(crate) fn register(draft: &mut Draft<'_, '_>, peer: Peer) -> Result<PeerView
 pub(crate) fn modify(
     draft: &mut Draft<'_, '_>,
     domain: &Domain,
-    edit: impl Fn(&mut Peer),
+    edit: impl Fn(&mut Peer) -> Result<(), Refusal>,
 ) -> Result<PeerView, StoreError> {
     let before = record(find(draft.sql(), domain)?);
     let mut peer = before.clone();
-    edit(&mut peer);
+    edit(&mut peer)?;
     if peer != before {
         draft.put(Cause::Modify, Entity::Peer(peer))?;
     }

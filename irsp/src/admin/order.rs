@@ -354,6 +354,8 @@ pub(crate) enum Kind {
     Users,
     Apps,
     Bindings,
+    Peers,
+    Grants,
 }
 
 /// How records are written down.
@@ -418,6 +420,8 @@ impl Kind {
             Kind::Users => "users",
             Kind::Apps => "apps",
             Kind::Bindings => "bindings",
+            Kind::Peers => "peers",
+            Kind::Grants => "grants",
         }
     }
 }
