@@ -16,10 +16,6 @@ const PAGE: usize = 500;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// What the table knows of a key.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made by a look-up and taken apart at once, never kept"
-)]
 pub(crate) enum Found {
     Live {
         n: u64,
