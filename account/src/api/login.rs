@@ -119,6 +119,16 @@ async fn renewed(
         token_until: now.plus(account.token_lifetime),
         from,
     };
+    // Before the writer is asked: a stranger causes no such work.
+    let family = hash.family;
+    let known = account
+        .courier
+        .store()
+        .read(move |sql| login::of_family(sql, &family, now))
+        .await?;
+    if known.is_none() {
+        return Err(Refusal::WrongRefresh);
+    }
     let rotation = account
         .courier
         .write(move |tx| login::rotate(tx, &hash, &turn_hash, renewal))
