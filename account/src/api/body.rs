@@ -170,6 +170,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], json: bool) -> Result<T, Refusal> {
             "the body must have `Content-Type: application/json`".to_owned(),
         ));
     }
+    // A reader of records takes a list of their fields, too, in an order that nobody has promised.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::Malformed("the body is a list, not an object".to_owned()));
+    }
     // The reader's words name field and place. They may quote the caller's own input, so they are not logged.
     serde_json::from_slice(bytes).map_err(|error| Refusal::Malformed(format!("the body is refused: {error}")))
 }
