@@ -104,6 +104,14 @@ impl LoginDoor {
         Refusal::TooManyAttempts(wait)
     }
 
+    /// The admitted attempt was not made: the server had no time for it.
+    pub(crate) fn take_back(&self, Attempt { visitor, of }: Attempt) {
+        lock(&self.visitors.throttle).take_back(&visitor);
+        if let Some(network) = of {
+            lock(&self.networks).take_back(network);
+        }
+    }
+
     /// The admitted attempt was right.
     pub(crate) fn succeeded(&self, Attempt { visitor, of }: Attempt, now: Timestamp) {
         self.visitors.succeeded(&visitor);

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use irsp_protocol::Timestamp;
 
-/// Refused logins that cost nothing: a school mistypes behind one address on its first day.
-const BURST: u32 = 100;
+/// Refused logins that cost nothing: a school mistypes behind one address on its first day. More than passwords are checked
+/// at once, because an attempt counts until it was right.
+const BURST: u32 = 300;
 /// After that, one in this time: 2,880 guesses a day, over all names.
 const EVERY: Duration = Duration::from_secs(30);
 /// Networks remembered at once; beyond it the one longest untouched is forgotten.

@@ -238,7 +238,13 @@ async fn checked(
         }
         None => None,
     };
-    let right = account.passwords.is_right(password, stored.clone()).await?;
+    let right = match account.passwords.is_right(password, stored.clone()).await {
+        Ok(right) => right,
+        Err(error) => {
+            account.logins.take_back(attempt);
+            return Err(error.into());
+        }
+    };
     let id = id.filter(|_| right).ok_or(Refusal::WrongPassword)?;
     let stored = stored.ok_or(Refusal::WrongPassword)?;
     account.logins.succeeded(attempt, now);
