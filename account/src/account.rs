@@ -1,7 +1,6 @@
 //! What the handlers of the API share: the store behind the courier, the directory that says who calls, and the
 //! doors that slow down guessing.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,21 +9,22 @@ use irsp_directory::Directory;
 use irsp_directory::Flood;
 use irsp_directory::token::TokenSigner;
 use irsp_protocol::secret::SecretHash;
-use irsp_protocol::{Domain, Id, Secret, Status, Timestamp};
-use prometheus_client::metrics::counter::Counter;
+use irsp_protocol::{Domain, Id, Secret, Status};
 use ring::rand::SystemRandom;
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::code;
+use crate::door::{Attempt, Door, LoginDoor, Visitor};
 use crate::metrics::Metrics;
 use crate::password::Passwords;
 use crate::refusal::Refusal;
 use crate::store::audit::{self, Line};
 use crate::store::deletion;
+use crate::store::login;
 use crate::store::operation::{self, End, Operation};
-use crate::throttle::Throttle;
 
 pub(crate) struct Account {
     pub(crate) courier: Courier,
@@ -35,47 +35,17 @@ pub(crate) struct Account {
     pub(crate) token_lifetime: Duration,
     pub(crate) refresh_lifetime: Duration,
     pub(crate) reset_lifetime: Duration,
+    pub(crate) reset_unbinds: bool,
     pub(crate) effect_wait: Duration,
     pub(crate) random: SystemRandom,
-    /// Passwords: by what was given as the user, and by the caller's address.
-    pub(crate) logins: Door<(String, Option<IpAddr>)>,
+    /// Passwords and reset codes.
+    pub(crate) logins: LoginDoor,
     /// Verification codes: by device and user.
     pub(crate) bindings: Door<(String, Id)>,
     /// What is written down of refused logins and bindings.
     pub(crate) flood: Mutex<Flood>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: TaskTracker,
-}
-
-/// A [`Throttle`] shared by the handlers.
-pub(crate) struct Door<K> {
-    throttle: Mutex<Throttle<K>>,
-    throttled: Counter,
-}
-
-impl<K: Clone + Eq + std::hash::Hash> Door<K> {
-    /// Attempts that are not admitted are counted by `throttled`.
-    pub(crate) fn new(throttled: Counter) -> Door<K> {
-        Door {
-            throttle: Mutex::new(Throttle::new()),
-            throttled,
-        }
-    }
-
-    pub(crate) fn admit(&self, key: &K, now: Timestamp) -> Result<(), Refusal> {
-        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        throttle.admit(key, now).map_err(|wait| {
-            self.throttled.inc();
-            Refusal::TooManyAttempts(wait)
-        })
-    }
-
-    pub(crate) fn succeeded(&self, key: &K) {
-        self.throttle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .succeeded(key);
-    }
 }
 
 impl Account {
@@ -107,6 +77,25 @@ impl Account {
                 });
         }
         Ok(operation)
+    }
+
+    /// Admits an attempt at a password or reset code. Who is logged in from the same address waits for nobody else.
+    pub(crate) async fn admit(&self, visitor: Visitor) -> Result<Attempt, Refusal> {
+        let now = self.courier.now();
+        self.logins.admit(&visitor, now)?;
+        match self.logins.admit_from_network(&visitor, now) {
+            Ok(attempt) => Ok(attempt),
+            Err(_) if self.is_logged_in(&visitor).await? => Ok(LoginDoor::admit_known(visitor)),
+            Err(wait) => Err(self.logins.refuse(&visitor, wait)),
+        }
+    }
+
+    async fn is_logged_in(&self, Visitor { name, from }: &Visitor) -> Result<bool, Refusal> {
+        let (Ok(id), Some(from)) = (Id::new(name), *from) else {
+            return Ok(false);
+        };
+        let read = move |sql: &Connection| login::is_from(sql, &id, from);
+        Ok(self.courier.store().read(read).await?)
     }
 
     /// Writes an audit line of what is no change, such as a login.

@@ -136,11 +136,9 @@ impl Account {
                     if let Some(before) = order.before(tx.sql(), tx.now())? {
                         return Ok(before);
                     }
-                    let version = order.version(tx.sql())?;
-                    let mut draft = Draft::begin(tx)?;
+                    let stale = order.is_stale(tx.sql())?;
+                    let mut draft = Draft::begin(tx, stale)?;
                     let made = edit(&mut draft)?;
-                    // Only now: who may not do it, or does it to what is gone, hears that and no version.
-                    order.expects(version)?;
                     let committed = draft.finish(order.line(), || courier.new_id())?;
                     order.keep(tx.sql(), tx.now(), &random, &made, committed.operation())?;
                     Ok(Written::New(made, committed))
@@ -267,19 +265,14 @@ impl Order {
         repeat::keep(sql, repeat, now, operation, T::SECRET, &sealed)
     }
 
-    /// The version the target has, if the caller names one.
-    fn version(&self, sql: &Connection) -> Result<Option<u64>, StoreError> {
+    /// Whether the caller names another version than the target has; what is not there has none.
+    fn is_stale(&self, sql: &Connection) -> Result<bool, StoreError> {
         match (&self.conditions.if_match, &self.target) {
-            (Some(_), Target::One(key)) => version::of(sql, key),
-            (None, _) | (_, Target::Many(_)) => Ok(None),
-        }
-    }
-
-    /// Refuses a target whose version the caller does not name.
-    fn expects(&self, version: Option<u64>) -> Result<(), Refusal> {
-        match &self.conditions.if_match {
-            Some(tags) if !version.is_some_and(|version| tags.name(version)) => Err(Refusal::Stale),
-            Some(_) | None => Ok(()),
+            (Some(tags), Target::One(key)) => {
+                Ok(!version::of(sql, key)?.is_some_and(|version| tags.name(version)))
+            }
+            (Some(_), Target::Many(_)) => Ok(true),
+            (None, _) => Ok(false),
         }
     }
 }

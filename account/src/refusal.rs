@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     Owned(Id),
     #[error("there is no such binding")]
     NotBound,
+    #[error("the binding has ended")]
+    Unbound,
     #[error("the user owns the device")]
     IsOwner,
     #[error("nobody owns the device")]
@@ -79,8 +81,12 @@ pub(crate) enum Refusal {
     NoPeer(Domain),
     #[error("{0} is a peer already")]
     PeerExists(Domain),
+    #[error("{0} was deleted")]
+    PeerDeleted(Domain),
     #[error("there is no such grant")]
     NoGrant,
+    #[error("the grant was withdrawn")]
+    Withdrawn,
     #[error("there is no operation {0}")]
     NoOperation(u64),
     #[error("operation {0} is forgotten: it was answered by every server long ago")]
@@ -122,7 +128,11 @@ impl Refusal {
             | Refusal::NoGrant
             | Refusal::NoOperation(_)
             | Refusal::NoPath => Status::NOT_FOUND,
-            Refusal::Deleted(_) | Refusal::OperationForgotten(_) => Status::DELETED,
+            Refusal::Deleted(_)
+            | Refusal::PeerDeleted(_)
+            | Refusal::Unbound
+            | Refusal::Withdrawn
+            | Refusal::OperationForgotten(_) => Status::DELETED,
             Refusal::Exists(_)
             | Refusal::PeerExists(_)
             | Refusal::Used(_)

@@ -14,14 +14,16 @@ use irsp_protocol::secret::SecretHash;
 use irsp_protocol::{Id, Principal, Server, Timestamp};
 use prometheus_client::registry::Registry;
 use ring::rand::SystemRandom;
+use rusqlite::Connection;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::account::{Account, Door};
+use crate::account::Account;
 use crate::api;
 use crate::change::{Conditions, Order, Target};
+use crate::door::{Door, LoginDoor};
 use crate::follow::Lead;
 use crate::keys;
 use crate::metrics::Metrics;
@@ -31,7 +33,7 @@ use crate::refusal::Refusal;
 use crate::retention;
 use crate::settings::{ADMIN, Kept, Settings};
 use crate::store::entity::Found;
-use crate::store::{Author, Draft, MIGRATIONS, entity, user};
+use crate::store::{Author, Draft, MIGRATIONS, entity, login, user};
 
 /// Why an account server cannot start. Each names the file.
 #[derive(Debug, Error)]
@@ -63,6 +65,7 @@ impl AccountServer {
             token_lifetime,
             refresh_lifetime,
             reset_lifetime,
+            reset_unbinds,
             effect_wait,
             audit_retention,
             operation_retention,
@@ -117,9 +120,10 @@ impl AccountServer {
             token_lifetime,
             refresh_lifetime,
             reset_lifetime,
+            reset_unbinds,
             effect_wait,
             random,
-            logins: Door::new(metrics.logins_throttled.clone()),
+            logins: LoginDoor::new(metrics.logins_throttled.clone()),
             bindings: Door::new(metrics.bindings_throttled.clone()),
             flood,
             metrics,
@@ -198,9 +202,10 @@ async fn begin(
 }
 
 /// A restored store lacks what happened since its copy was taken, and its followers may hold it. With new numbers for all
-/// it has, and a change that tells of them, the followers ask for everything and forget what is not there.
+/// it has, and a change that tells of them, the followers ask for everything and forget what is not there. What had been
+/// ended since must not come back: people log in again.
 async fn go_on_after_restore(account: &Account, at: Timestamp) -> Result<(), Refusal> {
-    warn!(restored = %at, "account.db was restored: its followers are told everything anew");
+    warn!(restored = %at, "account.db was restored: its followers are told everything anew, and every login ends");
     let token_key = account.signer.token_key().clone();
     let order = Order {
         author: Author {
@@ -213,10 +218,14 @@ async fn go_on_after_restore(account: &Account, at: Timestamp) -> Result<(), Ref
     };
     let go_on = move |draft: &mut Draft<'_, '_>| {
         draft.number_anew(at)?;
+        login::end_everywhere(draft)?;
         draft.put(Cause::Modify, Entity::TokenKey(token_key.clone()))?;
         forget_restored(draft.sql())
     };
-    account.note(order, go_on).await
+    account.note(order, go_on).await?;
+    let directory = account.directory.clone();
+    let reload = move |sql: &Connection| entity::load(sql, &directory);
+    Ok(account.courier.store().read(reload).await?)
 }
 
 /// Makes the admin user with the admin token's hash, and puts the token key into the directory, where either is not as
@@ -239,14 +248,16 @@ async fn register_keys(account: &Account, admin_token: SecretHash) -> Result<(),
         let key = EntityKey::Principal(Principal::user(admin.clone()));
         match entity::find(draft.sql(), &key)? {
             Found::Live { .. } => user::set_tokens(draft, &admin, &[admin_token])?,
-            Found::Deleted | Found::Never => {
+            Found::Deleted { .. } | Found::Never => {
                 user::register(draft, &admin, Role::Admin, None, &[admin_token])?;
             }
         }
         let key = EntityKey::TokenKey(token_key.id.clone());
         match entity::find(draft.sql(), &key)? {
             Found::Live { .. } => Ok(()),
-            Found::Deleted | Found::Never => draft.put(Cause::Register, Entity::TokenKey(token_key.clone())),
+            Found::Deleted { .. } | Found::Never => {
+                draft.put(Cause::Register, Entity::TokenKey(token_key.clone()))
+            }
         }
     };
     let order = Order {

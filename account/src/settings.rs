@@ -19,6 +19,8 @@ pub struct Settings {
     pub refresh_lifetime: Duration,
     /// How long a code that resets a user's password is good.
     pub reset_lifetime: Duration,
+    /// Whether a reset of a device's code ends its bindings, where the request does not say.
+    pub reset_unbinds: bool,
     /// How long the answer to a change waits for the followers before it is 202.
     pub effect_wait: Duration,
     /// How long lines of the audit log are kept; zero keeps them for ever.
@@ -45,6 +47,7 @@ impl Settings {
             token_lifetime: Duration::from_secs(3600),
             refresh_lifetime: Duration::from_secs(30 * 86_400),
             reset_lifetime: Duration::from_secs(86_400),
+            reset_unbinds: false,
             effect_wait: Duration::from_secs(5),
             audit_retention: Duration::from_secs(365 * 86_400),
             operation_retention: Duration::from_secs(30 * 86_400),

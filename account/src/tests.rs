@@ -7,6 +7,7 @@ mod conditions;
 mod credentials;
 mod devices;
 mod followers;
+mod gone;
 mod house;
 mod lists;
 mod login;

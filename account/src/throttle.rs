@@ -76,6 +76,13 @@ impl<K: Clone + Eq + Hash> Throttle<K> {
         Ok(())
     }
 
+    /// The admitted attempt was not made after all.
+    pub(crate) fn take_back(&mut self, key: &K) {
+        if let Some(failures) = self.doors.get_mut(key) {
+            failures.count = failures.count.saturating_sub(1);
+        }
+    }
+
     /// The admitted attempt was right.
     pub(crate) fn succeeded(&mut self, key: &K) {
         self.doors.remove(key);

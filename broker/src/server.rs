@@ -72,9 +72,11 @@ pub struct MessageServer {
     instruments: Arc<Registry>,
     /// Listeners and connections; ended first.
     front: (CancellationToken, TaskTracker),
-    /// The keeper of durable sessions; ended when it has stored what the front left.
+    /// The keeper of durable sessions; ended when it has stored what the front left and what was told of it.
     keeping: TaskTracker,
-    /// Courier, bus, presence and housekeeping; ended when the front is gone.
+    /// What tells others of connections; ends behind the last of them.
+    telling: TaskTracker,
+    /// Courier, bus and housekeeping; ended when the front is gone.
     back: (CancellationToken, TaskTracker),
 }
 
@@ -193,10 +195,11 @@ impl MessageServer {
             abroad,
             settings.presence_grace,
         );
-        back.1.spawn(announcer.run(back.0.clone()));
         let (logbook, lines) = Logbook::new(courier.now());
-        back.1
-            .spawn(logbook::carry(lines, courier.clone(), back.0.clone()));
+        let telling = TaskTracker::new();
+        telling.spawn(announcer.run(back.0.clone()));
+        telling.spawn(logbook::carry(lines, courier.clone(), front.0.clone()));
+        telling.close();
 
         let edge = Arc::new(Edge {
             domain: settings.domain,
@@ -231,6 +234,7 @@ impl MessageServer {
             instruments: Arc::new(instruments),
             front,
             keeping,
+            telling,
             back,
         })
     }
@@ -283,13 +287,15 @@ impl MessageServer {
                 "connections are cut: stop.deadline is over"
             );
         }
-        self.edge.enforcer.keeper.close();
+        let (courier, keeper) = (self.edge.courier.clone(), Arc::clone(&self.edge.enforcer.keeper));
+        drop(self.edge);
+        if tokio::time::timeout(deadline, self.telling.wait()).await.is_err() {
+            tracing::warn!("the last news of connections are not stored: stop.deadline is over");
+        }
+        keeper.close();
         if tokio::time::timeout(deadline, self.keeping.wait()).await.is_err() {
             tracing::warn!("what sessions left is not stored: stop.deadline is over");
         }
-        let courier = self.edge.courier.clone();
-        // The announcer ends when the last connection and this edge are gone.
-        drop(self.edge);
         courier.close().await;
         self.back.0.cancel();
         self.back.1.close();

@@ -219,6 +219,9 @@ section! {
         /// How long a code that resets a user's password is good: a day, until its user has it and reads it.
         #[serde(with = "crate::duration")]
         pub reset_lifetime: Duration = DAY,
+        /// Whether a reset of a device's verification code also ends its bindings, where the request does not say. No:
+        /// a code that leaked is replaced more often than a device changes hands.
+        pub reset_unbinds: bool = false,
         /// How long an HTTP answer waits for the other servers to say that a change is in effect.
         /// After it the answer says "not yet in effect" and the change still arrives.
         #[serde(with = "crate::duration")]

@@ -81,6 +81,32 @@ pub(crate) enum Command {
     Restore(RestoreOrder),
 }
 
+impl Command {
+    /// Whether it asks a running platform, and what it says is to be JSON.
+    pub(crate) fn asks_for_json(&self) -> bool {
+        let access = match self {
+            Command::Trace(order) => &order.access,
+            Command::Ledger(access) => access,
+            Command::Dead(order) => &order.access,
+            Command::Messages(order) => &order.access,
+            Command::Tail(order) => &order.access,
+            Command::Peer(order) => &order.access,
+            Command::Admin(order) => &order.access,
+            Command::Endpoint(order) => &order.access,
+            Command::Up
+            | Command::Broker
+            | Command::Account
+            | Command::Appserver
+            | Command::Check
+            | Command::Provision(_)
+            | Command::Conform(_)
+            | Command::Backup { .. }
+            | Command::Restore(_) => return false,
+        };
+        access.json
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
     /// The message's id.

@@ -5,20 +5,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use irsp_config::Settings;
-use irsp_protocol::Secret;
 use irsp_protocol::api::Problem;
+use irsp_protocol::{Secret, Status};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::access::Access;
 use crate::cause::chain;
 
 /// How long an answer may take: the servers of the domain are asked meanwhile.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// Pauses before what is sent under a key is sent again, when the connection fails.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1_500)];
 /// How long a stream may be silent: it says something every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Why an operator's command fails.
 #[derive(Debug, Error)]
@@ -28,7 +33,24 @@ pub(crate) enum ClientError {
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
     #[error("--url {url}: cannot be reached ({reason}): start irsp or give another --url")]
-    Unreachable { url: String, reason: String },
+    Unreachable {
+        url: String,
+        reason: String,
+        /// The request may have been read.
+        sent: bool,
+    },
+    #[error(
+        "{url} has not answered ({reason}), so whether it was done is not known: the same with --idempotency-key {key} does it once"
+    )]
+    Unanswered {
+        url: String,
+        reason: String,
+        key: String,
+    },
+    #[error("{0}: this order takes none")]
+    NoCondition(&'static str),
+    #[error("the system gives no randomness: give --idempotency-key")]
+    NoRandomness,
     #[error("the token is not taken by {url}: give --data or --token-file of that platform")]
     Token { url: String },
     #[error("{url} refused: {status} {detail}")]
@@ -36,6 +58,8 @@ pub(crate) enum ClientError {
         url: String,
         status: u16,
         detail: String,
+        /// As it was answered.
+        problem: Option<Box<Problem>>,
     },
     #[error("{url} answered what this irsp does not understand ({reason}): use the same version of both")]
     Answer { url: String, reason: String },
@@ -80,6 +104,7 @@ impl Client {
         let http = http.build().map_err(|error| ClientError::Unreachable {
             url: url.clone(),
             reason: chain(&error),
+            sent: false,
         })?;
         Ok(Client { http, url, token })
     }
@@ -128,8 +153,8 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<serde_json::Value, ClientError> {
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
         let request = self.request(method, path);
         self.answer(match body {
             Some(body) => request.json(body),
@@ -146,15 +171,29 @@ impl Client {
         self.answer(self.request(Method::GET, path).query(query)).await
     }
 
-    /// A text with as long for the answer as it takes: many records are one transaction.
-    pub(crate) async fn post_text(
-        &self,
-        path: &str,
-        media_type: &str,
-        text: Vec<u8>,
-    ) -> Result<serde_json::Value, ClientError> {
-        let request = self.request(Method::POST, path).body(text);
-        let request = request.header(reqwest::header::CONTENT_TYPE, media_type);
+    /// Sends what makes something under a key, so that it is done once however often it is sent: again when the connection
+    /// fails.
+    pub(crate) async fn once(&self, request: RequestBuilder, key: &str) -> Result<Value, ClientError> {
+        let request = request.header(IDEMPOTENCY_KEY, key);
+        let mut unanswered = false;
+        for pause in PAUSES {
+            let Some(first) = request.try_clone() else { break };
+            match self.sent(first).await {
+                Err(ClientError::Unreachable { sent, .. }) => unanswered |= sent,
+                known => return known,
+            }
+            tokio::time::sleep(pause).await;
+        }
+        match self.sent(request).await {
+            Err(ClientError::Unreachable { url, reason, sent }) if sent || unanswered => {
+                let key = key.to_owned();
+                Err(ClientError::Unanswered { url, reason, key })
+            }
+            known => known,
+        }
+    }
+
+    async fn sent(&self, request: RequestBuilder) -> Result<Value, ClientError> {
         self.read(self.send(request).await?).await
     }
 
@@ -167,6 +206,7 @@ impl Client {
         ClientError::Unreachable {
             url: self.url.clone(),
             reason: chain(error),
+            sent: !error.is_connect(),
         }
     }
 
@@ -184,7 +224,7 @@ impl Client {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
@@ -192,7 +232,10 @@ impl Client {
         }
     }
 
-    async fn answer<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
+    pub(crate) async fn answer<A: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<A, ClientError> {
         self.read(self.send(request.timeout(ANSWER_WAIT)).await?).await
     }
 
@@ -212,15 +255,34 @@ impl Client {
             return Err(ClientError::Token { url });
         }
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        let detail = match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => in_words(&problem),
-            Err(_) => status.canonical_reason().unwrap_or("without a reason").to_owned(),
+        let problem = serde_json::from_slice::<Problem>(&bytes).ok();
+        let detail = match &problem {
+            Some(problem) => in_words(problem),
+            None => status.canonical_reason().unwrap_or("without a reason").to_owned(),
         };
         Err(ClientError::Refused {
             url,
             status: status.as_u16(),
             detail,
+            problem: problem.map(Box::new),
         })
+    }
+}
+
+impl ClientError {
+    /// A refusal as the API gave it; `None` for what is no word of the API.
+    pub(crate) fn problem(&self) -> Option<Value> {
+        let of = |status: u16, title: &str| {
+            Some(json!({ "status": status, "title": title, "detail": self.to_string() }))
+        };
+        if let ClientError::Refused { problem, status, .. } = self {
+            return match problem {
+                Some(problem) => serde_json::to_value(problem).ok(),
+                None => of(*status, "refused"),
+            };
+        }
+        let unknown = matches!(self, ClientError::Token { .. }).then_some(Status::UNAUTHENTICATED)?;
+        of(unknown.code(), unknown.name())
     }
 }
 
@@ -247,5 +309,72 @@ pub(crate) fn read_token(path: &Path) -> Result<Secret, ClientError> {
     match text.trim() {
         "" => Err(refused("holds no token".to_owned())),
         text => Ok(Secret::new(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Reads a request up to its empty line.
+    async fn head(connection: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        while !text.ends_with(b"\r\n\r\n") {
+            text.push(connection.read_u8().await.unwrap());
+        }
+        String::from_utf8(text).unwrap().to_ascii_lowercase()
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_under_a_key_is_sent_again_when_the_connection_fails() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let platform = async {
+            let (mut first, _) = listener.accept().await.unwrap();
+            let lost = head(&mut first).await;
+            drop(first);
+            let (mut second, _) = listener.accept().await.unwrap();
+            let repeated = head(&mut second).await;
+            let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 12\r\n\r\n{\"id\":\"ann\"}";
+            second.write_all(answer).await.unwrap();
+            (lost, repeated)
+        };
+        let access = Access {
+            url,
+            token_file: None,
+            json: true,
+        };
+        let client = Client::anybody(&access).unwrap();
+        let request = client.request(Method::POST, "/v1/users");
+        let (made, (lost, repeated)) = tokio::join!(client.once(request, "k-1"), platform);
+        assert_eq!(made.unwrap(), json!({"id": "ann"}));
+        for head in [lost, repeated] {
+            assert!(head.contains("idempotency-key: k-1\r\n"), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_answered_hears_under_which_key_to_ask_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let platform = async {
+            for _ in 0..=PAUSES.len() {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                head(&mut connection).await;
+            }
+        };
+        let access = Access {
+            url,
+            token_file: None,
+            json: true,
+        };
+        let client = Client::anybody(&access).unwrap();
+        let request = client.request(Method::POST, "/v1/users");
+        let (unanswered, ()) = tokio::join!(client.once(request, "k-1"), platform);
+        let said = unanswered.unwrap_err().to_string();
+        assert!(said.contains("--idempotency-key k-1"), "{said}");
     }
 }

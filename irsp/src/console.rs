@@ -31,6 +31,12 @@ pub(crate) fn note(text: impl Display) {
     eprintln!("irsp: {text}");
 }
 
+/// Says why a command asked for in JSON ends: a problem document (RFC 9457) in one line.
+#[expect(clippy::print_stderr, reason = "standard output is for what was asked for")]
+pub(crate) fn complain_in_json(problem: &serde_json::Value) {
+    eprintln!("{problem}");
+}
+
 /// Says why irsp ends, in one line.
 #[expect(
     clippy::print_stderr,

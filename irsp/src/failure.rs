@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use irsp_conform::CannotStart;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::attach::AttachError;
@@ -91,6 +92,16 @@ pub(crate) enum ConformError {
 }
 
 impl Failure {
+    /// As a problem document: what the API refused has its status, what failed before has none.
+    pub(crate) fn problem(&self) -> Value {
+        if let Failure::Client(error) = self
+            && let Some(refused) = error.problem()
+        {
+            return refused;
+        }
+        json!({ "title": "failed", "detail": self.to_string() })
+    }
+
     pub(crate) fn file(path: &Path, remedy: &'static str) -> impl FnOnce(io::Error) -> Failure {
         move |source| Failure::File {
             path: path.to_owned(),

@@ -1,6 +1,6 @@
 //! `irsp`: the platform in one binary. Reads the command line and the settings, hands over to the command, and
-//! turns what comes back into an exit code: 0 done, 1 refused or failed (one line on standard error says why), 2 the
-//! command line is wrong.
+//! turns what comes back into an exit code: 0 done, 1 refused or failed (one line on standard error says why; with --json
+//! it is a problem document), 2 the command line is wrong.
 
 mod access;
 mod admin;
@@ -48,10 +48,15 @@ use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    let json = cli.command.as_ref().is_some_and(Command::asks_for_json);
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            console::complain(&failure);
+            match json {
+                true => console::complain_in_json(&failure.problem()),
+                false => console::complain(&failure),
+            }
             ExitCode::FAILURE
         }
     }

@@ -21,6 +21,7 @@ pub(crate) fn account(settings: &Settings) -> Result<irsp_account::Settings, Fai
         token_lifetime: settings.account.token_lifetime,
         refresh_lifetime: settings.account.refresh_lifetime,
         reset_lifetime: settings.account.reset_lifetime,
+        reset_unbinds: settings.account.reset_unbinds,
         effect_wait: settings.account.effect_wait,
         audit_retention: settings.account.audit_retention,
         operation_retention: settings.account.operation_retention,

@@ -23,6 +23,8 @@ use crate::presence::Presence;
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// Longest name of an attribute that stands at the top, in bytes (CloudEvents 1.0, 3.1).
 const NAME_LEN_MAX: usize = 20;
+/// What is added to an event under names that CloudEvents does not allow stands in this attribute.
+pub const USER_PROPERTIES: &str = "userproperties";
 /// Names that the event itself uses.
 const OWN_NAMES: [&str; 12] = [
     "specversion",
@@ -36,7 +38,7 @@ const OWN_NAMES: [&str; 12] = [
     "senderid",
     "datacontenttype",
     "data",
-    "userproperties",
+    USER_PROPERTIES,
 ];
 
 /// Writes an envelope as a structured CloudEvent.
@@ -68,6 +70,34 @@ pub fn of_presence(presence: &Presence) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
+/// What the sender added, as an event has it.
+#[derive(Debug)]
+pub struct Extensions<'a> {
+    /// Attributes of their own, each name once.
+    pub named: Vec<(&'a str, &'a str)>,
+    /// The others, in [`USER_PROPERTIES`]: the JSON text of a list of pairs.
+    pub others: Option<String>,
+}
+
+/// What the sender added to an envelope.
+pub fn extensions(envelope: &Envelope) -> Result<Extensions<'_>, serde_json::Error> {
+    let (mut named, mut others) = (Vec::new(), Vec::new());
+    for (name, value) in &envelope.attributes {
+        let pair = (name.as_str(), value.as_str());
+        // A name that stands there twice cannot be an attribute twice.
+        if is_name(name) && named.iter().all(|(taken, _)| *taken != pair.0) {
+            named.push(pair);
+        } else {
+            others.push(pair);
+        }
+    }
+    let others = (!others.is_empty()).then(|| serde_json::to_string(&others));
+    Ok(Extensions {
+        named,
+        others: others.transpose()?,
+    })
+}
+
 struct Event<'a>(&'a Envelope);
 
 impl Serialize for Event<'_> {
@@ -88,19 +118,12 @@ impl Serialize for Event<'_> {
         if let Some(sender_id) = &envelope.sender_id {
             map.serialize_entry("senderid", sender_id)?;
         }
-        let (mut named, mut others) = (Vec::new(), Vec::new());
-        for (name, value) in &envelope.attributes {
-            // A name that stands there twice cannot be a member twice.
-            if is_name(name) && !named.contains(&name) {
-                map.serialize_entry(name, value)?;
-                named.push(name);
-            } else {
-                others.push((name, value));
-            }
+        let Extensions { named, others } = extensions(envelope).map_err(serde::ser::Error::custom)?;
+        for (name, value) in named {
+            map.serialize_entry(name, value)?;
         }
-        if !others.is_empty() {
-            let text = serde_json::to_string(&others).map_err(serde::ser::Error::custom)?;
-            map.serialize_entry("userproperties", &text)?;
+        if let Some(others) = others {
+            map.serialize_entry(USER_PROPERTIES, &others)?;
         }
         if let Some(content_type) = envelope.content_type.as_deref().or(data.content_type()) {
             map.serialize_entry("datacontenttype", content_type)?;

@@ -27,6 +27,9 @@ pub const TOPIC_LEN_MAX: usize = 1024;
 /// Most levels in a topic: bounds the depth of the topic index.
 pub const TOPIC_LEVELS_MAX: usize = 24;
 
+/// Most levels in a channel: with them every topic that a message passes has no more than [`TOPIC_LEVELS_MAX`].
+pub const CHANNEL_LEVELS_MAX: usize = 16;
+
 /// Why a topic is not one of the contract's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TopicError {
@@ -36,7 +39,9 @@ pub enum TopicError {
     Unknown,
     #[error("the topic is longer than {TOPIC_LEN_MAX} bytes or has more than {TOPIC_LEVELS_MAX} levels")]
     TooLong,
-    #[error("a channel has 1 to {CHANNEL_LEN_MAX} bytes and no empty level")]
+    #[error(
+        "a channel has 1 to {CHANNEL_LEN_MAX} bytes, 1 to {CHANNEL_LEVELS_MAX} levels, none of them empty, and no +, # or control character"
+    )]
     Channel,
     #[error("{0}")]
     Address(#[from] AddressError),
@@ -53,8 +58,10 @@ impl Channel {
     pub fn new(text: &str) -> Result<Channel, TopicError> {
         let ok = !text.is_empty()
             && text.len() <= CHANNEL_LEN_MAX
+            && text.split('/').count() <= CHANNEL_LEVELS_MAX
             && text.split('/').all(|level| !level.is_empty())
-            && !text.contains(['+', '#', '\0']);
+            && !text.contains(['+', '#'])
+            && !text.contains(is_unwelcome);
         if ok {
             Ok(Channel(text.to_owned()))
         } else {
@@ -65,6 +72,13 @@ impl Channel {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a client may end its connection for when it stands in a topic (MQTT 5.0, 1.5.4): control characters and
+/// non-characters. Some do, and would never hear what comes behind it.
+fn is_unwelcome(c: char) -> bool {
+    let code = u32::from(c);
+    c.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
 impl TryFrom<String> for Channel {

@@ -42,6 +42,7 @@ class Client:
         client_id=None,
         keep_alive=60,
         session_expiry=None,
+        packet_size_max=None,
         clean=True,
         will=None,
         certificate=None,
@@ -59,7 +60,7 @@ class Client:
             **extra,
         )
         self.version, self.clean, self.keep_alive = version, clean, keep_alive
-        self.session_expiry = session_expiry
+        self.session_expiry, self.packet_size_max = session_expiry, packet_size_max
         self.address = getattr(platform, over)
         if username is not None:
             self.paho.username_pw_set(username, password)
@@ -95,6 +96,8 @@ class Client:
             properties = Properties(PacketTypes.CONNECT)
             if self.session_expiry is not None:
                 properties.SessionExpiryInterval = self.session_expiry
+            if self.packet_size_max is not None:
+                properties.MaximumPacketSize = self.packet_size_max
             extra = {"clean_start": self.clean, "properties": properties}
         self.connack, self.closed, self.closed_by_server = None, None, None
         self.paho.connect(*self.address, keepalive=self.keep_alive, **extra)

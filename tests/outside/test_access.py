@@ -253,6 +253,28 @@ class WrongInput(Story):
                     self.assertEqual(answer.code, 400, answer.body)
                     self.assertIn("detail", answer.body)
 
+    def test_a_record_is_an_object_and_a_wrong_method_a_problem(self):
+        app = self.an_application(delivery="external")
+        for path, raw in ((f"/v1/apps/{app.id}/endpoint/rotate", b"[]"), (f"/v1/apps/{app.id}/endpoint/replay", b"[]"),
+                          ("/v1/push", b'["dev/x","c","t"]'), ("/v1/login", b'["ann","pw"]'), ("/v1/devices", b'["x"]')):
+            with self.subTest(path=path):
+                answer = self.admin.call("POST", path, raw=raw)
+                self.assertEqual((answer.code, answer["status"]), (400, 400), answer.body)
+        for path in ("/v1/push", "/v1/presence", "/v1/ledger", f"/v1/apps/{app.id}/endpoint", "/v1/devices"):
+            with self.subTest(path=path):
+                answer = self.admin.call("PATCH", path, {})
+                self.assertEqual((answer.code, answer["status"]), (405, 400), answer.body)
+
+    def test_a_channel_that_no_client_could_hear_is_refused_at_every_door(self):
+        app, device = self.an_application(), self.a_device()
+        client = self.connected(device)
+        for channel in ("a\nb", "a\x01", "\x7f", "\x85", "\ufffe", "\ufdd0", "/".join("abcdefghijklmnopq")):
+            with self.subTest(channel=channel):
+                pushed = app.http.post("/v1/push", {"to": device.username, "channel": channel, "data": 1})
+                self.assertEqual(pushed.code, 400, pushed.body)
+                self.assertGreaterEqual(client.publish(device.topic(f"up/{app.id}/{channel}"), "1"), 0x80)
+        self.assertEqual(client.publish(device.topic(f"up/{app.id}/" + "/".join("abcdefghijklmnop")), "1"), 0)
+
     def test_what_exists_and_what_does_not(self):
         device = self.a_device()
         self.assertEqual(self.admin.post("/v1/devices", {"id": device.id}).code, 409)

@@ -36,7 +36,8 @@ class Admin(Story):
         self.assertIn("410", gone.stderr)
         audit = self.told("audit", "--target", "dev/desk-1")
         self.assertEqual(
-            [line["action"] for line in audit],
+            # A login over MQTT is noted a moment later.
+            [line["action"] for line in audit if line["action"] != "login.mqtt"],
             ["device.register", "device.modify", "device.reset", "device.delete"],
         )
 
@@ -55,6 +56,38 @@ class Admin(Story):
         self.assertEqual(made["hears"], {"only": ["dev/lamp-1", "dev/lamp-2"]})
         self.assertNotEqual(self.told("apps", "rotate", "desk-app")["key"], made["key"])
         self.assertIn("desk-app", self.done("apps", "list"))
+
+    def test_a_refusal_is_a_problem_for_scripts(self):
+        admin = ["--url", self.platform.url, "--data", self.platform.data, "--json"]
+
+        def problem(*words):
+            said = run("admin", *words, *admin)
+            self.assertEqual((said.returncode, said.stdout), (1, ""), said.stderr)
+            return json.loads(said.stderr)
+
+        missing = problem("devices", "show", "desk-none")
+        self.assertEqual((missing["status"], missing["title"]), (404, "no-such-principal"))
+        lines = self.platform.dir / "lines.csv"
+        lines.write_text("id\nno way\n\nstill no\n")
+        self.assertEqual([line["line"] for line in problem("import", "devices", lines)["errors"]], [2, 4])
+        self.assertNotIn("status", problem("import", "devices", self.platform.dir / "no-file"))
+        unreached = run("admin", "me", "--url", "http://127.0.0.1:1", "--data", self.platform.data, "--json")
+        self.assertIn("cannot be reached", json.loads(unreached.stderr)["detail"])
+
+    def test_versions_and_keys(self):
+        made = self.told("devices", "add", "desk-3", "--idempotency-key", "desk")
+        again = self.told("devices", "add", "desk-3", "--idempotency-key", "desk")
+        self.assertEqual(again, made)
+        url = ["--url", self.platform.url, "--data", self.platform.data]
+        self.told("devices", "set", "desk-3", "--attribute", "room=hall", "--if-match", made["version"])
+        for words in (["set", "desk-3", "--disable"], ["reset", "desk-3"], ["delete", "desk-3"]):
+            stale = run("admin", "devices", *words, "--if-match", str(made["version"]), *url)
+            self.assertEqual(stale.returncode, 1, words)
+            self.assertIn("412", stale.stderr)
+        for words in (["devices", "list", "--if-match", "7"], ["devices", "delete", "desk-3", "--idempotency-key", "k"]):
+            self.assertIn("takes none", run("admin", *words, *url).stderr)
+        now = self.told("devices", "show", "desk-3")["version"]
+        self.done("devices", "delete", "desk-3", "--if-match", now)
 
     def test_a_login_is_kept_in_files_renewed_and_ended(self):
         folder = self.platform.dir

@@ -52,7 +52,9 @@ class Backup(Story):
             self.platform = here
 
     def test_an_older_account_server_beside_newer_others_is_found_out(self):
-        kept, reset = self.a_device(), self.a_device()
+        kept, reset, user = self.a_device(), self.a_device(), self.a_user()
+        password = {"id": user.id, "password": "correct horse"}
+        refresh = self.platform.anybody().post("/v1/login", password)["refresh_token"]
         backup = self.back_up("older")
         # What the others know and the backup does not.
         made, newer = self.a_device(), self.admin.post(f"/v1/devices/{reset.id}/reset")
@@ -81,6 +83,11 @@ class Backup(Story):
         self.assertEqual(login(made), 0x86)
         later = self.a_device()
         self.assertEqual(login(later), 0)
+        # Logins have ended, whenever they began: here, and for the message server's offline check of tokens.
+        anybody = self.platform.anybody()
+        self.assertEqual(anybody.post("/v1/refresh", {"refresh_token": refresh}).code, 401)
+        self.assertEqual(self.client(user).connect(), 0x86)
+        self.assertEqual(anybody.post("/v1/login", password).code, 200)
 
     def test_a_running_data_directory_and_what_is_no_backup_are_refused(self):
         backup = self.back_up("refused")

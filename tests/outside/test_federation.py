@@ -263,7 +263,7 @@ class Federation(unittest.TestCase):
         self.assertEqual(admin.delete("/v1/peers/b.example").code, 200)
         until(lambda: till.get(f"/v1/messages/{waits['id']}").body["status"] == 421, "what waited ends with 421")
         self.assertEqual(till.post("/v1/message", message).code, 421)
-        self.assertEqual(admin.get("/v1/peers/b.example").code, 404)
+        self.assertEqual(admin.get("/v1/peers/b.example").code, 410)
         self.c.knows(self.b, True)
         linked((self.b, self.c))
 

@@ -111,6 +111,32 @@ class Presence(Story):
         self.assertEqual((listed[device.username], listed[user.username]), ("online", "online"))
 
 
+class Restarted(Story):
+    def test_a_session_that_outlives_the_server_hears_what_is_new_and_nothing_twice(self):
+        app, device = self.an_application(), self.a_device()
+        lasting = {"client_id": "lasting", "session_expiry": 600, "clean": False}
+        watcher = self.connected(app, **lasting)
+        self.assertEqual(watcher.subscribe("v1/dev/+/presence"), [1])
+        self.connected(device).leave()
+        for state in "online", "offline":
+            self.assertEqual(watcher.receive("/presence").json["state"], state)
+        for end in self.platform.stop, self.platform.kill:
+            watcher.leave()
+            end()
+            self.platform.start()
+            watcher = self.connected(app, **lasting)
+            self.assertTrue(watcher.session_present)
+            self.connected(device).leave()
+            news = watcher.receive("/presence").json
+            while end == self.platform.kill and news["state"] == "offline":
+                news = watcher.receive("/presence").json  # the last before a kill may come again
+            self.assertEqual(news["state"], "online", news)
+            self.assertEqual(watcher.receive("/presence").json["state"], "offline")
+        late = self.connected(app, client_id="late")
+        self.assertEqual(late.subscribe(device.topic("presence")), [1])
+        self.assertTrue(late.receive("/presence").retain, "it is retained all the same")
+
+
 class LastWill(Story):
     def test_a_will_on_a_live_topic_reaches_its_listeners(self):
         device, user = self.a_device(), self.a_user()

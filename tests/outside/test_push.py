@@ -25,6 +25,12 @@ class Pushes(Story):
         self.assertEqual(lamp.publish(device.topic(f"ack/{id}"), answer), 0)
         return id
 
+    def test_one_that_is_too_large_for_its_device_ends_at_once(self):
+        device, app = self.a_device(), self.an_application()
+        self.listening(device, packet_size_max=1000)
+        pushed = self.push(app, device, text="x" * 2000, wait="10s")
+        self.assertEqual((pushed.code, pushed["status"]), (413, 413), pushed.body)
+
     def test_an_online_device_gets_it_at_once_and_its_answer_ends_it(self):
         device, app = self.a_device(), self.an_application()
         for version in (V311, 5):

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use irsp_protocol::Id;
 use irsp_protocol::api::account::{BindingView, Changed, Gone, NewBinding, Page, Share, Transfer};
 use irsp_protocol::change::EntityKey;
+use irsp_protocol::{Id, Principal};
 
 use serde::Deserialize;
 
-use super::answer::Answer;
+use super::answer::{Answer, Shown};
 use super::body::{self, Asked, Body, IdPath, PairPath};
 use super::caller::Person;
 use super::doc::Problems;
@@ -146,6 +146,31 @@ async fn answer(account: &Account, done: Done<Bound>) -> Answer<BindingView> {
     Done { of, effect, repeated }.answer(success)
 }
 
+/// One binding. For its user, the device's owner, administrators and operators.
+#[utoipa::path(get, path = "/v1/bindings/{device}/{user}", tag = "bindings",
+    params(("device" = String, Path), ("user" = String, Path)),
+    responses((status = 200, body = BindingView), Problems))]
+pub(super) async fn show(
+    State(account): State<Arc<Account>>,
+    Person { id: own, caller }: Person,
+    PairPath(device, user): PairPath,
+) -> Result<Shown<BindingView>, Refusal> {
+    let user = body::id(&user)?;
+    let any = caller.reads_everything();
+    let binding = account
+        .courier
+        .store()
+        .read(move |sql| {
+            let known_since = match any || user == own {
+                true => 0,
+                false => binding::owned_since(sql, &device, &own)?.ok_or(NOT_OWNED)?,
+            };
+            binding::show(sql, &device, &user, known_since)
+        })
+        .await?;
+    Ok(caller.shown(binding))
+}
+
 /// Shares a device with a user, or changes what that user may do with it. For the owner and administrators.
 #[utoipa::path(put, path = "/v1/bindings/{device}/{user}", tag = "bindings",
     params(("device" = String, Path), ("user" = String, Path)), request_body = Share,
@@ -169,6 +194,8 @@ pub(super) async fn share(
             if !any && !binding::is_owner(draft.sql(), &device, &own)? {
                 return Err(NOT_OWNED.into());
             }
+            // Before the user is looked for: no other answer without a share tells who exists.
+            draft.expects_version()?;
             binding::share(draft, &device, &user, rights)
         })
         .await?;
@@ -189,7 +216,7 @@ pub(super) async fn withdraw(
 }
 
 /// Gives a device to another user. The owner until now keeps the share that `keep` names, or nothing; the other shares
-/// stay. For the owner and administrators.
+/// stay. `If-Match` names the version of the device, which shows its owner. For the owner and administrators.
 #[utoipa::path(post, path = "/v1/bindings/{device}/transfer", tag = "bindings",
     params(("device" = String, Path)), request_body = Transfer,
     responses((status = 200, body = Changed<BindingView>), (status = 202, body = Changed<BindingView>), Problems))]
@@ -201,12 +228,13 @@ pub(super) async fn transfer(
 ) -> Answer<BindingView> {
     let keep = keep.into_iter().collect();
     let any = caller.is_admin();
-    let order = caller.orders("binding.transfer", key(&device, &to));
+    let order = caller.orders("binding.transfer", Principal::device(device.clone()));
     account
         .carry_out(order, move |draft| {
             if !any && !binding::is_owner(draft.sql(), &device, &own)? {
                 return Err(NOT_OWNED.into());
             }
+            draft.expects_version()?;
             binding::transfer(draft, &device, &to, keep)
         })
         .await?
@@ -235,10 +263,11 @@ async fn end(account: &Account, Person { id: own, caller }: Person, device: Id, 
     let order = caller.orders("binding.delete", key(&device, &user));
     account
         .carry_out(order, move |draft| {
-            if !any && user != own && !binding::is_owner(draft.sql(), &device, &own)? {
-                return Err(NOT_OWNED.into());
-            }
-            binding::unbind(draft, &device, &user)?;
+            let known_since = match any || user == own {
+                true => 0,
+                false => binding::owned_since(draft.sql(), &device, &own)?.ok_or(NOT_OWNED)?,
+            };
+            binding::unbind(draft, &device, &user, known_since)?;
             Ok(Gone { id: device.clone() })
         })
         .await?

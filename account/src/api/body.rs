@@ -91,6 +91,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RecordsPath {
             "users" => Ok(RecordsPath(Records::Users)),
             "apps" => Ok(RecordsPath(Records::Apps)),
             "bindings" => Ok(RecordsPath(Records::Bindings)),
+            "peers" => Ok(RecordsPath(Records::Peers)),
+            "grants" => Ok(RecordsPath(Records::Grants)),
             _ => Err(Refusal::NoPath),
         }
     }
@@ -167,6 +169,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], json: bool) -> Result<T, Refusal> {
         return Err(Refusal::Malformed(
             "the body must have `Content-Type: application/json`".to_owned(),
         ));
+    }
+    // A reader of records takes a list of their fields, too, in an order that nobody has promised.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::Malformed("the body is a list, not an object".to_owned()));
     }
     // The reader's words name field and place. They may quote the caller's own input, so they are not logged.
     serde_json::from_slice(bytes).map_err(|error| Refusal::Malformed(format!("the body is refused: {error}")))

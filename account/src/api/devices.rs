@@ -183,7 +183,8 @@ pub(super) async fn delete(
         .answer(StatusCode::OK)
 }
 
-/// Makes a new verification code, shown this once; the old one and its sessions end. For administrators and the owner.
+/// Makes a new verification code, shown this once; the old ones and their sessions end. With `unbind` the bindings end,
+/// too. For administrators and the owner.
 #[utoipa::path(post, path = "/v1/devices/{id}/reset", tag = "devices", params(("id" = String, Path)),
     request_body = Option<Reset>,
     responses((status = 200, body = Changed<DeviceWithCode>), (status = 202, body = Changed<DeviceWithCode>), Problems))]
@@ -193,6 +194,7 @@ pub(super) async fn reset(
     IdPath(id): IdPath,
     MaybeBody(Reset { unbind }): MaybeBody<Reset>,
 ) -> Answer<DeviceWithCode> {
+    let unbind = unbind.unwrap_or(account.reset_unbinds);
     let (code, hash) = account.secret()?;
     let owner = if caller.is_admin() {
         None

@@ -17,7 +17,7 @@ use super::caller::Reader;
 use super::doc::Problems;
 use crate::account::Account;
 use crate::refusal::Refusal;
-use crate::store::{application, binding, device, user};
+use crate::store::{application, binding, device, grant, peer, user};
 use crate::transfer::{Format, Records, Writer};
 
 /// Records read at once.
@@ -59,7 +59,7 @@ struct Export {
 ///
 /// It is read page by page: a record that is made or deleted meanwhile is in it or not, each other one exactly once.
 #[utoipa::path(get, path = "/v1/export/{records}", tag = "transfer",
-    params(("records" = String, Path, pattern = "^(devices|users|apps|bindings)$"), ExportQuery),
+    params(("records" = String, Path, pattern = "^(devices|users|apps|bindings|peers|grants)$"), ExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), Problems))]
 pub(super) async fn export(
     State(account): State<Arc<Account>>,
@@ -114,6 +114,14 @@ impl Export {
                         page(&mut writer, &found, |app| app.id.to_string())
                     }
                     Records::Bindings => bindings(sql, &mut writer, &after),
+                    Records::Peers => {
+                        let found = peer::list(sql, &after, PAGE)?;
+                        page(&mut writer, &found, |peer| peer.domain.to_string())
+                    }
+                    Records::Grants => {
+                        let found = grant::list(sql, None, &after, PAGE)?;
+                        page(&mut writer, &found, grant::place)
+                    }
                 }?;
                 Ok((page, writer))
             })

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use irsp_protocol::api::account::{Changed, Page};
 use irsp_protocol::api::peer::{GrantView, NewGrant};
 use irsp_protocol::change::EntityKey;
-use irsp_protocol::{Address, Kind, Principal};
+use irsp_protocol::{Address, Domain, Kind, Principal};
 use serde::Deserialize;
 
 use super::answer::Answer;
@@ -78,9 +78,7 @@ pub(super) async fn list(
         .store()
         .read(move |sql| grant::list(sql, of.as_ref(), &after, limit + 1))
         .await?;
-    Ok(page(grants, limit, |grant| {
-        format!("grant/{}/{}", grant.principal, grant.to)
-    }))
+    Ok(page(grants, limit, grant::place))
 }
 
 /// Lets an application of another domain hear a device or a user, or push to it.
@@ -91,19 +89,7 @@ pub(super) async fn create(
     caller: Caller,
     Body(new): Body<NewGrant>,
 ) -> Answer<GrantView> {
-    let abroad = new
-        .to
-        .domain
-        .as_ref()
-        .is_some_and(|domain| *domain != account.domain);
-    if !abroad || new.to.principal.kind != Kind::Application {
-        return Err(Refusal::Malformed(
-            "to: an application of another domain, such as app/climate@other.example".to_owned(),
-        ));
-    }
-    if !new.hears && !new.pushes {
-        return Err(Refusal::Malformed("hears or pushes: what is granted?".to_owned()));
-    }
+    check_new(&new, &account.domain)?;
     must_be_theirs(&account, &caller, &new.principal).await?;
     let key = EntityKey::Grant {
         principal: new.principal.clone(),
@@ -114,7 +100,7 @@ pub(super) async fn create(
         .carry_out(caller.orders("grant.register", key), move |draft| {
             // Once more: the device may have gone to another owner.
             if let Some(owner) = &owner
-                && !binding::may_grant(draft.sql(), owner, &new.principal)?
+                && binding::grants_since(draft.sql(), owner, &new.principal)?.is_none()
             {
                 return Err(NOT_THEIRS.into());
             }
@@ -137,12 +123,31 @@ pub(super) async fn delete(
         principal: principal.clone(),
         to: to.clone(),
     };
+    let owner = caller.person().filter(|_| !caller.is_admin()).cloned();
     account
         .carry_out(caller.orders("grant.delete", key), move |draft| {
-            grant::withdraw(draft, &principal, &to)
+            let known_since = match &owner {
+                Some(owner) => binding::grants_since(draft.sql(), owner, &principal)?.ok_or(NOT_THEIRS)?,
+                None => 0,
+            };
+            grant::withdraw(draft, &principal, &to, known_since)
         })
         .await?
         .answer(StatusCode::OK)
+}
+
+/// What of a new grant needs no database to be refused. Within the domain (`own`) applications are granted by themselves.
+pub(super) fn check_new(new: &NewGrant, own: &Domain) -> Result<(), Refusal> {
+    let abroad = new.to.domain.as_ref().is_some_and(|domain| domain != own);
+    if !abroad || new.to.principal.kind != Kind::Application {
+        return Err(Refusal::Malformed(
+            "to: an application of another domain, such as app/climate@other.example".to_owned(),
+        ));
+    }
+    match new.hears || new.pushes {
+        true => Ok(()),
+        false => Err(Refusal::Malformed("hears or pushes: what is granted?".to_owned())),
+    }
 }
 
 const NOT_THEIRS: Refusal =
@@ -159,8 +164,9 @@ async fn must_be_theirs(account: &Account, caller: &Caller, principal: &Principa
             account
                 .courier
                 .store()
-                .read(move |sql| binding::may_grant(sql, &user, &principal))
+                .read(move |sql| binding::grants_since(sql, &user, &principal))
                 .await?
+                .is_some()
         }
         None => false,
     };

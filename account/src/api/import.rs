@@ -1,16 +1,19 @@
 //! Import: all records of a text, or none.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_courier::store::StoreError;
-use irsp_protocol::Id;
 use irsp_protocol::api::account::{
     ApplicationKey, ApplicationPatch, Attributes, CertificateForm, Changed, DeviceCode, DevicePatch,
     Imported, NewApplication, UserPatch,
 };
+use irsp_protocol::api::peer::NewGrant;
 use irsp_protocol::change::{Answers, Right, Rights, Role};
+use irsp_protocol::peer::{Peer, PeerState, PeerUrl, Policy, RATE_MAX, Trust};
+use irsp_protocol::{Domain, Id};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -20,11 +23,12 @@ use super::body::{RecordsPath, Text};
 use super::caller::{Admin, Caller};
 use super::devices::check_attributes;
 use super::doc::Problems;
+use super::{grants, peers};
 use crate::account::Account;
 use crate::certificate;
 use crate::change::Target;
 use crate::refusal::Refusal;
-use crate::store::{Draft, application, binding, device, user};
+use crate::store::{Draft, application, binding, device, grant, peer, user};
 use crate::transfer::{Line, LineError, Reader, Records, read};
 
 /// Records in one import: one transaction, in which the writer is busy for some seconds and nothing else is written.
@@ -89,13 +93,49 @@ struct BindingRecord {
     rights: Option<Vec<Right>>,
 }
 
+/// A peer as it is shown.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerRecord {
+    domain: Domain,
+    trust: Trust,
+    #[serde(default)]
+    urls: Vec<PeerUrl>,
+    #[serde(rename = "in", default)]
+    inward: Policy,
+    #[serde(rename = "out", default)]
+    outward: Policy,
+    #[serde(default)]
+    rate_max: Option<u32>,
+    #[serde(default)]
+    out_rate_max: Option<NonZeroU32>,
+    #[serde(default)]
+    state: Option<PeerState>,
+}
+
+impl From<PeerRecord> for Peer {
+    fn from(record: PeerRecord) -> Peer {
+        Peer {
+            domain: record.domain,
+            trust: record.trust,
+            urls: record.urls,
+            inward: record.inward,
+            outward: record.outward,
+            rate_max: record.rate_max.unwrap_or(RATE_MAX),
+            out_rate_max: record.out_rate_max,
+            state: record.state.unwrap_or(PeerState::Active),
+        }
+    }
+}
+
 /// Registers every record of a text (CSV or NDJSON), or none: then the answer names the lines and what is wrong with them.
 ///
 /// A record looks as in the API; in CSV a cell that is no text there holds JSON. What an export shows beyond that is
 /// read over. Devices and applications get new secrets, shown this once; users come without a password and are given
-/// one by an administrator; a binding makes its user the owner without the code, or shares the device.
+/// one by an administrator; a binding makes its user the owner without the code, or shares the device; a
+/// grant takes the place of the one that is there.
 #[utoipa::path(post, path = "/v1/import/{records}", tag = "transfer",
-    params(("records" = String, Path, pattern = "^(devices|users|apps|bindings)$")),
+    params(("records" = String, Path, pattern = "^(devices|users|apps|bindings|peers|grants)$")),
     request_body(content((String = "text/csv"), (String = "application/x-ndjson"))),
     responses((status = 201, body = Changed<Imported>), (status = 202, body = Changed<Imported>), Problems))]
 pub(super) async fn import(
@@ -114,6 +154,8 @@ pub(super) async fn import(
         Records::Users => users(&account, caller, parsed(reader, &text)?).await,
         Records::Apps => applications(&account, caller, parsed(reader, &text)?).await,
         Records::Bindings => bindings(&account, caller, parsed(reader, &text)?).await,
+        Records::Peers => peers(&account, caller, parsed(reader, &text)?).await,
+        Records::Grants => grants(&account, caller, parsed(reader, &text)?).await,
     }
 }
 
@@ -233,6 +275,23 @@ async fn bindings(account: &Account, caller: Caller, lines: Vec<Line<BindingReco
     };
     let done = Imported::default();
     carry_out(account, caller, ("binding.import", "bindings"), lines, done, one).await
+}
+
+async fn peers(account: &Account, caller: Caller, lines: Vec<Line<PeerRecord>>) -> Answer<Imported> {
+    let own = &account.domain;
+    checked(&lines, |record| peers::check(&record.clone().into(), own))?;
+    let one = |draft: &mut Draft<'_, '_>, _: usize, record: &PeerRecord| {
+        peer::register(draft, record.clone().into()).map(drop)
+    };
+    let done = Imported::default();
+    carry_out(account, caller, ("peer.import", "peers"), lines, done, one).await
+}
+
+async fn grants(account: &Account, caller: Caller, lines: Vec<Line<NewGrant>>) -> Answer<Imported> {
+    checked(&lines, |new| grants::check_new(new, &account.domain))?;
+    let one = |draft: &mut Draft<'_, '_>, _: usize, new: &NewGrant| grant::give(draft, new).map(drop);
+    let done = Imported::default();
+    carry_out(account, caller, ("grant.import", "grants"), lines, done, one).await
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(reader: Reader, text: &[u8]) -> Result<Vec<Line<T>>, Refusal> {

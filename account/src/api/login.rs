@@ -20,6 +20,7 @@ use super::caller::From;
 use super::doc::Problems;
 use crate::account::Account;
 use crate::change::{Conditions, Order};
+use crate::door::Visitor;
 use crate::password::{self, StoredPassword};
 use crate::refresh::RefreshToken;
 use crate::refusal::Refusal;
@@ -29,8 +30,8 @@ use crate::store::{Author, password as stored};
 
 /// A token for a user's password, and a refresh token for the next one.
 ///
-/// An unknown user and a wrong password are one answer. After some failures from one address the answer is 429, with
-/// a growing `Retry-After`.
+/// An unknown user and a wrong password are one answer. After some failures from one address, or many over all names from
+/// one network, the answer is 429, with a `Retry-After`.
 #[utoipa::path(post, path = "/v1/login", tag = "login", request_body = Credentials,
     responses((status = 200, body = Token), Problems), security(()))]
 pub(super) async fn login(
@@ -118,6 +119,16 @@ async fn renewed(
         token_until: now.plus(account.token_lifetime),
         from,
     };
+    // Before the writer is asked: a stranger causes no such work.
+    let family = hash.family;
+    let known = account
+        .courier
+        .store()
+        .read(move |sql| login::of_family(sql, &family, now))
+        .await?;
+    if known.is_none() {
+        return Err(Refusal::WrongRefresh);
+    }
     let rotation = account
         .courier
         .write(move |tx| login::rotate(tx, &hash, &turn_hash, renewal))
@@ -212,8 +223,8 @@ async fn checked(
     from: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<(Arc<User>, StoredPassword), Refusal> {
-    let door = (id.as_ref().map(Id::to_string).unwrap_or_default(), from);
-    account.logins.admit(&door, now)?;
+    let name = id.as_ref().map(Id::to_string).unwrap_or_default();
+    let attempt = account.admit(Visitor { name, from }).await?;
     if password.expose().len() > password::LEN_MAX {
         return Err(Refusal::WrongPassword);
     }
@@ -227,10 +238,16 @@ async fn checked(
         }
         None => None,
     };
-    let right = account.passwords.is_right(password, stored.clone()).await?;
+    let right = match account.passwords.is_right(password, stored.clone()).await {
+        Ok(right) => right,
+        Err(error) => {
+            account.logins.take_back(attempt);
+            return Err(error.into());
+        }
+    };
     let id = id.filter(|_| right).ok_or(Refusal::WrongPassword)?;
     let stored = stored.ok_or(Refusal::WrongPassword)?;
-    account.logins.succeeded(&door);
+    account.logins.succeeded(attempt, now);
     let user = account.directory.user(&id).ok_or(Refusal::WrongPassword)?;
     match user.disabled {
         true => Err(Refusal::Disabled),

@@ -22,6 +22,8 @@ use crate::refusal::Refusal;
 use crate::store::{Author, login};
 
 /// Ends a login: that of the refresh token in the body, else that of the request's token.
+///
+/// It needs no Idempotency-Key: what it is shown is ended by it, so a repeat ends nothing more and is answered 401.
 #[utoipa::path(post, path = "/v1/logout", tag = "login", request_body = Option<Logout>,
     responses((status = 200, body = Changed<LoginGone>), (status = 202, body = Changed<LoginGone>), Problems),
     security((), ("token" = [])))]

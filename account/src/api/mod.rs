@@ -89,7 +89,7 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(applications::rotate))
         .routes(routes!(bindings::list, bindings::create))
         .routes(routes!(bindings::delete))
-        .routes(routes!(bindings::share, bindings::withdraw))
+        .routes(routes!(bindings::show, bindings::share, bindings::withdraw))
         .routes(routes!(bindings::transfer))
         .routes(routes!(peers::list, peers::create))
         .routes(routes!(peers::show, peers::modify, peers::delete))

@@ -6,19 +6,19 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use irsp_protocol::Server;
 use irsp_protocol::api::account::{Changed, Page};
 use irsp_protocol::api::peer::{NewPeer, PeerPatch, PeerView};
 use irsp_protocol::change::EntityKey;
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::peer::{Fingerprint, Peer, PeerLink, PeerState, RATE_MAX, Trust};
+use irsp_protocol::{Domain, Server};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
-use super::answer::Answer;
+use super::answer::{Answer, Shown};
 use super::body::{Asked, Body, DomainPath};
-use super::caller::{Admin, Reader};
+use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
 use super::page::{limit, page};
 use crate::account::Account;
@@ -74,10 +74,6 @@ pub(super) async fn create(
     Admin(caller): Admin,
     Body(new): Body<NewPeer>,
 ) -> Answer<PeerView> {
-    if new.domain == account.domain {
-        return Err(Refusal::Malformed("this is our own domain".to_owned()));
-    }
-    check_urls(new.urls.len())?;
     let trust = trust(new.ca, new.fingerprint)?.ok_or_else(|| {
         Refusal::Malformed("ca or fingerprint: by what is its certificate known?".to_owned())
     })?;
@@ -87,10 +83,11 @@ pub(super) async fn create(
         urls: new.urls,
         inward: new.inward.unwrap_or_default(),
         outward: new.outward.unwrap_or_default(),
-        rate_max: rate(new.rate_max)?.unwrap_or(RATE_MAX),
+        rate_max: new.rate_max.unwrap_or(RATE_MAX),
         out_rate_max: new.out_rate_max,
         state: PeerState::Active,
     };
+    check(&peer, &account.domain)?;
     let order = caller.orders("peer.register", EntityKey::Peer(peer.domain.clone()));
     account
         .carry_out(order, move |draft| peer::register(draft, peer.clone()))
@@ -105,7 +102,7 @@ pub(super) async fn show(
     State(account): State<Arc<Account>>,
     _: Reader,
     DomainPath(domain): DomainPath,
-) -> Result<Json<PeerView>, Refusal> {
+) -> Result<Shown<PeerView>, Refusal> {
     let wanted = domain.clone();
     let mut peer = account
         .courier
@@ -116,7 +113,8 @@ pub(super) async fn show(
         .await
         .into_iter()
         .find(|link| link.domain == domain);
-    Ok(Json(peer))
+    // How the link stands is not in its version.
+    Ok(Caller::shown_now(peer))
 }
 
 /// Changes the terms with a peer, pauses it, drains it or makes it active again.
@@ -129,12 +127,11 @@ pub(super) async fn modify(
     DomainPath(domain): DomainPath,
     Body(patch): Body<PeerPatch>,
 ) -> Answer<PeerView> {
-    check_urls(patch.urls.as_ref().map_or(0, Vec::len))?;
+    let own = account.domain.clone();
     let trust = trust(patch.ca, patch.fingerprint)?;
-    let rate_max = rate(patch.rate_max)?;
     let order = caller.orders("peer.modify", EntityKey::Peer(domain.clone()));
-    let (urls, inward, outward, state) = (patch.urls, patch.inward, patch.outward, patch.state);
-    let out_rate_max = patch.out_rate_max;
+    let (urls, inward, outward) = (patch.urls, patch.inward, patch.outward);
+    let (rate_max, out_rate_max, state) = (patch.rate_max, patch.out_rate_max, patch.state);
     let edit = move |peer: &mut Peer| {
         peer.trust = trust.clone().unwrap_or_else(|| peer.trust.clone());
         peer.urls = urls.clone().unwrap_or_else(|| peer.urls.clone());
@@ -143,6 +140,7 @@ pub(super) async fn modify(
         peer.rate_max = rate_max.unwrap_or(peer.rate_max);
         peer.out_rate_max = out_rate_max.or(peer.out_rate_max);
         peer.state = state.unwrap_or(peer.state);
+        check(peer, &own)
     };
     account
         .carry_out(order, move |draft| peer::modify(draft, &domain, &edit))
@@ -178,38 +176,39 @@ async fn links(account: &Account) -> Vec<PeerLink> {
     }
 }
 
-fn trust(ca: Option<String>, fingerprint: Option<Fingerprint>) -> Result<Option<Trust>, Refusal> {
-    let malformed = |detail: &str| Refusal::Malformed(detail.to_owned());
-    match (ca, fingerprint) {
-        (Some(_), Some(_)) => Err(malformed("either ca or fingerprint")),
-        (None, Some(fingerprint)) => Ok(Some(Trust::Fingerprint(fingerprint))),
-        (Some(ca), None) if ca.len() > CA_LEN_MAX => Err(Refusal::TooLong(CA_LEN_MAX)),
-        (Some(ca), None) => {
-            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca.as_bytes()).collect();
-            match found {
-                Ok(certificates) if !certificates.is_empty() => Ok(Some(Trust::Authority(ca))),
-                Ok(_) | Err(_) => Err(malformed("ca: no certificates in PEM")),
-            }
-        }
-        (None, None) => Ok(None),
+/// What of a peer needs no database to be refused.
+pub(super) fn check(peer: &Peer, own: &Domain) -> Result<(), Refusal> {
+    let malformed = |detail: &str| Err(Refusal::Malformed(detail.to_owned()));
+    if peer.domain == *own {
+        return malformed("this is our own domain");
     }
-}
-
-fn rate(given: Option<u32>) -> Result<Option<u32>, Refusal> {
-    match given {
-        Some(0) => Err(Refusal::Malformed(
-            "rate_max: at least 1; pause the peer to take nothing".to_owned(),
-        )),
-        given => Ok(given),
-    }
-}
-
-fn check_urls(count: usize) -> Result<(), Refusal> {
-    if count > URLS_MAX {
+    if peer.urls.len() > URLS_MAX {
         return Err(Refusal::TooMany {
             what: "addresses of a peer",
             max: URLS_MAX,
         });
     }
-    Ok(())
+    if peer.rate_max == 0 {
+        return malformed("rate_max: at least 1; pause the peer to take nothing");
+    }
+    let Trust::Authority(ca) = &peer.trust else {
+        return Ok(());
+    };
+    if ca.len() > CA_LEN_MAX {
+        return Err(Refusal::TooLong(CA_LEN_MAX));
+    }
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca.as_bytes()).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(()),
+        Ok(_) | Err(_) => malformed("ca: no certificates in PEM"),
+    }
+}
+
+fn trust(ca: Option<String>, fingerprint: Option<Fingerprint>) -> Result<Option<Trust>, Refusal> {
+    match (ca, fingerprint) {
+        (Some(_), Some(_)) => Err(Refusal::Malformed("either ca or fingerprint".to_owned())),
+        (None, Some(fingerprint)) => Ok(Some(Trust::Fingerprint(fingerprint))),
+        (Some(ca), None) => Ok(Some(Trust::Authority(ca))),
+        (None, None) => Ok(None),
+    }
 }

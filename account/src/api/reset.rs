@@ -17,6 +17,7 @@ use super::login::note;
 use super::users::hashed;
 use crate::account::Account;
 use crate::change::{Conditions, Done, Order};
+use crate::door::Visitor;
 use crate::refusal::Refusal;
 use crate::store::{Author, login, user};
 
@@ -56,24 +57,22 @@ pub(super) async fn redeem(
     From(from): From,
     Body(PasswordByCode { id, code, password }): Body<PasswordByCode>,
 ) -> Answer<UserView> {
-    // What is no id is one door, so that made-up names take no memory.
     let id = Id::new(&id).ok();
-    let door = (id.as_ref().map(Id::to_string).unwrap_or_default(), from);
+    let name = id.as_ref().map(Id::to_string).unwrap_or_default();
     let who = id.clone();
     let redeemed = async {
-        account.logins.admit(&door, account.courier.now())?;
+        let attempt = account.admit(Visitor { name, from }).await?;
         let id = id.ok_or(Refusal::WrongResetCode)?;
         let author = Author {
             who: Principal::user(id.clone()),
             from,
         };
-        set(&account, author, id, &code, password).await
+        let done = set(&account, author, id, &code, password).await?;
+        account.logins.succeeded(attempt, account.courier.now());
+        Ok(done)
     };
     match redeemed.await {
-        Ok(done) => {
-            account.logins.succeeded(&door);
-            done.answer(StatusCode::OK)
-        }
+        Ok(done) => done.answer(StatusCode::OK),
         Err(refusal) => {
             note(&account, who, from, "user.password", &refusal).await?;
             Err(refusal)

@@ -18,6 +18,7 @@ use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
 use super::page::{Standing, limit, page};
 use crate::account::Account;
+use crate::door::Visitor;
 use crate::password::{self, StoredPassword};
 use crate::refusal::Refusal;
 use crate::settings::ADMIN;
@@ -149,7 +150,7 @@ pub(super) async fn delete(
         .answer(StatusCode::OK)
 }
 
-/// Sets a password: one's own by showing the old one, anybody's as an administrator. Older tokens end.
+/// Sets a password: one's own by showing the old one, administrators that of anybody else. Older tokens end.
 #[utoipa::path(put, path = "/v1/users/{id}/password", tag = "users", params(("id" = String, Path)),
     request_body = NewPassword,
     responses((status = 200, body = Changed<UserView>), (status = 202, body = Changed<UserView>), Problems))]
@@ -159,16 +160,16 @@ pub(super) async fn set_password(
     IdPath(id): IdPath,
     Body(new): Body<NewPassword>,
 ) -> Answer<UserView> {
-    let replaced = if caller.is_admin() {
-        None
-    } else if caller.person() == Some(&id) {
+    let replaced = if caller.person() == Some(&id) {
         match shown(&account, &caller, &id, new.old).await {
-            Ok(shown) => Some(shown),
+            Ok(shown) => shown,
             Err(refusal) => {
                 note(&account, &caller, &refusal).await?;
                 return Err(refusal);
             }
         }
+    } else if caller.is_admin() {
+        None
     } else {
         return Err(Refusal::NotGranted("only for administrators and the user"));
     };
@@ -182,29 +183,36 @@ pub(super) async fn set_password(
         .answer(StatusCode::OK)
 }
 
-/// The stored password, if the caller has shown to know it. Guessing is slowed down as at the login.
+/// The stored password, if the caller has shown to know it; `None` if there is none yet, as with the admin token's user.
+/// Guessing is slowed down as at the login.
 async fn shown(
     account: &Account,
     caller: &Caller,
     id: &Id,
     old: Option<Secret>,
-) -> Result<StoredPassword, Refusal> {
-    let old = old
-        .filter(|old| old.expose().len() <= password::LEN_MAX)
-        .ok_or(Refusal::WrongOldPassword)?;
-    let door = (id.to_string(), caller.from());
-    account.logins.admit(&door, account.courier.now())?;
+) -> Result<Option<StoredPassword>, Refusal> {
     let looked_up = id.clone();
     let stored = account
         .courier
         .store()
         .read(move |sql| stored::of_user(sql, &looked_up))
         .await?;
+    if stored.is_none() {
+        return Ok(None);
+    }
+    let old = old
+        .filter(|old| old.expose().len() <= password::LEN_MAX)
+        .ok_or(Refusal::WrongOldPassword)?;
+    let visitor = Visitor {
+        name: id.to_string(),
+        from: caller.from(),
+    };
+    let attempt = account.admit(visitor).await?;
     if !account.passwords.is_right(old, stored.clone()).await? {
         return Err(Refusal::WrongOldPassword);
     }
-    account.logins.succeeded(&door);
-    stored.ok_or(Refusal::WrongOldPassword)
+    account.logins.succeeded(attempt, account.courier.now());
+    Ok(stored)
 }
 
 /// Writes down that somebody with a token does not know the password.

@@ -11,8 +11,8 @@ use super::list::Query;
 use super::{Draft, corrupt, entity, number, time};
 use crate::refusal::Refusal;
 
-/// Principals that one grant lists, so that an application fits into one envelope on the bus (1 MiB). Whoever is to
-/// hear more is granted everyone.
+/// Principals that one grant lists, so that an application fits well into one envelope on the bus. Whoever is to hear more
+/// is granted everyone.
 pub(crate) const GRANTED_MAX: usize = 5_000;
 /// Applications that one application may message by name, for the same reason.
 pub(crate) const MESSAGED_MAX: usize = 1_000;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entity::{Found, find, mixed};
 use super::list::Query;
-use super::{Draft, corrupt, entity, grant, number, operation, time};
+use super::{Draft, corrupt, entity, foreign, grant, number, operation, time};
 use crate::refusal::Refusal;
 
 /// Users that one device is shared with.
@@ -65,34 +65,33 @@ pub(crate) fn share(
     rights: Rights,
 ) -> Result<Bound, StoreError> {
     entity::device(draft.sql(), device)?;
-    entity::user(draft.sql(), user)?;
     let bound = of_device(draft.sql(), device)?;
     match bound.iter().find(|binding| binding.user == *user) {
-        Some(own) if own.owner => Err(Refusal::IsOwner.into()),
-        Some(own) if rights_of(own) == rights => already(draft.sql(), own),
+        Some(own) if own.owner => return Err(Refusal::IsOwner.into()),
+        Some(own) if rights_of(own) == rights => return already(draft.sql(), own),
+        Some(_) => {}
         None if bound.iter().filter(|binding| !binding.owner).count() >= SHARES_MAX => {
-            Err(Refusal::TooMany {
+            return Err(Refusal::TooMany {
                 what: "users share a device",
                 max: SHARES_MAX,
             }
-            .into())
+            .into());
         }
-        Some(_) | None => set(
-            draft,
-            Binding {
-                device: device.clone(),
-                user: user.clone(),
-                owner: false,
-                rights,
-            },
-        ),
+        None => must_be_there(draft.sql(), user)?,
     }
+    let share = Binding {
+        device: device.clone(),
+        user: user.clone(),
+        owner: false,
+        rights,
+    };
+    set(draft, share)
 }
 
 /// Makes a user the owner of a device without its code; 409 if the device has an owner or the two are bound.
 pub(crate) fn own(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
     entity::device(draft.sql(), device)?;
-    entity::user(draft.sql(), user)?;
+    must_be_there(draft.sql(), user)?;
     let bound = of_device(draft.sql(), device)?;
     if bound.iter().any(|binding| binding.owner || binding.user == *user) {
         return Err(Refusal::Owned(device.clone()).into());
@@ -108,13 +107,13 @@ pub(crate) fn transfer(
     keeps: Rights,
 ) -> Result<BindingView, StoreError> {
     entity::device(draft.sql(), device)?;
-    entity::user(draft.sql(), to)?;
     let bound = of_device(draft.sql(), device)?;
     let from = bound.iter().find(|binding| binding.owner);
     let from = from.ok_or(Refusal::NoOwner)?;
     if from.user == *to {
         return Err(Refusal::IsOwner.into());
     }
+    must_be_there(draft.sql(), to)?;
     grant::remove_of(draft, &Principal::device(device.clone()))?;
     if keeps == Rights::NONE {
         remove(draft, device, &from.user)?;
@@ -132,17 +131,28 @@ pub(crate) fn transfer(
     }
 }
 
-/// Whether this user may grant about the principal: it is the user itself, or a device it owns.
-pub(crate) fn may_grant(sql: &Connection, user: &Id, principal: &Principal) -> Result<bool, StoreError> {
+/// Since which change this user may grant about the principal: it is the user itself, or a device it owns. `None` if it
+/// may not.
+pub(crate) fn grants_since(
+    sql: &Connection,
+    user: &Id,
+    principal: &Principal,
+) -> Result<Option<u64>, StoreError> {
     match principal.kind {
-        Kind::User => Ok(principal.id == *user),
-        Kind::Device => is_owner(sql, &principal.id, user),
-        Kind::Application | Kind::External | Kind::Peer | Kind::Server => Ok(false),
+        Kind::User => Ok((principal.id == *user).then_some(0)),
+        Kind::Device => owned_since(sql, &principal.id, user),
+        Kind::Application | Kind::External | Kind::Peer | Kind::Server => Ok(None),
     }
 }
 
-/// Ends a binding; 404 if there is none. With the owner's the shares end, and what was granted about the device.
-pub(crate) fn unbind(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), StoreError> {
+/// Ends a binding; 410 if it has ended, by a change after `known_since`, else 404 if there is none. With the owner's the
+/// shares end, and what was granted about the device.
+pub(crate) fn unbind(
+    draft: &mut Draft<'_, '_>,
+    device: &Id,
+    user: &Id,
+    known_since: u64,
+) -> Result<(), StoreError> {
     let bound = of_device(draft.sql(), device)?;
     match bound.iter().find(|binding| binding.user == *user) {
         Some(own) if own.owner => {
@@ -150,14 +160,14 @@ pub(crate) fn unbind(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Resul
             remove_of_device(draft, device)
         }
         Some(_) => remove(draft, device, user),
-        None => Err(Refusal::NotBound.into()),
+        None => Err(not_bound(draft.sql(), device, user, known_since)?.into()),
     }
 }
 
 /// Takes a binding from a user who is deleted: like [`unbind`].
 pub(super) fn remove_of_user(draft: &mut Draft<'_, '_>, user: &Id) -> Result<(), StoreError> {
     for bound in of_user(draft.sql(), user)? {
-        unbind(draft, &bound.device, user)?;
+        unbind(draft, &bound.device, user, 0)?;
     }
     Ok(())
 }
@@ -228,6 +238,37 @@ pub(crate) fn is_owner(sql: &Connection, device: &Id, user: &Id) -> Result<bool,
     Ok(owner == Some(true))
 }
 
+/// The change that made this user the owner; `None` if it is not. What ended before is not its business.
+pub(crate) fn owned_since(sql: &Connection, device: &Id, user: &Id) -> Result<Option<u64>, StoreError> {
+    if !is_owner(sql, device, user)? {
+        return Ok(None);
+    }
+    match find(sql, &key(device, user))? {
+        Found::Live { n, .. } => Ok(Some(n)),
+        Found::Deleted { .. } | Found::Never => Err(foreign("binding")),
+    }
+}
+
+/// One binding; like [`unbind`] if it is not there.
+pub(crate) fn show(
+    sql: &Connection,
+    device: &Id,
+    user: &Id,
+    known_since: u64,
+) -> Result<BindingView, StoreError> {
+    match is_bound(sql, device, user)? {
+        true => view(sql, device, user),
+        false => Err(not_bound(sql, device, user, known_since)?.into()),
+    }
+}
+
+fn not_bound(sql: &Connection, device: &Id, user: &Id, known_since: u64) -> Result<Refusal, StoreError> {
+    Ok(match find(sql, &key(device, user))? {
+        Found::Deleted { n } if n > known_since => Refusal::Unbound,
+        Found::Live { .. } | Found::Deleted { .. } | Found::Never => Refusal::NotBound,
+    })
+}
+
 pub(crate) fn is_bound(sql: &Connection, device: &Id, user: &Id) -> Result<bool, StoreError> {
     Ok(sql
         .prepare_cached("SELECT 1 FROM account_binding WHERE device = ?1 AND user = ?2")?
@@ -275,7 +316,7 @@ fn set(draft: &mut Draft<'_, '_>, binding: Binding) -> Result<Bound, StoreError>
 fn already(sql: &Connection, binding: &BindingView) -> Result<Bound, StoreError> {
     let operation = match find(sql, &key(&binding.device, &binding.user))? {
         Found::Live { n, .. } => operation::of_change(sql, n)?,
-        Found::Deleted | Found::Never => None,
+        Found::Deleted { .. } | Found::Never => None,
     };
     Ok(Bound::Already {
         binding: binding.clone(),
@@ -291,6 +332,15 @@ fn remove(draft: &mut Draft<'_, '_>, device: &Id, user: &Id) -> Result<(), Store
     draft.remove(key(device, user))
 }
 
+/// Refuses who is to be given a device and does not exist. An owner learns no more than that: who was deleted is no user.
+fn must_be_there(sql: &Connection, user: &Id) -> Result<(), StoreError> {
+    let principal = Principal::user(user.clone());
+    match find(sql, &EntityKey::Principal(principal.clone()))? {
+        Found::Live { .. } => Ok(()),
+        Found::Deleted { .. } | Found::Never => Err(Refusal::Unknown(principal).into()),
+    }
+}
+
 /// The device as a stranger with a code sees it: there or not.
 fn presented(sql: &Connection, device: &Id) -> Result<Option<Device>, StoreError> {
     let key = EntityKey::Principal(Principal::device(device.clone()));
@@ -300,7 +350,7 @@ fn presented(sql: &Connection, device: &Id) -> Result<Option<Device>, StoreError
             ..
         } => Ok(Some(state)),
         Found::Live { .. } => Err(mixed(device)),
-        Found::Deleted | Found::Never => Ok(None),
+        Found::Deleted { .. } | Found::Never => Ok(None),
     }
 }
 

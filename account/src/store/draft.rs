@@ -10,11 +10,15 @@ use irsp_protocol::departure::Departure;
 use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
 use rusqlite::Connection;
 
-use super::{audit, deletion, entity, operation};
+use super::{audit, deletion, entity, operation, version};
 use crate::follower::FOLLOWERS;
+use crate::refusal::Refusal;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
 const BATCH: usize = 500;
+/// An envelope ends before the change that would make it longer than this. Only one that is longer by itself (an
+/// application that names thousands) makes a longer one, of some 4 MB at most; a frame on the bus may have 16 MiB.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Who asks for a change, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,16 +47,28 @@ pub(crate) struct Draft<'a, 't> {
     tx: &'a mut Tx<'t>,
     last: u64,
     changes: Vec<Change>,
+    stale: bool,
 }
 
 impl<'a, 't> Draft<'a, 't> {
-    pub(crate) fn begin(tx: &'a mut Tx<'t>) -> Result<Draft<'a, 't>, StoreError> {
+    /// `stale`: the caller does not name the version that the target has.
+    pub(crate) fn begin(tx: &'a mut Tx<'t>, stale: bool) -> Result<Draft<'a, 't>, StoreError> {
         let last = entity::last(tx.sql())?;
         Ok(Draft {
             tx,
             last,
             changes: Vec::new(),
+            stale,
         })
+    }
+
+    /// Refuses a caller who names another version. Checked at the end at the latest: who may not do it, or does it to
+    /// what is gone, hears that and no version. Earlier where what follows would tell more than the caller may know.
+    pub(crate) fn expects_version(&self) -> Result<(), Refusal> {
+        match self.stale {
+            true => Err(Refusal::Stale),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn sql(&self) -> &Connection {
@@ -73,15 +89,16 @@ impl<'a, 't> Draft<'a, 't> {
         self.push(Cause::Delete, key, None)
     }
 
-    /// Begins after a restore: every entity is numbered anew, above all numbers that were given since the copy was
-    /// taken. So followers miss something before the next change, ask for a snapshot, and it is newer than all they hold.
+    /// Begins after a restore: every entity is numbered anew, and every record gets a new version, above all that were
+    /// given since the copy was taken. So followers miss something before the next change, ask for a snapshot, and it is
+    /// newer than all they hold; and what callers hold of a record is no ETag of it any more.
     pub(crate) fn number_anew(&mut self, restored: Timestamp) -> Result<(), StoreError> {
         let micros = u64::try_from(restored.as_millis())
             .unwrap_or(0)
             .saturating_mul(1_000);
         let first = self.last.saturating_add(1).max(micros);
         self.last = entity::number_anew(self.tx.sql(), first)?;
-        Ok(())
+        version::leap(self.tx.sql(), first)
     }
 
     fn push(&mut self, cause: Cause, key: EntityKey, state: Option<Entity>) -> Result<(), StoreError> {
@@ -103,6 +120,7 @@ impl<'a, 't> Draft<'a, 't> {
         mut line: audit::Line,
         new_id: impl Fn() -> MessageId,
     ) -> Result<Committed, StoreError> {
+        self.expects_version()?;
         let Draft { tx, changes, .. } = self;
         let now = tx.now();
         for change in &changes {
@@ -129,7 +147,7 @@ impl<'a, 't> Draft<'a, 't> {
             return Ok(committed);
         };
         operation::append(tx.sql(), number, now)?;
-        for changes in committed.changes.chunks(BATCH) {
+        for changes in batches(&committed.changes)? {
             let data = serde_json::to_vec(&ChangeBatch {
                 changes: changes.to_vec(),
             })?;
@@ -175,4 +193,19 @@ fn tell_of_departure(
         tx.accept(envelope, Hop::Server(Server::Message))?;
     }
     Ok(())
+}
+
+/// The changes in their order, so many in each part as one envelope takes.
+fn batches(changes: &[Change]) -> Result<Vec<&[Change]>, StoreError> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (place, change) in changes.iter().enumerate() {
+        let more = serde_json::to_vec(change)?.len();
+        if place > start && (place - start == BATCH || bytes + more > BATCH_BYTES) {
+            parts.push(&changes[start..place]);
+            (start, bytes) = (place, 0);
+        }
+        bytes += more;
+    }
+    parts.push(&changes[start..]);
+    Ok(parts)
 }

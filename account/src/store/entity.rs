@@ -18,11 +18,17 @@ const PAGE_BYTES: usize = 256 << 10;
 /// What the table knows of a key.
 #[expect(
     clippy::large_enum_variant,
-    reason = "made by a look-up and taken apart at once, never kept"
+    reason = "it is looked at where it is returned, and never kept"
 )]
 pub(crate) enum Found {
-    Live { n: u64, state: Entity },
-    Deleted,
+    Live {
+        n: u64,
+        state: Entity,
+    },
+    /// By this change.
+    Deleted {
+        n: u64,
+    },
     Never,
 }
 
@@ -33,7 +39,7 @@ pub(crate) fn find(sql: &Connection, key: &EntityKey) -> Result<Found, StoreErro
         .optional()?;
     Ok(match row {
         Some((n, Some(state))) => Found::Live { n, state },
-        Some((_, None)) => Found::Deleted,
+        Some((n, None)) => Found::Deleted { n },
         None => Found::Never,
     })
 }
@@ -42,7 +48,7 @@ pub(crate) fn find(sql: &Connection, key: &EntityKey) -> Result<Found, StoreErro
 fn principal(sql: &Connection, principal: Principal) -> Result<Entity, StoreError> {
     match find(sql, &EntityKey::Principal(principal.clone()))? {
         Found::Live { state, .. } => Ok(state),
-        Found::Deleted => Err(Refusal::Deleted(principal).into()),
+        Found::Deleted { .. } => Err(Refusal::Deleted(principal).into()),
         Found::Never => Err(Refusal::Unknown(principal).into()),
     }
 }
@@ -104,7 +110,7 @@ pub(crate) fn must_be_new(sql: &Connection, principal: Principal) -> Result<(), 
     match find(sql, &EntityKey::Principal(principal.clone()))? {
         Found::Never => Ok(()),
         Found::Live { .. } => Err(Refusal::Exists(principal).into()),
-        Found::Deleted => Err(Refusal::Used(principal).into()),
+        Found::Deleted { .. } => Err(Refusal::Used(principal).into()),
     }
 }
 
@@ -115,10 +121,7 @@ pub(crate) fn list(
     after: &str,
     limit: u32,
 ) -> Result<Vec<(u64, Entity)>, StoreError> {
-    // What begins with `start` stands before the text with its last character raised by one.
-    let end = start
-        .strip_suffix('/')
-        .map_or_else(|| start.to_owned(), |start| format!("{start}0"));
+    let end = end_of(start);
     let mut select = sql.prepare_cached(
         "SELECT n, state FROM entity WHERE key >= ?1 AND key < ?2 AND key > ?3 AND state IS NOT NULL ORDER BY key LIMIT ?4",
     )?;
@@ -130,6 +133,21 @@ pub(crate) fn list(
         }
     }
     Ok(found)
+}
+
+/// How many of them there are.
+pub(super) fn count(sql: &Connection, start: &str) -> Result<usize, StoreError> {
+    let count = sql
+        .prepare_cached("SELECT count(*) FROM entity WHERE key >= ?1 AND key < ?2 AND state IS NOT NULL")?
+        .query_row((start, end_of(start)), |row| number(row, 0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// What begins with `start` stands before the text with its last character raised by one.
+fn end_of(start: &str) -> String {
+    start
+        .strip_suffix('/')
+        .map_or_else(|| start.to_owned(), |start| format!("{start}0"))
 }
 
 /// The number of the last change; 0 before the first.
@@ -162,6 +180,18 @@ pub(super) fn number_anew(sql: &Connection, first: u64) -> Result<u64, StoreErro
         n += 1;
     }
     Ok(n - 1)
+}
+
+/// Changes the state of every user under the number it has; for who numbers them anew.
+pub(super) fn edit_users(sql: &Connection, edit: impl Fn(&mut User)) -> Result<(), StoreError> {
+    let mut update = sql.prepare("UPDATE entity SET state = ?2 WHERE key = ?1")?;
+    for (_, mut state) in list(sql, "usr/", "", u32::MAX)? {
+        if let Entity::User(user) = &mut state {
+            edit(user);
+        }
+        update.execute((state.key().to_string(), serde_json::to_string(&state)?))?;
+    }
+    Ok(())
 }
 
 /// A page of the present state after a key (clause 8.2). The number and the rows are read in one transaction.

@@ -35,6 +35,11 @@ pub(crate) fn list(
     grants.collect()
 }
 
+/// Where a list goes on after a grant.
+pub(crate) fn place(grant: &GrantView) -> String {
+    key(&grant.principal, &grant.to).to_string()
+}
+
 /// Gives a grant, in place of the one that is there.
 pub(crate) fn give(draft: &mut Draft<'_, '_>, new: &NewGrant) -> Result<GrantView, StoreError> {
     match new.principal.kind {
@@ -55,7 +60,7 @@ pub(crate) fn give(draft: &mut Draft<'_, '_>, new: &NewGrant) -> Result<GrantVie
     match entity::find(draft.sql(), &key)? {
         Found::Live { state: before, .. } if before == state => {}
         Found::Live { .. } => draft.put(Cause::Modify, state)?,
-        Found::Deleted | Found::Never => {
+        Found::Deleted { .. } | Found::Never => {
             if list(draft.sql(), Some(&new.principal), "", u32::MAX)?.len() >= GRANTS_MAX {
                 return Err(Refusal::TooMany {
                     what: "grants of one principal",
@@ -66,43 +71,51 @@ pub(crate) fn give(draft: &mut Draft<'_, '_>, new: &NewGrant) -> Result<GrantVie
             draft.put(Cause::Register, state)?;
         }
     }
-    find(draft.sql(), &new.principal, &new.to)
+    find(draft.sql(), &new.principal, &new.to, 0)
 }
 
-/// Withdraws a grant and gives what it was; 404 if there is none.
+/// Withdraws a grant and gives what it was; 410 if that was done by a change after `known_since`, else 404 if there is
+/// none.
 pub(crate) fn withdraw(
     draft: &mut Draft<'_, '_>,
     principal: &Principal,
     to: &Address,
+    known_since: u64,
 ) -> Result<GrantView, StoreError> {
-    let gone = find(draft.sql(), principal, to)?;
-    draft.remove(EntityKey::Grant {
-        principal: principal.clone(),
-        to: to.clone(),
-    })?;
+    let gone = find(draft.sql(), principal, to, known_since)?;
+    draft.remove(key(principal, to))?;
     Ok(gone)
 }
 
 /// Withdraws everything that was granted about a principal: it is deleted, or is no longer its owner's.
 pub(super) fn remove_of(draft: &mut Draft<'_, '_>, principal: &Principal) -> Result<(), StoreError> {
     for grant in list(draft.sql(), Some(principal), "", u32::MAX)? {
-        withdraw(draft, principal, &grant.to)?;
+        withdraw(draft, principal, &grant.to, 0)?;
     }
     Ok(())
 }
 
-fn find(sql: &Connection, principal: &Principal, to: &Address) -> Result<GrantView, StoreError> {
-    let key = EntityKey::Grant {
-        principal: principal.clone(),
-        to: to.clone(),
-    };
-    match entity::find(sql, &key)? {
+fn find(
+    sql: &Connection,
+    principal: &Principal,
+    to: &Address,
+    known_since: u64,
+) -> Result<GrantView, StoreError> {
+    match entity::find(sql, &key(principal, to))? {
         Found::Live {
             n,
             state: Entity::Grant(grant),
         } => Ok(view(n, grant)),
         Found::Live { .. } => Err(foreign("grant")),
-        Found::Deleted | Found::Never => Err(Refusal::NoGrant.into()),
+        Found::Deleted { n } if n > known_since => Err(Refusal::Withdrawn.into()),
+        Found::Deleted { .. } | Found::Never => Err(Refusal::NoGrant.into()),
+    }
+}
+
+fn key(principal: &Principal, to: &Address) -> EntityKey {
+    EntityKey::Grant {
+        principal: principal.clone(),
+        to: to.clone(),
     }
 }
 

@@ -181,6 +181,13 @@ pub(crate) fn list(
         .collect::<Result<_, _>>()?)
 }
 
+/// Whether the user has a login that was last prolonged from this address.
+pub(crate) fn is_from(sql: &Connection, user: &Id, from: IpAddr) -> Result<bool, StoreError> {
+    Ok(sql
+        .prepare_cached("SELECT 1 FROM account_login WHERE user = ?1 AND origin = ?2")?
+        .exists((user.as_str(), origin(Some(from))))?)
+}
+
 /// Ends a login; followers refuse its tokens from then on. `until` is when the token that was shown expires, for a
 /// login that stands in no row: a restored store may have lost it.
 pub(crate) fn end(
@@ -224,6 +231,16 @@ pub(crate) fn end_all(draft: &mut Draft<'_, '_>, user: &Id) -> Result<(), StoreE
     remove_of_user(draft.sql(), user)?;
     refuse_older(&mut state, draft.now());
     draft.put(Cause::Modify, Entity::User(state))
+}
+
+/// Ends every login of every user, and voids every reset code: after a restore nobody knows which of them had been ended
+/// since. Followers hear of it with the new numbers of all entities.
+pub(crate) fn end_everywhere(draft: &Draft<'_, '_>) -> Result<(), StoreError> {
+    for table in ["account_login", "account_reset"] {
+        draft.sql().execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    let now = draft.now();
+    entity::edit_users(draft.sql(), |user| refuse_older(user, now))
 }
 
 /// Raises the time from which tokens of the user are good.

@@ -21,7 +21,8 @@ pub(crate) fn find(sql: &Connection, domain: &Domain) -> Result<PeerView, StoreE
             state: Entity::Peer(peer),
         } => Ok(view(n, peer)),
         Found::Live { .. } => Err(foreign("peer")),
-        Found::Deleted | Found::Never => Err(Refusal::NoPeer(domain.clone()).into()),
+        Found::Deleted { .. } => Err(Refusal::PeerDeleted(domain.clone()).into()),
+        Found::Never => Err(Refusal::NoPeer(domain.clone()).into()),
     }
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn register(draft: &mut Draft<'_, '_>, peer: Peer) -> Result<PeerView
     if let Found::Live { .. } = entity::find(draft.sql(), &EntityKey::Peer(domain.clone()))? {
         return Err(Refusal::PeerExists(domain).into());
     }
-    if entity::list(draft.sql(), "as/", "", u32::MAX)?.len() >= PEERS_MAX {
+    if entity::count(draft.sql(), "as/")? >= PEERS_MAX {
         return Err(Refusal::TooMany {
             what: "peers",
             max: PEERS_MAX,
@@ -57,15 +58,15 @@ pub(crate) fn register(draft: &mut Draft<'_, '_>, peer: Peer) -> Result<PeerView
     find(draft.sql(), &domain)
 }
 
-/// Changes a peer; 404 if there is none.
+/// Changes a peer; 404 if there is none, 410 if it was removed.
 pub(crate) fn modify(
     draft: &mut Draft<'_, '_>,
     domain: &Domain,
-    edit: impl Fn(&mut Peer),
+    edit: impl Fn(&mut Peer) -> Result<(), Refusal>,
 ) -> Result<PeerView, StoreError> {
     let before = record(find(draft.sql(), domain)?);
     let mut peer = before.clone();
-    edit(&mut peer);
+    edit(&mut peer)?;
     if peer != before {
         draft.put(Cause::Modify, Entity::Peer(peer))?;
     }

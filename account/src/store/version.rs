@@ -5,7 +5,19 @@ use irsp_protocol::Kind;
 use irsp_protocol::change::EntityKey;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{entity, number};
+use super::{entity, number, stored};
+
+/// Gives every record with a count of its own a version above those that were given, be it meanwhile or in a store that
+/// was lost.
+pub(super) fn leap(sql: &Connection, first: u64) -> Result<(), StoreError> {
+    for table in ["account_user", "account_device", "account_application"] {
+        sql.execute(
+            &format!("UPDATE {table} SET version = max(version + 1, ?1)"),
+            [stored(first)?],
+        )?;
+    }
+    Ok(())
+}
 
 /// The version of a record that exists. A binding's, a peer's and a grant's is the number of the change that last
 /// touched it, because it may be made again.
@@ -15,7 +27,7 @@ pub(crate) fn of(sql: &Connection, key: &EntityKey) -> Result<Option<u64>, Store
         EntityKey::Binding { .. } | EntityKey::Peer(_) | EntityKey::Grant { .. } => {
             return Ok(match entity::find(sql, key)? {
                 entity::Found::Live { n, .. } => Some(n),
-                entity::Found::Deleted | entity::Found::Never => None,
+                entity::Found::Deleted { .. } | entity::Found::Never => None,
             });
         }
         EntityKey::TokenKey(_) => return Ok(None),

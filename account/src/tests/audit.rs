@@ -114,7 +114,11 @@ async fn a_flood_of_refused_logins_does_not_fill_the_log() {
     // Longer than any password, so that refusing it costs nothing.
     let long = "x".repeat(300);
     for n in 0..600 {
-        house.log_in(&format!("n{n}"), &long).await.problem(401);
+        let address = format!("10.0.{}.{}:1", n / 200, n % 200);
+        house
+            .log_in_from(&address, &format!("n{n}"), &long)
+            .await
+            .problem(401);
     }
     let refused = |page: &Value| page["items"].as_array().unwrap().len();
     let page = house

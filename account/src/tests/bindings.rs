@@ -5,7 +5,7 @@ use irsp_protocol::Server;
 use irsp_protocol::change::Cause;
 use serde_json::json;
 
-use super::house::House;
+use super::house::{Followers, House};
 
 #[tokio::test]
 async fn the_right_code_makes_an_owner_and_repeating_it_is_harmless() {
@@ -131,7 +131,7 @@ async fn an_owner_resets_and_unbinds_and_the_next_one_binds() {
         .await
         .problem(404);
     house.delete(&ann, "/v1/bindings/lamp-1").await.is(200);
-    house.delete(&ann, "/v1/bindings/lamp-1").await.problem(404);
+    house.delete(&ann, "/v1/bindings/lamp-1").await.problem(410);
     house
         .post(&bob, "/v1/bindings", json!({"device": "lamp-1", "code": code}))
         .await
@@ -153,6 +153,24 @@ async fn an_owner_resets_and_unbinds_and_the_next_one_binds() {
     ];
     let expected = expected.map(|(cause, key)| (cause, key.to_owned()));
     assert_eq!(story[story.len() - expected.len()..], expected);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn where_a_reset_unbinds_by_policy_the_request_may_keep_the_bindings() {
+    let folder = tempfile::tempdir().unwrap();
+    let unbinds = Followers::default();
+    let house = House::start_as(folder.path(), unbinds, |settings| settings.reset_unbinds = true).await;
+    let code = house.device("lamp-1").await;
+    let ann = house.user("ann").await;
+    let bind = json!({"device": "lamp-1", "code": code});
+    house.post(&ann, "/v1/bindings", bind).await.is(201);
+    let path = "/v1/devices/lamp-1/reset";
+    let kept = house.post(&ann, path, json!({"unbind": false})).await.is(200);
+    assert_eq!(kept["owner"], "ann");
+    let ended = house.post(&ann, path, json!({})).await.is(200);
+    assert!(ended.get("owner").is_none());
+    house.call(&ann, Method::POST, path, None).await.problem(403);
     house.stop().await;
 }
 
@@ -266,7 +284,7 @@ async fn an_owner_shares_a_device_changes_the_rights_and_withdraws_them() {
     put(&ann, path, rights([])).await.problem(400);
     put(&ann, path, rights(["own"])).await.problem(400);
     house.delete(&ann, path).await.is(200);
-    house.delete(&ann, path).await.problem(404);
+    house.delete(&ann, path).await.problem(410);
     house.get(&bob, "/v1/devices/lamp-1").await.problem(403);
     put(&ann, path, rights(["presence"])).await.is(201);
     house.delete(&bob, path).await.is(200);

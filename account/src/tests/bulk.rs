@@ -6,7 +6,7 @@ use irsp_protocol::Server;
 use irsp_protocol::change::{Entity, Scope};
 use serde_json::json;
 
-use super::house::House;
+use super::house::{House, import};
 
 #[tokio::test]
 async fn ten_thousand_devices_are_made_at_once_and_told_in_order() {
@@ -34,6 +34,28 @@ async fn ten_thousand_devices_are_made_at_once_and_told_in_order() {
         .await
         .problem(409);
     assert!(detail.contains("dev/sim-1 "), "{detail}");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn five_hundred_large_applications_at_once_make_no_frame_that_the_bus_does_not_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let named: Vec<String> = (0..800).map(|n| format!("dev/{n:-<56}{n:04}")).collect();
+    let mut text = String::new();
+    for n in 0..500 {
+        let app = json!({"id": format!("app-{n}"), "hears": {"only": named}});
+        text.push_str(&format!("{app}\n"));
+    }
+    assert!(text.len() > 24 << 20, "{}", text.len());
+    let done = import(&house.server, &house.admin, "/v1/import/apps", &text).await;
+    assert_eq!(done.is(201)["in_effect"], true);
+    for follower in [Server::Message, Server::App] {
+        let changes = house.followers.changes(follower);
+        assert!(changes.iter().map(|change| change.n).eq(1..=502));
+    }
+    let longest = house.followers.longest_frame();
+    assert!(longest < 1 << 20, "{longest}");
     house.stop().await;
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) struct House {
 #[derive(Default)]
 pub(super) struct Followers {
     heard: Mutex<Vec<(Server, Change)>>,
+    longest: AtomicUsize,
     seen: Mutex<HashSet<MessageId>>,
     silent: Mutex<HashSet<Server>>,
     answer: Mutex<Option<Status>>,
@@ -164,6 +166,13 @@ impl House {
             .await
     }
 
+    /// Tries a password from an address of its own.
+    pub(super) async fn log_in_from(&self, address: &str, id: &str, password: &str) -> Answer {
+        let body = json!({"id": id, "password": password});
+        self.send(asked("", Method::POST, "/v1/login", Some(body), &[]), address)
+            .await
+    }
+
     /// Makes a device; its code.
     pub(super) async fn device(&self, id: &str) -> String {
         let made = self
@@ -232,6 +241,11 @@ impl Followers {
             .collect();
         changes.sort_by_key(|change| change.n);
         changes
+    }
+
+    /// The longest frame that any of them was sent.
+    pub(super) fn longest_frame(&self) -> usize {
+        self.longest.load(Ordering::Relaxed)
     }
 
     fn hear(&self, to: Server, item: Item) -> Option<Item> {
@@ -336,6 +350,7 @@ async fn send(server: &AccountServer, mut request: Request<Body>, address: &str)
 
 async fn follow(mut bus: Attachment, followers: Arc<Followers>) {
     while let Some((to, mut bytes)) = bus.outgoing.recv().await {
+        followers.longest.fetch_max(bytes.len(), Ordering::Relaxed);
         while let Some(item) = frame::read(&mut bytes).unwrap() {
             if let Some(answer) = followers.hear(to, item)
                 && bus.incoming.send(Incoming::Frame(framed(&answer))).await.is_err()

@@ -1,7 +1,6 @@
 //! Users: passwords, tokens, roles.
 
-use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::Method;
 use serde_json::json;
 
 use super::house::{Answer, House};
@@ -68,6 +67,62 @@ async fn guessing_is_slowed_down_where_it_comes_from_and_nobody_else_is_locked_o
 }
 
 #[tokio::test]
+async fn guessing_over_many_names_is_slowed_down_by_network_and_who_is_known_there_still_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    for id in ["ann", "bob", "cleo"] {
+        house.user(id).await;
+    }
+    let right = async |id: &str, address: &str| {
+        house
+            .log_in_from(address, id, &format!("password of {id}"))
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!(right("ann", "[2001:db8::1]:1").await, 200);
+    // Longer than any password, so that refusing it costs nothing.
+    let guess = "x".repeat(300);
+    let mut refused = 0;
+    for n in 0..400 {
+        // Another name and another address each time: each is a first guess.
+        let answer = house
+            .log_in_from(&format!("[2001:db8::bad:{n}]:1"), &format!("u{n}"), &guess)
+            .await;
+        match answer.status.as_u16() {
+            401 => {}
+            429 => {
+                assert!(answer.headers.contains_key("retry-after"));
+                refused += 1;
+            }
+            other => panic!("{other} {}", answer.text),
+        }
+    }
+    assert!((90..=100).contains(&refused), "{refused}");
+    assert_eq!(right("ann", "[2001:db8::1]:2").await, 200);
+    assert_eq!(right("bob", "[2001:db8::1]:3").await, 429);
+    assert_eq!(right("bob", "[2001:db8:0:1::1]:3").await, 200);
+    assert_eq!(right("cleo", "192.0.2.1:1").await, 200);
+    house.stop().await;
+
+    // Who has a login from there is known after a restart, too.
+    let house = House::start(folder.path()).await;
+    for n in 0..310 {
+        house
+            .log_in_from("[2001:db8::1]:1", &format!("u{n}"), &guess)
+            .await;
+    }
+    let again = async |id: &str| {
+        let answer = house
+            .log_in_from("[2001:db8::1]:2", id, &format!("password of {id}"))
+            .await;
+        answer.status.as_u16()
+    };
+    assert_eq!((again("ann").await, again("bob").await), (200, 429));
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_password_ends_the_old_one_and_its_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::start(folder.path()).await;
@@ -101,6 +156,38 @@ async fn a_new_password_ends_the_old_one_and_its_tokens() {
         .await
         .is(200);
     house.log_in("ann", "set by the admin").await.is(200);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_admin_too_shows_the_old_password_to_change_the_own_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let put = async |token: &str, id: &str, body| {
+        let path = format!("/v1/users/{id}/password");
+        house.call(token, Method::PUT, &path, Some(body)).await
+    };
+    house.user("ann").await;
+    let role = json!({"role": "admin"});
+    house.patch(&house.admin, "/v1/users/ann", role).await.is(200);
+    let ann = house.log_in("ann", "password of ann").await.is(200);
+    let ann = ann["token"].as_str().unwrap();
+    for body in [
+        json!({"password": "new password"}),
+        json!({"old": "a guess", "password": "new password"}),
+    ] {
+        put(ann, "ann", body).await.problem(403);
+    }
+    let right = json!({"old": "password of ann", "password": "new password"});
+    put(ann, "ann", right).await.is(200);
+
+    // Who has the admin token sets the first password of its user, and shows it for the next.
+    let first = json!({"password": "the first one"});
+    put(&house.admin, "admin", first.clone()).await.is(200);
+    put(&house.admin, "admin", first).await.problem(403);
+    let next = json!({"old": "the first one", "password": "the next one"});
+    put(&house.admin, "admin", next).await.is(200);
+    house.log_in("admin", "the next one").await.is(200);
     house.stop().await;
 }
 
@@ -159,7 +246,5 @@ async fn a_disabled_user_is_out_at_once_and_the_admin_stays() {
 }
 
 async fn log_in_from(house: &House, address: &str, password: &str) -> Answer {
-    let body = json!({"id": "ann", "password": password}).to_string();
-    let request = Request::post("/v1/login").header("content-type", "application/json");
-    house.send(request.body(Body::from(body)).unwrap(), address).await
+    house.log_in_from(address, "ann", password).await
 }

@@ -141,14 +141,20 @@ impl World {
             tasks,
         };
         let new = json!({"id": "ann", "password": "password of ann"});
-        world.post("/v1/users", new.clone()).await;
-        let token = world.call("", "POST", "/v1/login", Some(new)).await.1;
-        world.ann = token["token"].as_str().unwrap().to_owned();
+        world.post("/v1/users", new).await;
+        world.log_in().await;
         world
             .known
             .keys
             .extend(["usr/admin", "usr/ann"].map(str::to_owned));
         world
+    }
+
+    /// Ann, with her password; a restore ends her login.
+    async fn log_in(&mut self) {
+        let shown = json!({"id": "ann", "password": "password of ann"});
+        let token = self.call("", "POST", "/v1/login", Some(shown)).await.1;
+        self.ann = token["token"].as_str().unwrap().to_owned();
     }
 
     async fn stop(mut self) {
@@ -188,13 +194,15 @@ impl World {
         }
         store::mark_restored(&path, Timestamp::from(std::time::SystemTime::now())).unwrap();
         let (server, admin, tasks) = open(&self.folder, self.copies.clone(), dice).await;
-        World {
+        let mut world = World {
             server,
             admin,
             tasks,
             known,
             ..self
-        }
+        };
+        world.log_in().await;
+        world
     }
 
     fn copy(&self, dice: &mut Dice) -> std::sync::MutexGuard<'_, Copy> {

@@ -40,7 +40,7 @@ async fn a_peer_is_registered_changed_and_removed_and_the_followers_hear_it() {
         (&json!("paused"), &Value::Null)
     );
     house.delete(&house.admin, "/v1/peers/b.example").await.is(200);
-    house.get(&house.admin, "/v1/peers/b.example").await.problem(404);
+    house.get(&house.admin, "/v1/peers/b.example").await.problem(410);
     house.post(&house.admin, "/v1/peers", peer()).await.is(201);
 
     let heard = house.followers.changes(Server::Message);
@@ -114,7 +114,7 @@ async fn a_grant_is_the_owners_to_give_and_to_take_back() {
     let which = "/v1/grants?principal=dev/lamp-1&to=app/climate@b.example";
     house.delete(&bob, which).await.problem(403);
     house.delete(&ann, which).await.is(200);
-    house.delete(&ann, which).await.problem(404);
+    house.delete(&ann, which).await.problem(410);
 
     house.post(&house.admin, "/v1/grants", grant).await.is(201);
     house.delete(&house.admin, "/v1/devices/lamp-1").await.is(200);

@@ -86,6 +86,73 @@ async fn what_is_exported_is_imported_elsewhere_as_it_was() {
 }
 
 #[tokio::test]
+async fn peers_and_grants_are_exported_and_imported_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    // Two lines and more in one cell.
+    let authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let peers = [
+        json!({"domain": "a.example", "fingerprint": "b9".repeat(32), "urls": ["irsp://a.example:7443"],
+            "in": {"kinds": ["upload"], "applications": ["climate"]}, "rate_max": 7, "out_rate_max": 9}),
+        json!({"domain": "b.example", "ca": authority, "out": {"kinds": ["push", "message"]}}),
+    ];
+    for peer in peers {
+        house.post(&house.admin, "/v1/peers", peer).await.is(201);
+    }
+    let paused = json!({"state": "paused"});
+    house
+        .patch(&house.admin, "/v1/peers/b.example", paused)
+        .await
+        .is(200);
+    house.device("lamp-1").await;
+    house.user("ann").await;
+    for principal in ["dev/lamp-1", "usr/ann"] {
+        let grant = json!({"principal": principal, "to": "app/climate@a.example", "hears": true});
+        house.post(&house.admin, "/v1/grants", grant).await.is(201);
+    }
+    let told = async |house: &House, path: &str| {
+        let mut page = house.get(&house.admin, path).await.is(200);
+        for item in page["items"].as_array_mut().unwrap() {
+            item.as_object_mut().unwrap().remove("version");
+        }
+        page
+    };
+    for (format, media_type) in [("csv", "text/csv"), ("ndjson", "application/x-ndjson")] {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = House::start(folder.path()).await;
+        let grants = export(&house, &format!("grants?format={format}")).await;
+        let early = import(&elsewhere, "grants", media_type, &grants).await;
+        assert!(early.problem(404).contains("there is no dev/lamp-1"), "{grants}");
+        elsewhere.device("lamp-1").await;
+        elsewhere.user("ann").await;
+        import(&elsewhere, "grants", media_type, &grants).await.is(201);
+        let peers = export(&house, &format!("peers?format={format}")).await;
+        import(&elsewhere, "peers", media_type, &peers).await.is(201);
+        for path in ["/v1/peers", "/v1/grants"] {
+            assert_eq!(told(&elsewhere, path).await, told(&house, path).await, "{path}");
+        }
+        let again = import(&elsewhere, "peers", media_type, &peers).await;
+        assert!(again.problem(409).contains("2 lines"));
+        elsewhere.stop().await;
+    }
+    // Each wrong line is named, and nothing of the others is made.
+    let wrong = [
+        json!({"domain": "home.example", "trust": {"fingerprint": "b9".repeat(32)}}),
+        json!({"domain": "c.example"}),
+        json!({"domain": "c.example", "trust": {"authority": "no certificate"}}),
+        json!({"domain": "c.example", "trust": {"fingerprint": "b9".repeat(32)}, "rate_max": 0}),
+    ];
+    for peer in wrong {
+        let right = json!({"domain": "d.example", "trust": {"fingerprint": "b9".repeat(32)}});
+        let text = format!("{right}\n{peer}\n");
+        let refused = import(&house, "peers", "application/x-ndjson", &text).await;
+        assert!(refused.problem(400).contains("line 2"), "{peer}");
+    }
+    house.get(&house.admin, "/v1/peers/d.example").await.problem(404);
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn one_wrong_line_and_nothing_is_imported() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::start(folder.path()).await;

@@ -44,6 +44,8 @@ pub(crate) enum Records {
     Users,
     Apps,
     Bindings,
+    Peers,
+    Grants,
 }
 
 impl Records {
@@ -78,6 +80,18 @@ impl Records {
                 "version",
             ],
             Records::Bindings => &["device", "user", "owner", "rights", "since", "version"],
+            Records::Peers => &[
+                "domain",
+                "trust",
+                "urls",
+                "in",
+                "out",
+                "rate_max",
+                "out_rate_max",
+                "state",
+                "version",
+            ],
+            Records::Grants => &["principal", "to", "hears", "pushes", "version"],
         }
     }
 
@@ -87,6 +101,8 @@ impl Records {
             Records::Devices | Records::Apps => &["owner", "generation", "created", "modified", "version"],
             Records::Users => &["created", "modified", "version"],
             Records::Bindings => &["since", "version"],
+            Records::Peers => &["link", "version"],
+            Records::Grants => &["version"],
         }
     }
 
@@ -102,6 +118,12 @@ impl Records {
                 | "retention"
                 | "certificates"
                 | "rights"
+                | "trust"
+                | "urls"
+                | "in"
+                | "out"
+                | "rate_max"
+                | "out_rate_max"
                 | "generation"
                 | "version"
         )

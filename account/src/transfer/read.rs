@@ -96,6 +96,16 @@ fn csv(text: &[u8], take: &mut Take<'_>) {
         take(1, Err(format!("the column {head:?} stands twice")));
         return;
     }
+    // The rest of such a text would be one cell: it was cut off, or is something else.
+    if text.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
+        let last = 1 + text
+            .trim_ascii_end()
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        take(last as u64, Err("a quote is opened and not closed".to_owned()));
+        return;
+    }
     let mut row = csv::StringRecord::new();
     let mut place = Place { text, at: 0, line: 1 };
     loop {
@@ -255,6 +265,13 @@ mod tests {
         let lines: Vec<u64> = errors.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [2, 3, 4, 5], "{errors:?}");
         assert_eq!(read_all(Format::Csv, "id,id\na,b\n").unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn a_text_that_was_cut_off_within_a_cell_is_refused_as_a_whole() {
+        let cut = "id,disabled,attributes\nlamp-1,,\nlamp-2,,\"{\"\"room\"\":\n";
+        let errors = read_all(Format::Csv, cut).unwrap_err();
+        assert_eq!(errors, [(3, "a quote is opened and not closed".to_owned())]);
     }
 
     #[test]

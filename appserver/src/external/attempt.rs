@@ -47,7 +47,13 @@ impl Sender {
         };
         let external = &self.external;
         let (now, id) = (self.courier.now(), head.envelope.id.to_string());
-        let event = event::event(&head.envelope, &external.domain, endpoint.mode);
+        let event = match event::event(&head.envelope, &external.domain, endpoint.mode) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::error!(%id, %error, "cannot be written as an event; it waits until it expires");
+                return Tried::Unread;
+            }
+        };
         let headers = external.signed(endpoint, &id, &event, now);
         // What has expired is not to be taken any more.
         let within = external.settings.timeout.min(head.envelope.expires.since(now));

@@ -9,17 +9,14 @@
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use irsp_protocol::cloud_event::{self, Extensions};
 use irsp_protocol::{Domain, Envelope};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::endpoint::Mode;
 
 /// The media type of one event in JSON.
-pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
+pub(crate) const STRUCTURED: &str = cloud_event::CONTENT_TYPE;
 
 /// What is sent: headers without the signature, and the body it is of.
 #[derive(Clone, Debug)]
@@ -28,52 +25,43 @@ pub(crate) struct Event {
     pub(crate) body: Bytes,
 }
 
-/// The event of an envelope. Attributes whose names CloudEvents does not allow are left out.
-pub(crate) fn event(envelope: &Envelope, domain: &Domain, mode: Mode) -> Event {
-    let attributes = attributes(envelope, domain);
+/// The event of an envelope; an envelope whose attributes cannot be written is no event.
+pub(crate) fn event(envelope: &Envelope, domain: &Domain, mode: Mode) -> Result<Event, serde_json::Error> {
+    let envelope = Envelope {
+        source: envelope.source.clone().or_in(domain),
+        destination: envelope.destination.clone().or_in(domain),
+        ..envelope.clone()
+    };
     match mode {
-        Mode::Binary => binary(envelope, &attributes),
-        Mode::Structured => structured(envelope, &attributes),
+        Mode::Binary => binary(&envelope),
+        Mode::Structured => structured(&envelope),
     }
 }
 
-fn attributes(envelope: &Envelope, domain: &Domain) -> Vec<(String, String)> {
+fn attributes(envelope: &Envelope) -> Result<Vec<(&str, String)>, serde_json::Error> {
     let mut list = vec![
-        ("specversion".to_owned(), "1.0".to_owned()),
-        ("id".to_owned(), envelope.id.to_string()),
-        (
-            "source".to_owned(),
-            envelope.source.clone().or_in(domain).to_string(),
-        ),
-        ("type".to_owned(), format!("irsp.{}", envelope.kind.as_str())),
-        ("time".to_owned(), envelope.time.to_string()),
-        ("expirytime".to_owned(), envelope.expires.to_string()),
-        (
-            "destination".to_owned(),
-            envelope.destination.clone().or_in(domain).to_string(),
-        ),
+        ("specversion", "1.0".to_owned()),
+        ("id", envelope.id.to_string()),
+        ("source", envelope.source.to_string()),
+        ("type", format!("irsp.{}", envelope.kind.as_str())),
+        ("time", envelope.time.to_string()),
+        ("expirytime", envelope.expires.to_string()),
+        ("destination", envelope.destination.to_string()),
     ];
     let subject = envelope.channel.as_ref().map(ToString::to_string);
-    list.extend(subject.map(|subject| ("subject".to_owned(), subject)));
-    list.extend(envelope.sender_id.clone().map(|id| ("senderid".to_owned(), id)));
-    for (name, value) in &envelope.attributes {
-        let allowed = name.len() <= 20
-            && !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            && !matches!(name.as_str(), "data" | "datacontenttype" | "dataschema")
-            && list.iter().all(|(taken, _)| taken != name);
-        if allowed {
-            list.push((name.clone(), value.clone()));
-        }
-    }
-    list
+    list.extend(subject.map(|subject| ("subject", subject)));
+    list.extend(envelope.sender_id.clone().map(|id| ("senderid", id)));
+    let Extensions { named, others } = cloud_event::extensions(envelope)?;
+    list.extend(named.into_iter().map(|(name, value)| (name, value.to_owned())));
+    list.extend(others.map(|others| (cloud_event::USER_PROPERTIES, others)));
+    Ok(list)
 }
 
-fn binary(envelope: &Envelope, attributes: &[(String, String)]) -> Event {
+fn binary(envelope: &Envelope) -> Result<Event, serde_json::Error> {
     let mut headers = HeaderMap::new();
-    for (name, value) in attributes {
+    for (name, value) in attributes(envelope)? {
         let name = HeaderName::from_bytes(format!("ce-{name}").as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&header_value(value))) {
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&header_value(&value))) {
             headers.append(name, value);
         }
     }
@@ -83,10 +71,10 @@ fn binary(envelope: &Envelope, attributes: &[(String, String)]) -> Event {
         Some(Err(_)) | None => HeaderValue::from_static("application/octet-stream"),
     };
     headers.insert(CONTENT_TYPE, content_type);
-    Event {
+    Ok(Event {
         headers,
         body: envelope.data.clone(),
-    }
+    })
 }
 
 /// Percent-encoded as the HTTP binding has it (3.1.3.2): what is not visible ASCII, the double quote and the percent
@@ -103,36 +91,19 @@ fn header_value(text: &str) -> String {
     value
 }
 
-/// JSON keeps its spelling as `data`; text is a JSON string; any other bytes are `data_base64`.
-fn structured(envelope: &Envelope, attributes: &[(String, String)]) -> Event {
-    let mut map: Map<String, Value> = (attributes.iter())
-        .map(|(name, value)| (name.clone(), Value::String(value.clone())))
-        .collect();
-    if let Some(content_type) = &envelope.content_type {
-        map.insert("datacontenttype".to_owned(), Value::String(content_type.clone()));
-    }
-    let head = Value::Object(map).to_string();
-    let head = head.strip_suffix('}').unwrap_or(&head);
-    let is_json = (envelope.content_type.as_deref()).is_none_or(|kind| kind.contains("json"));
-    let data = match serde_json::from_slice::<&RawValue>(&envelope.data) {
-        Ok(raw) if is_json => format!(r#""data":{raw}"#),
-        Ok(_) | Err(_) => match std::str::from_utf8(&envelope.data) {
-            Ok(text) => format!(r#""data":{}"#, Value::String(text.to_owned())),
-            Err(_) => format!(r#""data_base64":"{}""#, STANDARD.encode(&envelope.data)),
-        },
-    };
+fn structured(envelope: &Envelope) -> Result<Event, serde_json::Error> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
-    Event {
+    Ok(Event {
         headers,
-        body: Bytes::from(format!("{head},{data}}}")),
-    }
+        body: Bytes::from(cloud_event::of_envelope(envelope)?),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use irsp_protocol::{MessageId, MessageKind, PushOptions, Timestamp};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -161,7 +132,7 @@ mod tests {
     }
 
     fn of(envelope: &Envelope, mode: Mode) -> Event {
-        event(envelope, &Domain::new("home.example").unwrap(), mode)
+        event(envelope, &Domain::new("home.example").unwrap(), mode).unwrap()
     }
 
     #[test]
@@ -183,6 +154,9 @@ mod tests {
             "the sender's own is not believed"
         );
         assert!(!event.headers.contains_key("ce-bad-name") && !event.headers.contains_key("ce-data"));
+        let others: Value =
+            serde_json::from_str(r#"[["Bad-Name","x"],["id","forged"],["data","x"]]"#).unwrap();
+        assert_eq!(header("ce-userproperties"), header_value(&others.to_string()));
         assert_eq!(event.body, &b"\x00\xFF"[..]);
         let event = of(&envelope(Some("bad\nheader"), b""), Mode::Binary);
         assert_eq!(event.headers["content-type"], "application/octet-stream");
@@ -200,13 +174,27 @@ mod tests {
         assert_eq!(event["datacontenttype"], "application/json");
         assert_eq!(event["unit"], "50 % \"°C\"");
         assert_eq!(event["data"], json!({"t": 21.50}));
-        assert_eq!(read(None, b"21.5")["data"], json!(21.5));
-        assert_eq!(read(Some("text/plain"), b"21.5")["data"], json!("21.5"));
         assert_eq!(
-            read(Some("application/json"), b"not json")["data"],
-            json!("not json")
+            event["userproperties"],
+            r#"[["Bad-Name","x"],["id","forged"],["data","x"]]"#
         );
-        assert_eq!(read(None, b"")["data"], json!(""));
+        let event = read(None, b"21.5");
+        assert_eq!(
+            (&event["data"], &event["datacontenttype"]),
+            (&json!(21.5), &json!("application/json"))
+        );
+        assert_eq!(read(Some("text/plain"), b"21.5")["data"], json!("21.5"));
+        let event = read(None, b"txt");
+        assert_eq!(
+            (&event["data"], &event["datacontenttype"]),
+            (&json!("txt"), &json!("text/plain"))
+        );
+        // Base64 says what JSON text would not: these bytes, and no JSON.
+        assert_eq!(
+            read(Some("application/json"), b"not json")["data_base64"],
+            json!("bm90IGpzb24=")
+        );
+        assert_eq!(read(None, b"").get("data"), None);
         let event = read(None, b"\x00\xFF");
         assert_eq!((event.get("data"), &event["data_base64"]), (None, &json!("AP8=")));
     }

@@ -1,7 +1,6 @@
 //! Dead letters over HTTP: listed, shown, sent again, discarded. Whichever server holds one, it is reached from here.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State as Shared;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::Period;
@@ -12,7 +11,7 @@ use irsp_protocol::{Expiry, MessageId, Server, State, Status, Timestamp};
 use serde::Deserialize;
 
 use super::caller::Caller;
-use super::input::{Params, Path};
+use super::input::{self, Body, Params, Path};
 use super::message_list::{Direction, order};
 use super::messages::may_see;
 use super::note::Note;
@@ -144,16 +143,10 @@ pub(super) async fn retry_dead_letter(
     Shared(api): Shared<Api>,
     caller: Caller,
     Path(id): Path<MessageId>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<(axum::http::StatusCode, Json<OperatedView>), Refusal> {
     caller.must_be_admin("sends a dead letter again")?;
-    let request: RetryRequest = if body.is_empty() {
-        RetryRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| {
-            Refusal::new(Status::MALFORMED, format!("the body is not understood: {error}"))
-        })?
-    };
+    let request: RetryRequest = input::optional(&body)?;
     let expires = expires(&request, api.push.expiry, api.courier.now())?;
     let note = Note::new(&api, &caller, Action::RetryDeadLetter, id.to_string(), Vec::new())?;
     let order = operate(api.clone(), id, Inquiry::Retry { id, expires });

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +15,7 @@ use irsp_protocol::api::external::{BatchReply, ItemReply};
 use irsp_protocol::{Envelope, Id, Principal, Status};
 
 use super::caller::Caller;
-use super::input::Path;
+use super::input::{Body, Path};
 use super::refusal::Refusal;
 use super::sending::{Wait, accept, refused, send};
 use super::state::Api;
@@ -52,7 +51,7 @@ pub(super) async fn from_external(
     State(api): State<Api>,
     Path(app): Path<Id>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Refusal> {
     let sender = authenticate(&api, &app, &headers, &body).await?;
     let read = Incoming::read(&headers, &body, api.external.settings.batch_max);

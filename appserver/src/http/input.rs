@@ -42,11 +42,39 @@ pub(super) struct Json<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
     async fn from_request(request: Request, state: &S) -> Result<Json<T>, Refusal> {
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
-        serde_json::from_slice(&bytes)
-            .map(Json)
-            .map_err(|error| Refusal::new(Status::MALFORMED, format!("the body is not understood: {error}")))
+        let Body(bytes) = Body::from_request(request, state).await?;
+        object(&bytes).map(Json)
     }
+}
+
+/// The bytes of a body.
+pub(super) struct Body(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Refusal;
+    async fn from_request(request: Request, state: &S) -> Result<Body, Refusal> {
+        Bytes::from_request(request, state)
+            .await
+            .map(Body)
+            .map_err(unread)
+    }
+}
+
+/// A JSON object. A reader of records takes a list of their fields, too, in an order that nobody has promised.
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let malformed = |detail: String| Refusal::new(Status::MALFORMED, detail);
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(malformed("the body is a list, not an object".to_owned()));
+    }
+    serde_json::from_slice(bytes).map_err(|error| malformed(format!("the body is not understood: {error}")))
+}
+
+/// The same, of a body that may be left out.
+pub(super) fn optional<T: Default + DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    object(bytes)
 }
 
 fn unread(rejection: BytesRejection) -> Refusal {

@@ -57,7 +57,9 @@ pub(crate) fn routes(api: Api) -> Router {
         .saturating_add(HEAD_BYTES_MAX);
     let request_bytes_max = api.external.settings.request_bytes_max;
     let (router, _) = described(body_bytes_max, request_bytes_max).split_for_parts();
-    router.with_state(api)
+    router
+        .method_not_allowed_fallback(refusal::no_method)
+        .with_state(api)
 }
 
 /// The description of the API, made from its handlers.

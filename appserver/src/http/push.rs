@@ -1,12 +1,14 @@
 //! `POST /v1/push`: a push to a device or a user (clause 8.3.3). See [`super::sending`] for what its answer means.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::app::{AnswerView, PushOutcome, PushReply, PushRequest, PushesReply};
-use irsp_protocol::api::receivers::Receivers;
+use irsp_protocol::api::receivers::{Receivers, ReceiversError};
 use irsp_protocol::{Address, Principal, Status};
 
 use super::caller::Caller;
@@ -67,7 +69,7 @@ pub(super) async fn push(
     };
     let receivers = match &request.to {
         Receivers::One(to) => return Ok(push_one(&request, to).await?.into_response()),
-        Receivers::Many(list) => list.clone(),
+        Receivers::Many(list) => each_once(&api, list)?,
         Receivers::DevicesOf(user) => devices_of(&api, &asking(api.courier.new_id()), &request, user)?,
     };
     let pushes = receivers.iter().map(async |to| {
@@ -80,6 +82,19 @@ pub(super) async fn push(
     });
     let pushes = join_all(pushes).await;
     Ok(Json(PushesReply { pushes }).into_response())
+}
+
+/// A list without our own domain's name, in which nobody stands twice: [`Receivers`] knows no domain.
+fn each_once(api: &Api, list: &[Address]) -> Result<Vec<Address>, Refusal> {
+    let local: Vec<Address> = list.iter().map(|to| api.local(to.clone())).collect();
+    let mut seen = HashSet::new();
+    match local.iter().find(|to| !seen.insert(*to)) {
+        Some(twice) => Err(Refusal::new(
+            Status::MALFORMED,
+            ReceiversError::Twice(twice.clone()).to_string(),
+        )),
+        None => Ok(local),
+    }
 }
 
 /// The devices bound to a user that the sender may push to; of others it learns nothing.

@@ -99,14 +99,13 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
-        tracing::warn!(%error, "a request fails at the store");
+        let status = error.status();
         // Only a refusal is meant for the caller; what ails the store is for the log.
-        let detail = if let StoreError::Refused { detail, .. } = &error {
-            detail.clone()
-        } else {
-            "the store cannot do this just now".to_owned()
-        };
-        Refusal::new(error.status(), detail)
+        if let StoreError::Refused { detail, .. } = error {
+            return Refusal::new(status, detail);
+        }
+        tracing::warn!(%error, "a request fails at the store");
+        Refusal::new(status, "the store cannot do this just now")
     }
 }
 
@@ -138,6 +137,18 @@ impl IntoResponse for Refusal {
         headers.extend(further);
         response
     }
+}
+
+/// A path with another method. HTTP has a code of its own for it (RFC 9110, 405 with `Allow`); in the registry it is a
+/// request that cannot be understood.
+pub(super) async fn no_method() -> Response {
+    let refusal = Refusal::new(
+        Status::MALFORMED,
+        "the path has other methods than this one; see `Allow`",
+    );
+    let mut response = std::future::ready(refusal.into_response()).await;
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
 }
 
 /// Where the receipt of a message is.

@@ -97,7 +97,12 @@ async fn tell(connection: Upgraded, mut told: BoxStream<'static, Ready>) {
             },
             heard = socket.next() => match heard {
                 // Pings are answered by the library; a listener has nothing else to say.
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_)) | Err(Error::Capacity(_) | Error::Protocol(_))) => {
+                    // The library has the closing frame ready; whether the listener takes it is its own affair.
+                    let _ = timeout(WRITE_TIMEOUT, socket.close(None)).await;
+                    return;
+                }
+                Some(Err(_)) | None => return,
                 Some(Ok(_)) => continue,
             },
         };

@@ -111,6 +111,11 @@ impl Connection {
         action
     }
 
+    /// Whether the caller has something to do.
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The bytes to send, if there are any.
     pub fn output(&mut self) -> Option<Bytes> {
         (!self.output.is_empty()).then(|| std::mem::take(&mut self.output).freeze())

@@ -77,7 +77,7 @@ pub(super) async fn begin(
         ..
     } = resumed;
     let peer = caller.peer;
-    tracing::info!(%peer, %principal, client_id = %connect.client_id, version = ?connect.version, "connected");
+    tracing::info!(%peer, %principal, client_id = ?connect.client_id, version = ?connect.version, "connected");
     edge.metrics.logins.inc();
     edge.logbook
         .login(&principal, peer.ip(), edge.courier.now())

@@ -60,7 +60,8 @@ pub(super) async fn run(
             }
             return Ending::closed(&cause, ordered);
         }
-        let more = client.deliver(connection, wire.output().len(), now);
+        // What the client can never take is dropped in passing, and told at once.
+        let more = client.deliver(connection, wire.output().len(), now) || connection.has_actions();
         connection.write_into(wire.output());
         let held_until = client.held_until(now);
         let reads = held_until.is_none()

@@ -92,17 +92,16 @@ impl Announcer {
         )
     }
 
-    /// Publishes what was stored before this start, then works until all connections are gone.
+    /// Sets what was stored before this start, then works until all connections are gone.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let stored: Vec<Presence> = self.table.lock().await.iter().cloned().collect();
-        stored.iter().for_each(|presence| self.publish(presence));
+        self.recall().await;
         let mut batch = Vec::new();
         loop {
             let grace_ends = self.grace_ends;
             tokio::select! {
                 taken = self.events.recv_many(&mut batch, BATCH_MAX) => {
                     if taken == 0 {
-                        return;
+                        return self.all_told().await;
                     }
                     let begun = batch.iter().filter_map(Event::begun).cloned().collect::<Vec<_>>();
                     self.change(|table, now| {
@@ -115,6 +114,35 @@ impl Announcer {
                     self.change(Table::grace_over, &stop).await;
                 }
             }
+        }
+    }
+
+    /// Sets the presence of everybody as it was stored. Sessions that outlived the start have heard it, but for the last
+    /// changes before a kill: those are told again.
+    async fn recall(&self) {
+        let stored: Vec<Presence> = self.table.lock().await.iter().cloned().collect();
+        let untold = match self.courier.store().read(store::load_untold).await {
+            Ok(untold) => untold,
+            Err(error) => {
+                tracing::error!(%error, "which presence was told before this start cannot be read: all of it is told again");
+                stored
+                    .iter()
+                    .map(|presence| presence.principal.to_string())
+                    .collect()
+            }
+        };
+        for presence in &stored {
+            if untold.contains(&presence.principal.to_string()) {
+                self.publish(presence);
+            } else {
+                self.enforcer.topics.restate(&topic(presence), body(presence));
+            }
+        }
+    }
+
+    async fn all_told(&self) {
+        if let Err(error) = self.courier.write(|tx| store::presences_told(tx)).await {
+            tracing::warn!(%error, "the last changes of presence will be told once more");
         }
     }
 
@@ -153,6 +181,8 @@ impl Announcer {
         let (courier, abroad) = (self.courier.clone(), Arc::clone(&self.abroad));
         self.courier
             .write(move |tx| {
+                // Those before were told before these came.
+                store::presences_told(tx)?;
                 for presence in &changes {
                     store::put_presence(tx, presence)?;
                     tx.accept(envelope(&courier, presence), Hop::Server(Server::App))?;
@@ -164,11 +194,16 @@ impl Announcer {
     }
 
     fn publish(&self, presence: &Presence) {
-        let topic = Topic {
-            owner: Address::local(presence.principal.clone()),
-            branch: Branch::Presence,
-        };
-        self.enforcer.topics.announce(&topic, body(presence), true);
+        self.enforcer
+            .topics
+            .announce(&topic(presence), body(presence), true);
+    }
+}
+
+fn topic(presence: &Presence) -> Topic {
+    Topic {
+        owner: Address::local(presence.principal.clone()),
+        branch: Branch::Presence,
     }
 }
 

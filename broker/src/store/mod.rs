@@ -11,6 +11,7 @@ pub(crate) mod will;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use irsp_courier::store::{Migration, StoreError, Tx};
@@ -47,14 +48,30 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 6,
         sql: include_str!("counted.sql"),
     },
+    Migration {
+        version: 7,
+        sql: "-- Whose last change the sessions may not have been told of.
+              CREATE TABLE presence_untold (principal TEXT PRIMARY KEY) WITHOUT ROWID;",
+    },
 ];
 
-/// Stores a presence in place of the principal's older one.
+/// Stores a presence in place of the principal's older one. It is untold until [`presences_told`].
 pub(crate) fn put_presence(tx: &Tx<'_>, presence: &Presence) -> Result<(), StoreError> {
-    let text = serde_json::to_string(presence)?;
+    let (principal, text) = (presence.principal.to_string(), serde_json::to_string(presence)?);
     tx.sql()
         .prepare_cached("INSERT OR REPLACE INTO presence (principal, presence) VALUES (?1, ?2)")?
-        .execute((presence.principal.to_string(), text))?;
+        .execute((&principal, text))?;
+    tx.sql()
+        .prepare_cached("INSERT OR IGNORE INTO presence_untold (principal) VALUES (?1)")?
+        .execute([principal])?;
+    Ok(())
+}
+
+/// All that were stored until now have been told.
+pub(crate) fn presences_told(tx: &Tx<'_>) -> Result<(), StoreError> {
+    tx.sql()
+        .prepare_cached("DELETE FROM presence_untold")?
+        .execute([])?;
     Ok(())
 }
 
@@ -71,6 +88,13 @@ pub(crate) fn epoch(tx: &Tx<'_>, principal: &Principal) -> Result<Option<u64>, S
 
 fn read(text: &str) -> Result<Presence, StoreError> {
     Ok(serde_json::from_str(text)?)
+}
+
+/// Whose presence the sessions may not have been told of before this start.
+pub(crate) fn load_untold(sql: &Connection) -> Result<HashSet<String>, StoreError> {
+    let mut statement = sql.prepare("SELECT principal FROM presence_untold")?;
+    let rows = statement.query_map((), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// All presences as they were last stored.

@@ -310,6 +310,15 @@ impl Topics {
         self.keeper.put_ignored(publish, durable, kept.is_ok());
     }
 
+    /// Sets a state that those who were there have heard before this start: it is retained for whoever subscribes.
+    pub(crate) fn restate(&self, topic: &Topic, body: Bytes) {
+        let mut publish = Publish::new(topic.to_string(), body, QoS::AtLeastOnce);
+        publish.retain = true;
+        if self.keep(&Arc::new(publish)).is_err() {
+            tracing::warn!(%topic, "no room for another retained message");
+        }
+    }
+
     /// Publishes platform news, retained if it is a state.
     pub(crate) fn announce(&self, topic: &Topic, body: Bytes, retain: bool) {
         let mut publish = Publish::new(topic.to_string(), body, QoS::AtLeastOnce);

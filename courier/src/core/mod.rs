@@ -29,7 +29,7 @@ use lane::{Lane, Offer};
 const PEER_PATIENCE: u32 = 30;
 
 /// How long after a load that failed, or was held up, it is tried again.
-const RELOAD_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const RELOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// What may be under way to one hop without an answer. One message is, however large.
 #[derive(Clone, Copy, Debug)]
@@ -193,13 +193,13 @@ impl Core {
     }
 
     /// What was sent to the principal did not reach it: all that is unanswered is read and sent again, after a while.
-    pub(crate) fn not_handed(&mut self, principal: &Principal, now: Now) {
+    pub(crate) fn not_handed(&mut self, principal: &Principal, wait: Duration, now: Now) {
         let ticket = self.ticket();
         if let Some(before) = self.principals.get_mut(principal) {
             let mut lane = Lane::to_principal(ticket, self.limits.window_of(principal));
             lane.inherit_sent(before);
             *before = lane;
-            self.reload_later(&Hop::Principal(principal.clone()), now);
+            self.reload_later(&Hop::Principal(principal.clone()), wait, now);
         }
     }
 
@@ -222,7 +222,7 @@ impl Core {
             match rest {
                 Rest::Nothing | Rest::More => self.refill(&load.hop),
                 // It is read on when that has ended; or in a while, should the clock have jumped back before it could.
-                Rest::Expired => self.reload_later(&load.hop, now),
+                Rest::Expired => self.reload_later(&load.hop, RELOAD_WAIT, now),
             }
         }
     }
@@ -231,7 +231,7 @@ impl Core {
     pub(crate) fn load_failed(&mut self, load: &Load, now: Now) {
         if let Some(lane) = self.lane_of(load) {
             lane.load_failed();
-            self.reload_later(&load.hop, now);
+            self.reload_later(&load.hop, RELOAD_WAIT, now);
         }
     }
 
@@ -322,9 +322,10 @@ impl Core {
         self.lane(&load.hop).filter(|lane| lane.ticket() == load.ticket)
     }
 
-    fn reload_later(&mut self, hop: &Hop, now: Now) {
+    fn reload_later(&mut self, hop: &Hop, wait: Duration, now: Now) {
         self.failed.push(hop.clone());
-        self.reload_at.get_or_insert(now.instant + RELOAD_WAIT);
+        let at = now.instant + wait;
+        self.reload_at = Some(self.reload_at.map_or(at, |before| before.min(at)));
     }
 
     fn refill(&mut self, hop: &Hop) {

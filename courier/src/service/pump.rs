@@ -22,7 +22,7 @@ use super::unstored::Unstored;
 use super::upkeep::Upkeep;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
-use crate::core::{Action, Core, Leaving, Load, Rest, Sending};
+use crate::core::{Action, Core, Leaving, Load, RELOAD_WAIT, Rest, Sending};
 use crate::hop::{Hop, Origin};
 use crate::metrics::Metrics;
 use crate::role::{Ended, Received, Role};
@@ -34,6 +34,8 @@ const FRAMES_MAX: usize = 64;
 const HELD_WAIT: Duration = Duration::from_millis(20);
 /// Questions answered at the same time; more are told that we are busy.
 const QUESTIONS_MAX: usize = 64;
+/// Before the role is asked again whether a push may be handed over.
+const NOT_YET: Duration = Duration::from_millis(20);
 
 /// What the pump asks of whoever runs it.
 pub(super) enum Work {
@@ -223,9 +225,15 @@ impl Pump {
                 }
             }
             Err(error) => {
-                tracing::warn!(%to, %error, "pushes cannot be handed over just now; they are tried again");
+                // The role says "not yet" while its own word is on its way to the disk.
+                let wait = if let StoreError::Refused { .. } = error {
+                    NOT_YET
+                } else {
+                    tracing::warn!(%to, %error, "pushes cannot be handed over just now; they are tried again");
+                    RELOAD_WAIT
+                };
                 self.handing.forget(to);
-                self.core.not_handed(to, now);
+                self.core.not_handed(to, wait, now);
             }
         }
     }

@@ -38,7 +38,11 @@ pub(super) async fn run(access: &Access, order: OwnOrder) -> Result<(), ClientEr
         }
         OwnOrder::Logout { file } => {
             let body = json!({"refresh_token": secret(&beside(&file))?});
-            let ended = client.call(Method::POST, "/v1/logout", Some(&body)).await?;
+            let ended = match client.call(Method::POST, "/v1/logout", Some(&body)).await {
+                // It has ended already: the answer to the first time was lost, or time or somebody else has ended it.
+                Err(ClientError::Refused { status: 401, .. }) => json!({}),
+                ended => ended?,
+            };
             for path in [beside(&file), file] {
                 fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
             }

@@ -2,13 +2,15 @@
 //! account server's HTTP API. Tables for people, `--json` for scripts.
 
 mod certificates;
+mod conditions;
+mod grants;
 mod login;
 mod order;
 mod show;
+mod transfer;
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use irsp_config::Settings;
 use reqwest::Method;
@@ -17,25 +19,32 @@ use serde_json::{Map, Value, json};
 pub(crate) use order::Admin;
 
 use crate::access::Access;
-use crate::client::{Client, ClientError};
+use crate::client::{ANSWER_WAIT, Client, ClientError};
 use crate::console;
-use order::{
-    AppOrder, AuditFilter, BindingOrder, DeviceOrder, Export, Import, OfficeOrder, Order, UserOrder, Written,
-};
+use conditions::Conditions;
+use order::{AppOrder, AuditFilter, BindingOrder, DeviceOrder, OfficeOrder, Order, UserOrder};
 use show::Columns;
 
 /// Items asked for at once.
 const PAGE: &str = "500";
 
 pub(crate) async fn run(settings: &Settings, admin: Admin) -> Result<(), ClientError> {
-    let Admin { access, order } = admin;
+    let Admin {
+        access,
+        conditions,
+        order,
+    } = admin;
     let order = match order {
-        Order::Own(order) => return login::run(&access, order).await,
+        Order::Own(order) => {
+            conditions.must_be_none()?;
+            return login::run(&access, order).await;
+        }
         Order::Office(order) => order,
     };
     let office = Office {
         client: Client::new(settings, &access)?,
         access,
+        conditions,
     };
     match order {
         OfficeOrder::Users(order) => office.users(order).await,
@@ -57,6 +66,7 @@ pub(crate) async fn run(settings: &Settings, admin: Admin) -> Result<(), ClientE
 struct Office {
     client: Client,
     access: Access,
+    conditions: Conditions,
 }
 
 impl Office {
@@ -170,8 +180,13 @@ impl Office {
                 ]);
                 (Method::PATCH, path(id.as_str()), Some(body))
             }
-            DeviceOrder::Reset { id, unbind } => {
-                let body = json!({ "unbind": unbind });
+            DeviceOrder::Reset {
+                id,
+                unbind,
+                keep_bindings,
+            } => {
+                let said = (unbind || keep_bindings).then_some(Value::Bool(unbind));
+                let body = object([("unbind", said)]);
                 (Method::POST, format!("{}/reset", path(id.as_str())), Some(body))
             }
             DeviceOrder::Codes { id } => {
@@ -287,60 +302,6 @@ impl Office {
         self.table(&lines, show::AUDIT)
     }
 
-    async fn export(&self, order: Export) -> Result<(), ClientError> {
-        let Export { kind, format, out } = order;
-        let path = format!("/v1/export/{}", kind.word());
-        let mut response = self.client.open(&path, &[("format", format.word())]).await?;
-        let unwritten = |path: &Path, error: std::io::Error| ClientError::File {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let (name, mut sink): (PathBuf, Box<dyn Write + Send>) = match out {
-            Some(path) => {
-                let file = fs::File::create_new(&path).map_err(|error| unwritten(&path, error))?;
-                (path, Box::new(file))
-            }
-            None => ("standard output".into(), Box::new(std::io::stdout())),
-        };
-        while let Some(part) = response
-            .chunk()
-            .await
-            .map_err(|error| self.client.unreachable(&error))?
-        {
-            sink.write_all(&part).map_err(|error| unwritten(&name, error))?;
-        }
-        sink.flush().map_err(|error| unwritten(&name, error))
-    }
-
-    async fn import(&self, order: Import) -> Result<(), ClientError> {
-        let Import { kind, file, format } = order;
-        let text = fs::read(&file).map_err(|error| ClientError::File {
-            path: file.clone(),
-            reason: error.to_string(),
-        })?;
-        let by_name = match file.extension().and_then(|ending| ending.to_str()) {
-            Some("csv") => Written::Csv,
-            Some(_) | None => Written::Ndjson,
-        };
-        let media_type = match format.unwrap_or(by_name) {
-            Written::Csv => "text/csv",
-            Written::Ndjson => "application/x-ndjson",
-        };
-        let path = format!("/v1/import/{}", kind.word());
-        let done = self.client.post_text(&path, media_type, text).await?;
-        if self.access.json {
-            return self.say(&done);
-        }
-        for (list, columns) in [("devices", show::CODE), ("apps", show::KEY)] {
-            let made = done[list].as_array().map_or(&[][..], Vec::as_slice);
-            if !made.is_empty() {
-                self.table(made, columns)?;
-            }
-        }
-        console::note(format_args!("{} {} imported", done["imported"], kind.word()));
-        Ok(())
-    }
-
     /// Everything a list has.
     async fn list(
         &self,
@@ -354,6 +315,7 @@ impl Office {
 
     /// A list that is no page.
     async fn listed(&self, path: &str, field: &str, columns: Columns) -> Result<(), ClientError> {
+        self.conditions.must_be_none()?;
         let mut answer: Value = self.client.get(path).await?;
         let Value::Array(items) = answer[field].take() else {
             return Err(self.client.not_understood(format!("no {field}")));
@@ -367,6 +329,7 @@ impl Office {
         query: &[(&str, Option<String>)],
         most: usize,
     ) -> Result<Vec<Value>, ClientError> {
+        self.conditions.must_be_none()?;
         let mut given: Vec<(&str, &str)> = vec![("limit", PAGE)];
         given.extend(
             query
@@ -399,7 +362,19 @@ impl Office {
         columns: Columns,
     ) -> Result<(), ClientError> {
         let changes = method != Method::GET;
-        let answer = self.client.call(method, path, body.as_ref()).await?;
+        if !changes {
+            self.conditions.must_be_none()?;
+        }
+        let key = self.conditions.key(&method)?;
+        let request = self.conditions.on(self.client.request(method, path));
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let answer = match key {
+            Some(key) => self.client.once(request.timeout(ANSWER_WAIT), &key).await?,
+            None => self.client.answer(request).await?,
+        };
         if self.access.json {
             return self.say(&answer);
         }

@@ -2,16 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use irsp_protocol::Id;
-use serde_json::{Map, Value, json};
 
+use super::certificates::Certificates;
+use super::conditions::Conditions;
+use super::grants::Grants;
+use super::transfer::{Export, Import};
 use crate::access::Access;
 
 #[derive(Debug, Args)]
 pub(crate) struct Admin {
     #[command(flatten)]
     pub(crate) access: Access,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
     #[command(subcommand)]
     pub(crate) order: Order,
 }
@@ -220,6 +225,9 @@ pub(crate) enum DeviceOrder {
         /// Also ends its bindings.
         #[arg(long)]
         unbind: bool,
+        /// Its bindings stay; without either the domain's account.reset_unbinds says.
+        #[arg(long, conflicts_with = "unbind")]
+        keep_bindings: bool,
     },
     /// Deletes a device with its bindings and what waits for it. The id is not used again.
     Delete { id: Id },
@@ -326,41 +334,6 @@ pub(crate) struct AuditFilter {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Export {
-    pub(crate) kind: Kind,
-    #[arg(long, value_enum, default_value = "ndjson")]
-    pub(crate) format: Written,
-    /// A file that must not be there yet; standard output unless given.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Import {
-    pub(crate) kind: Kind,
-    pub(crate) file: PathBuf,
-    /// csv for a file that ends so, else ndjson.
-    #[arg(long, value_enum)]
-    pub(crate) format: Option<Written>,
-}
-
-/// Kinds of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    Devices,
-    Users,
-    Apps,
-    Bindings,
-}
-
-/// How records are written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Written {
-    Csv,
-    Ndjson,
-}
-
-#[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct Standing {
     /// May log in no more; sessions end.
@@ -371,102 +344,10 @@ pub(crate) struct Standing {
     enable: bool,
 }
 
-/// What an application may do; "everyone", or principals with commas between.
-#[derive(Debug, Args)]
-pub(crate) struct Grants {
-    /// Whom it hears: everyone, or dev/lamp-1,usr/ann.
-    #[arg(long, value_name = "WHOM", value_parser = grant)]
-    hears: Option<Value>,
-    /// To whom it pushes.
-    #[arg(long, value_name = "WHOM", value_parser = grant)]
-    pushes: Option<Value>,
-    /// To which applications it sends messages.
-    #[arg(long, value_name = "WHOM", value_parser = grant)]
-    messages: Option<Value>,
-    /// hosted, attached or external.
-    #[arg(long)]
-    delivery: Option<String>,
-    /// How an attached one answers: ack or mqtt.
-    #[arg(long)]
-    answers: Option<String>,
-    /// How long its uploads are kept, such as 30d.
-    #[arg(long, value_name = "PERIOD")]
-    retention_age: Option<String>,
-    /// How many bytes of its uploads are kept.
-    #[arg(long, value_name = "BYTES")]
-    retention_bytes: Option<u64>,
-}
-
-/// Certificates a device may log in with; with `set` they take the place of those it has.
-#[derive(Debug, Args)]
-pub(crate) struct Certificates {
-    /// A certificate: its fingerprint, or a PEM file; may be repeated.
-    #[arg(long = "certificate", value_name = "FINGERPRINT|FILE")]
-    pub(crate) certificates: Vec<String>,
-    /// Whichever certificate an authority issues to a name: CA's fingerprint or PEM file, and the name; may be repeated.
-    #[arg(long, value_name = "CA,NAME", value_parser = issued)]
-    pub(crate) issued: Vec<(String, String)>,
-}
-
-impl Kind {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Kind::Devices => "devices",
-            Kind::Users => "users",
-            Kind::Apps => "apps",
-            Kind::Bindings => "bindings",
-        }
-    }
-}
-
-impl Written {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Written::Csv => "csv",
-            Written::Ndjson => "ndjson",
-        }
-    }
-}
-
 impl Standing {
     pub(super) fn disabled(&self) -> Option<bool> {
         (self.disable || self.enable).then_some(self.disable)
     }
-}
-
-impl Grants {
-    /// With one field more, unless it is null.
-    pub(super) fn into_body(self, (key, value): (&str, Value)) -> Value {
-        let retention = match (&self.retention_age, self.retention_bytes) {
-            (None, None) => None,
-            (Some(age), None) => Some(json!({ "age": age })),
-            (None, Some(bytes)) => Some(json!({ "bytes": bytes })),
-            (Some(age), Some(bytes)) => Some(json!({ "age": age, "bytes": bytes })),
-        };
-        let fields = [
-            (key, Some(value).filter(|value| !value.is_null())),
-            ("hears", self.hears),
-            ("pushes", self.pushes),
-            ("messages", self.messages),
-            ("delivery", self.delivery.map(Value::String)),
-            ("answers", self.answers.map(Value::String)),
-            ("retention", retention),
-        ];
-        let given = fields
-            .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        Value::Object(given.collect::<Map<_, _>>())
-    }
-}
-
-fn grant(text: &str) -> Result<Value, std::convert::Infallible> {
-    Ok(match text {
-        "everyone" => json!("everyone"),
-        list => {
-            let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
-            json!({ "only": words.collect::<Vec<_>>() })
-        }
-    })
 }
 
 fn attribute(text: &str) -> Result<(String, Option<String>), String> {
@@ -474,13 +355,6 @@ fn attribute(text: &str) -> Result<(String, Option<String>), String> {
         Some((name, "")) => Ok((name.to_owned(), None)),
         Some((name, value)) => Ok((name.to_owned(), Some(value.to_owned()))),
         None => Err("write NAME=VALUE".to_owned()),
-    }
-}
-
-fn issued(text: &str) -> Result<(String, String), String> {
-    match text.split_once(',') {
-        Some((ca, name)) if !ca.is_empty() && !name.is_empty() => Ok((ca.to_owned(), name.to_owned())),
-        _ => Err("write CA,NAME".to_owned()),
     }
 }
 
@@ -557,6 +431,13 @@ mod tests {
             (&["export", "devices", "--format", "csv"], true),
             (&["export", "secrets"], false),
             (&["import", "devices", "file.csv"], true),
+            (&["export", "grants"], true),
+            (&["devices", "delete", "lamp-1", "--if-match", "7"], true),
+            (&["--idempotency-key", "k", "devices", "add", "lamp-1"], true),
+            (
+                &["devices", "reset", "lamp-1", "--unbind", "--keep-bindings"],
+                false,
+            ),
         ] {
             let line = ["irsp", "admin"].iter().chain(words);
             assert_eq!(Cli::try_parse_from(line).is_ok(), good, "{words:?}");

@@ -7,7 +7,7 @@ use crate::table::Table;
 /// Fields in the order they are shown.
 pub(crate) type Columns = &'static [&'static str];
 
-pub(super) const USER: Columns = &["id", "role", "disabled", "created", "modified"];
+pub(super) const USER: Columns = &["id", "role", "disabled", "created", "modified", "version"];
 pub(super) const DEVICE: Columns = &[
     "id",
     "code",
@@ -19,11 +19,12 @@ pub(super) const DEVICE: Columns = &[
     "attributes",
     "created",
     "modified",
+    "version",
 ];
 pub(super) const APP: Columns = &[
-    "id", "key", "hears", "pushes", "messages", "delivery", "disabled", "created", "modified",
+    "id", "key", "hears", "pushes", "messages", "delivery", "disabled", "created", "modified", "version",
 ];
-pub(super) const BINDING: Columns = &["device", "user", "owner", "rights", "since"];
+pub(super) const BINDING: Columns = &["device", "user", "owner", "rights", "since", "version"];
 pub(super) const AUDIT: Columns = &["n", "time", "who", "action", "what", "from", "status"];
 pub(super) const OPERATION: Columns = &["operation", "time", "in_effect", "followers"];
 pub(super) const CODE: Columns = &["id", "code"];

@@ -236,9 +236,9 @@ pub struct DeviceWithCode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
-    /// Also end every binding of the device. Bindings stay unless this is `true`.
-    #[serde(default)]
-    pub unbind: bool,
+    /// Whether every binding of the device ends, too; `account.reset_unbinds` of the domain unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbind: Option<bool>,
 }
 
 /// Another verification code of a device, valid beside those there are.

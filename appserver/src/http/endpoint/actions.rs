@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use irsp_protocol::api::Problem;
 use irsp_protocol::api::external::{EndpointView, EndpointWithSecret, ProbeView, RotateSecret};
@@ -13,7 +12,7 @@ use irsp_protocol::{Id, Status};
 use super::{modify, must_find, must_manage, own_secret, secret, told, view, with_secret};
 use crate::external::{Endpoint, Probe};
 use crate::http::caller::Caller;
-use crate::http::input::Path;
+use crate::http::input::{self, Body, Path};
 use crate::http::refusal::{Refusal, Refusals};
 use crate::http::state::Api;
 use crate::store::endpoint::{self as rows, Delivery};
@@ -152,10 +151,10 @@ pub(in crate::http) async fn rotate_secret(
     State(api): State<Api>,
     caller: Caller,
     Path(app): Path<Id>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<EndpointWithSecret>, Refusal> {
     must_manage(&api, &caller, &app)?;
-    let request: RotateSecret = optional(&body)?;
+    let request: RotateSecret = input::optional(&body)?;
     let overlap = request.overlap.map_or(OVERLAP, |overlap| overlap.0);
     if overlap > OVERLAP_MAX {
         let detail = format!("the longest overlap is {} days", OVERLAP_MAX.as_secs() / 86_400);
@@ -194,13 +193,4 @@ async fn probe(api: &Api, endpoint: &Endpoint, probe: &Probe) -> Result<ProbeVie
         .write(move |tx| rows::log(tx.sql(), &line, kept))
         .await?;
     Ok(heard)
-}
-
-/// A body that may be left out.
-pub(super) fn optional<T: Default + serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::new(Status::MALFORMED, format!("the body is not understood: {error}")))
 }

@@ -1,7 +1,6 @@
 //! What was delivered to an endpoint, and dead letters delivered again.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::api::external::{DeliveryPage, DeliveryView, ReplayRequest, Replayed};
@@ -9,11 +8,10 @@ use irsp_protocol::note::Action;
 use irsp_protocol::{Id, MessageId};
 use serde::Deserialize;
 
-use super::actions::optional;
 use super::{must_find, must_manage, must_read, told};
 use crate::external::hop;
 use crate::http::caller::Caller;
-use crate::http::input::{Params, Path};
+use crate::http::input::{self, Body, Params, Path};
 use crate::http::page_limit;
 use crate::http::refusal::{Refusal, Refusals};
 use crate::http::state::Api;
@@ -74,10 +72,10 @@ pub(in crate::http) async fn replay_dead_letters(
     State(api): State<Api>,
     caller: Caller,
     Path(app): Path<Id>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<(StatusCode, Json<Replayed>), Refusal> {
     must_manage(&api, &caller, &app)?;
-    let request: ReplayRequest = optional(&body)?;
+    let request: ReplayRequest = input::optional(&body)?;
     must_find(&api, &app).await?;
     let period = request.expiry.map(|period| period.0);
     let expires = (api.push.expiry.until(api.courier.now(), period, None))
