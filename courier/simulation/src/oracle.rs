@@ -335,7 +335,7 @@ impl Oracle {
         for (id, (_, sent)) in &self.sent {
             let end = self.ended.get(&(sent.server, *id));
             let Some(end) = end else {
-                if self.acked.contains(id) && !self.plan.forgets {
+                if self.acked.contains(id) && !self.plan.may_forget() {
                     return self.broken(
                         Rule::Lost,
                         format!("{id} was acknowledged and has no end: {sent:?}"),

@@ -114,6 +114,11 @@ impl Plan {
         self.clocks != Clocks::Months && !self.forgets_seen
     }
 
+    /// Whether an end may be forgotten before anybody looks: a clock that jumps by months outdates its receipt at once.
+    pub(crate) fn may_forget(&self) -> bool {
+        self.forgets || self.clocks == Clocks::Months
+    }
+
     /// Whether what has ended never begins anew: one of the two memories recognises every repeat.
     pub(crate) fn keeps_ends(&self) -> bool {
         self.clocks != Clocks::Months && !(self.forgets && self.forgets_seen)

@@ -147,8 +147,9 @@ fn settle(world: &mut World) -> Result<(), Failure> {
     if come_to_rest(world)? {
         return judge(world);
     }
-    // A clock that jumps by months outlives the news of an end; its origin then waits for its own clock.
-    if world.plan.clocks == Clocks::Months {
+    // A clock that jumps by months outlives the news of an end, and so does a short memory; its origin then waits for its
+    // own clock.
+    if world.plan.may_forget() {
         world.advance(world.plan.lifetime_max() + 2 * world.plan.clocks.off_max());
         if come_to_rest(world)? {
             return judge(world);
