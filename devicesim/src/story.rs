@@ -150,6 +150,14 @@ impl Life {
             .find(|span| span.from <= moment && span.to.is_none_or(|(to, _)| to > moment))
     }
 
+    /// Whether one connection stood for so long within this time.
+    pub fn stood(&self, from: Moment, to: Moment, length: Moment) -> bool {
+        self.spans.iter().any(|span| {
+            let end = span.to.map_or(to, |(end, _)| end.min(to));
+            end.saturating_sub(span.from.max(from)) >= length
+        })
+    }
+
     /// Connections that began in this time.
     pub fn began(&self, from: Moment, to: Moment) -> impl Iterator<Item = &Connection> {
         self.spans

@@ -231,6 +231,63 @@ fn lost() {
     one(seen, "lost", "never delivered");
 }
 
+/// A device away from this time on, and everybody told so.
+fn away(seen: &mut Seen, at_ms: Moment) {
+    seen.add(LAMP, at_ms, What::Gone(Ending::Goodbye));
+    for observer in [APP, USER] {
+        seen.add(
+            observer,
+            at_ms + 10,
+            What::Presence {
+                of: LAMP,
+                epoch: 1,
+                seq: 2,
+                online: false,
+            },
+        );
+    }
+    seen.online[0].1 = Some(false);
+}
+
+#[test]
+fn a_push_that_expires_before_a_device_that_was_there_is_lost() {
+    let expired = |gone_ms: Option<Moment>| {
+        let mut seen = Seen::well();
+        seen.forget(|what| {
+            matches!(what, What::Pushed { message, .. } | What::Answering { message, .. } | What::Answered { message } | What::Ended { message, .. } if *message == push(1))
+        });
+        seen.add(
+            APP,
+            14_100,
+            What::Ended {
+                message: push(1),
+                code: 408,
+                answer: None,
+                mid: None,
+            },
+        );
+        if let Some(gone_ms) = gone_ms {
+            away(&mut seen, gone_ms);
+        }
+        seen
+    };
+    one(expired(None), "lost", "expired before a device that was there");
+    one(expired(Some(9_000)), "lost", "expired before");
+    assert_eq!(
+        expired(Some(5_000)).found(),
+        [],
+        "there for less than two seconds"
+    );
+    assert_eq!(
+        Seen {
+            slow: true,
+            ..expired(None)
+        }
+        .found(),
+        []
+    );
+}
+
 #[test]
 fn a_push_to_a_device_that_is_away_is_not_lost() {
     let mut seen = Seen::well();
@@ -244,20 +301,7 @@ fn a_push_to_a_device_that_is_away_is_not_lost() {
     seen.forget(|what| {
         matches!(what, What::Pushed { message, .. } | What::Answering { message, .. } | What::Answered { message } | What::Ended { message, .. } if *message == push(1))
     });
-    seen.add(LAMP, 3500, What::Gone(Ending::Goodbye));
-    for observer in [APP, USER] {
-        seen.add(
-            observer,
-            3510,
-            What::Presence {
-                of: LAMP,
-                epoch: 1,
-                seq: 2,
-                online: false,
-            },
-        );
-    }
-    seen.online[0].1 = Some(false);
+    away(&mut seen, 3500);
     assert_eq!(seen.found(), []);
 }
 
@@ -453,12 +497,25 @@ fn expired_too_early_and_too_late() {
                 mid: None,
             },
         );
+        away(&mut seen, 4_015);
         seen
     };
     assert_eq!(expired(14_100).found(), []);
     one(expired(12_000), "expiry", "too early");
     let late = || {
         let mut seen = expired(14_100);
+        seen.forget(|what| {
+            matches!(
+                what,
+                What::Gone(_)
+                    | What::Presence {
+                        of: LAMP,
+                        online: false,
+                        ..
+                    }
+            )
+        });
+        seen.online[0].1 = Some(true);
         seen.add(
             LAMP,
             16_000,
