@@ -1,13 +1,16 @@
 //! *Wrong status*: a message ends with a code that does not say what happened to it, with two codes, with an answer its
-//! receiver did not give, or with none.
+//! receiver did not give, or with none; or it is refused without a reason, or refused and done all the same.
 
 use super::Finding;
-use crate::observation::Kind;
+use crate::observation::{Door, Kind};
 use crate::story::{End, Message, Story};
 
 pub(super) const NAME: &str = "status";
 /// How long a sender must have been there before the end for a missing status to count.
 const THERE: u64 = 1_000_000;
+/// What a server may answer that cannot take more now: unspecified, busy, over a quota or out of room.
+const BUSY: [u16; 3] = [0x80, 0x83, 0x97];
+const BUSY_HTTP: [u16; 5] = [429, 500, 503, 504, 507];
 
 pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     story
@@ -19,24 +22,65 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
 
 fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let [first, rest @ ..] = &message.ends[..]
-        && let Some(other) = rest
-            .iter()
-            .find(|end| end.code != first.code && !repeat(message, end.code))
-    {
-        let what = format!("ended with {}, then with {}", first.code, other.code);
-        findings.push(Finding::of(NAME, message, other.at, what));
-    }
-    for end in message.ends.iter().take(1) {
-        if let Some(what) = wrong(story, message, end) {
-            findings.push(Finding::of(NAME, message, end.at, what));
+    // The status of a repeat may come before or after the one of what it repeats.
+    let mut own = message.ends.iter().filter(|end| !repeat(message, end.code));
+    if let Some(first) = own.next() {
+        if let Some(other) = own.find(|end| end.code != first.code) {
+            let what = format!("ended with {}, then with {}", first.code, other.code);
+            findings.push(Finding::of(NAME, message, other.at, what));
+        }
+        if let Some(what) = wrong(story, message, first) {
+            findings.push(Finding::of(NAME, message, first.at, what));
         }
     }
     if message.ends.is_empty() && missing(story, message) {
         let at = message.acknowledged.unwrap_or(story.quiet);
         findings.push(Finding::of(NAME, message, at, "no status has come"));
     }
+    findings.extend(refusal(story, message));
     findings
+}
+
+/// A message that was refused is not done, and there is a reason for it.
+fn refusal(story: &Story<'_>, message: &Message) -> Option<Finding> {
+    let (at, code) = message.rejected?;
+    // Of what was sent twice, the one may be taken and the other refused.
+    if message.sends.len() > 1 {
+        return None;
+    }
+    let done = if !message.stored.is_empty() {
+        Some("in the store")
+    } else if !message.pushed.is_empty() {
+        Some("delivered")
+    } else if message.ends.iter().any(|end| end.code == 200) {
+        Some("ended with 200")
+    } else {
+        None
+    };
+    if let Some(done) = done {
+        let what = format!("refused with {}, and {done} all the same", refused(message, code));
+        return Some(Finding::of(NAME, message, at, what));
+    }
+    let revoked = story.revoked_between(message.device(), message.facts.due, at)
+        || story.revoked_between(message.number.sender(), message.facts.due, at);
+    let busy = match message.facts.door {
+        Door::Mqtt => BUSY.contains(&code),
+        Door::Http => BUSY_HTTP.contains(&code),
+    };
+    (!busy && !revoked).then(|| {
+        let what = format!(
+            "refused with {}, for which there is no reason",
+            refused(message, code)
+        );
+        Finding::of(NAME, message, at, what)
+    })
+}
+
+fn refused(message: &Message, code: u16) -> String {
+    match message.facts.door {
+        Door::Mqtt => format!("0x{code:02X}"),
+        Door::Http => code.to_string(),
+    }
 }
 
 /// 208 beside another code, for what was sent twice.

@@ -481,6 +481,72 @@ fn wrong_status() {
 }
 
 #[test]
+fn the_status_of_a_repeat_comes_before_or_after_the_first_one() {
+    for codes in [[208, 200], [200, 208]] {
+        let mut seen = Seen::well();
+        seen.forget(|what| matches!(what, What::Ended { message, .. } if *message == upload(0)));
+        seen.add(
+            LAMP,
+            1005,
+            What::Sent {
+                message: upload(0),
+                again: true,
+            },
+        );
+        for (at, code) in (1020..).zip(codes) {
+            seen.add(
+                LAMP,
+                at,
+                What::Ended {
+                    message: upload(0),
+                    code,
+                    answer: None,
+                    mid: None,
+                },
+            );
+        }
+        assert_eq!(seen.found(), [], "{codes:?}");
+    }
+}
+
+#[test]
+fn refused() {
+    let refused = |of: Number, code: u16, taken: bool| {
+        let mut seen = Seen::well();
+        seen.change(|seen| {
+            if let What::Acknowledged { message, .. } = seen.what
+                && message == of
+            {
+                seen.what = What::Rejected { message, code };
+            }
+        });
+        if !taken {
+            seen.forget(|what| {
+                matches!(what, What::Heard { message, .. } | What::Pushed { message, .. } | What::Answering { message, .. } | What::Answered { message } | What::Ended { message, .. } if *message == of)
+            });
+            seen.stored.retain(|stored| stored.message != of);
+        }
+        seen
+    };
+    one(
+        refused(upload(0), 0x97, true),
+        "status",
+        "refused with 0x97, and in the store",
+    );
+    one(
+        refused(push(0), 0x97, true),
+        "status",
+        "refused with 0x97, and delivered",
+    );
+    one(
+        refused(push(0), 0x87, false),
+        "status",
+        "refused with 0x87, for which there is no reason",
+    );
+    assert_eq!(refused(upload(0), 0x97, false).found(), []);
+}
+
+#[test]
 fn expired_too_early_and_too_late() {
     let expired = |at_ms: Moment| {
         let mut seen = Seen::well();
