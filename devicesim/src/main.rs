@@ -55,10 +55,34 @@ fn work(cli: &Cli) -> anyhow::Result<bool> {
     Ok(pass)
 }
 
-/// Resolves when the caller wants it to end early.
+/// Resolves when the caller wants it to end early: SIGINT or SIGTERM.
 async fn interrupted() {
+    tokio::select! {
+        () = asked_on_the_terminal() => {}
+        () = terminated() => {}
+    }
+}
+
+async fn asked_on_the_terminal() {
     if tokio::signal::ctrl_c().await.is_err() {
         // No signal can be heard, so none interrupts.
         std::future::pending::<()>().await;
     }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        // As above.
+        Err(_) => std::future::pending::<()>().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending::<()>().await;
 }
