@@ -101,6 +101,7 @@ pub struct Source {
     pub kind: Kind,
     /// Receiver and topic, one after the other.
     pub targets: Vec<(Party, String)>,
+    pub channel: String,
     pub expiry: Option<Duration>,
     pub qos: u8,
     pub size: usize,

@@ -1,7 +1,11 @@
 //! What a device writes and reads: its upload's payload and id, and the status that ends it. Pure.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use bytes::Bytes;
 use serde_json::Value;
+
+use crate::observation::Print;
 
 /// The payload of upload `n`: `{"run":"..","n":7,"v":21.5,"pad":"xxx"}`, `size` bytes long unless run, number and
 /// value alone need more.
@@ -26,16 +30,56 @@ pub fn letter(run: &str, n: u64, value: &str, size: usize) -> Bytes {
     Bytes::from(text)
 }
 
+/// What a payload turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// Of this run: its number and the print of its data.
+    Ours(u64, u64),
+    /// Of another run.
+    Others,
+    /// No simulator has written it.
+    Unreadable,
+}
+
+/// Reads a payload.
+pub fn read(run: &str, payload: &[u8]) -> Letter {
+    serde_json::from_slice(payload).map_or(Letter::Unreadable, |data| read_value(run, &data))
+}
+
+/// The same where it is JSON already.
+pub fn read_value(run: &str, data: &Value) -> Letter {
+    match (data["run"].as_str(), data["n"].as_u64()) {
+        (Some(of), Some(n)) if of == run => Letter::Ours(n, print(&data.to_string())),
+        (Some(_), Some(_)) => Letter::Others,
+        _ => Letter::Unreadable,
+    }
+}
+
 /// The number in a payload of this run.
 pub fn number(run: &str, payload: &[u8]) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Letter<'a> {
-        #[serde(borrow)]
-        run: std::borrow::Cow<'a, str>,
-        n: u64,
+    match read(run, payload) {
+        Letter::Ours(n, _) => Some(n),
+        Letter::Others | Letter::Unreadable => None,
     }
-    let letter: Letter<'_> = serde_json::from_slice(payload).ok()?;
-    (letter.run == run).then_some(letter.n)
+}
+
+/// A number for a text, the same within one process.
+pub fn print(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The print of a payload that is sent.
+pub fn print_of(run: &str, payload: &[u8], channel: &str) -> Print {
+    let data = match read(run, payload) {
+        Letter::Ours(_, data) => data,
+        Letter::Others | Letter::Unreadable => 0,
+    };
+    Print {
+        data,
+        channel: print(channel),
+    }
 }
 
 const PAD: &str = ",\"pad\":\"";

@@ -38,6 +38,13 @@ pub enum Door {
     Http,
 }
 
+/// What must come out of a message as it went in, each as a number that another one hardly has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Print {
+    pub data: u64,
+    pub channel: u64,
+}
+
 /// What is known of a message before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -51,6 +58,7 @@ pub struct Facts {
     pub qos: u8,
     /// It carries an id, so that a repeat is known again.
     pub named: bool,
+    pub print: Print,
 }
 
 /// How a connection ended, as the client knows it.
@@ -104,19 +112,33 @@ pub enum What {
     EndedUnknown {
         code: u16,
     },
-    /// A push has come on the own `down` topic.
+    /// A status that cannot be read.
+    EndedUnreadable,
+    /// The status of another principal.
+    EndedOther {
+        of: Option<Party>,
+    },
+    /// A push has come on the own `down` topic, as from this party.
     Pushed {
         message: Number,
         mid: MessageId,
         dup: bool,
+        from: Option<Party>,
+        print: Print,
+    },
+    /// An upload of this device, or a push to it, that nobody can read.
+    Unreadable {
+        of: Party,
     },
     /// A push for somebody else, or an upload where this party may not hear it.
     Overheard {
         message: Number,
     },
-    /// An upload or push where this party may hear it.
+    /// An upload where this party may hear it.
     Heard {
         message: Number,
+        dup: bool,
+        print: Print,
     },
     /// The own answer to a push has gone out.
     Answering {
@@ -189,4 +211,5 @@ pub struct Stored {
     pub message: Number,
     pub source: Option<Party>,
     pub mid: Option<MessageId>,
+    pub print: Print,
 }

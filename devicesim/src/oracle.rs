@@ -1,6 +1,7 @@
 //! The oracles: each knows one way in which a platform can break its word, and finds every message or device for which
 //! it did. Pure: a story in, findings out.
 
+mod corrupted;
 mod duplicated;
 mod expiry;
 mod lost;
@@ -37,6 +38,7 @@ pub const ORACLES: &[(&str, Find)] = &[
     (duplicated::NAME, duplicated::find),
     (reordered::NAME, reordered::find),
     (misdelivered::NAME, misdelivered::find),
+    (corrupted::NAME, corrupted::find),
     (status::NAME, status::find),
     (expiry::NAME, expiry::find),
     (presence::NAME, presence::find),

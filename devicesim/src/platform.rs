@@ -11,7 +11,8 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
 use crate::cast::{Cast, Role};
-use crate::observation::{Party, Stored};
+use crate::message::{self, Letter};
+use crate::observation::{Number, Party, Print, Stored};
 use crate::scenario::{Answers, Scenario};
 
 /// How long one answer may take.
@@ -367,16 +368,19 @@ fn secret(body: &Value, field: &'static str) -> Result<Secret, ApiError> {
 
 /// An upload of this run; others are nobody's business here.
 fn stored(cast: &Cast, run: &str, upload: &Value) -> Option<Stored> {
-    let data = upload.get("data")?;
-    if data.get("run")?.as_str()? != run {
+    let Letter::Ours(n, data) = message::read_value(run, upload.get("data")?) else {
         return None;
-    }
+    };
     Some(Stored {
         seq: upload["seq"].as_u64()?,
-        message: crate::observation::Number(data.get("n")?.as_u64()?),
+        message: Number(n),
         source: upload["source"]
             .as_str()
             .and_then(|source| cast.find(source.split('@').next().unwrap_or(source))),
         mid: upload["id"].as_str().and_then(|id| id.parse().ok()),
+        print: Print {
+            data,
+            channel: message::print(upload["channel"].as_str().unwrap_or_default()),
+        },
     })
 }

@@ -1,13 +1,18 @@
 //! The logs of all parties, joined: what became of each message, when each party was connected, what was told of whom.
 //! Pure. Oracles and figures read nothing else.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod rules;
+
+use std::collections::{BTreeMap, HashMap};
 
 use irsp_protocol::MessageId;
 
-use crate::cast::{Cast, Role};
-use crate::observation::{Door, Ending, Facts, Kind, Log, Moment, Number, Party, Revocation, Stored, What};
-use crate::scenario::{Answers, Tolerance};
+use crate::cast::{APP, Cast};
+use crate::observation::{
+    Door, Ending, Facts, Kind, Log, Moment, Number, Party, Print, Revocation, Stored, What,
+};
+
+pub use rules::Rules;
 
 /// All that is known at the end.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub struct Story<'a> {
     pub lives: HashMap<Party, Life>,
     pub sights: Vec<Sight>,
     pub overheard: Vec<(Moment, Party, Number)>,
+    /// What came and belongs to no message, with who heard it.
+    pub strays: Vec<(Moment, Party, Stray)>,
     pub revoked: HashMap<Party, Revoked>,
     /// Devices as the application server takes them at the end.
     pub online: &'a [(Party, Option<bool>)],
@@ -27,37 +34,16 @@ pub struct Story<'a> {
     pub connects: Connects,
 }
 
-/// What a story is held against.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub tolerance: Tolerance,
-    /// The store was read: what is not in it is not there.
-    pub store_read: bool,
-    /// Devices that answer by PUBACK alone.
-    pub by_puback: HashSet<Party>,
-    /// Devices that read slowly.
-    pub slow: HashSet<Party>,
-}
-
-impl Rules {
-    /// From what the scenario says of each kind.
-    pub fn new(scenario: &crate::scenario::Scenario, cast: &Cast, store_read: bool) -> Rules {
-        let of = |which: fn(&crate::scenario::Devices) -> bool| {
-            cast.parties()
-                .filter(|(_, member)| match member.role {
-                    Role::Device { kind } => which(&scenario.devices[kind]),
-                    Role::App | Role::User { .. } => false,
-                })
-                .map(|(party, _)| party)
-                .collect()
-        };
-        Rules {
-            tolerance: scenario.tolerance,
-            store_read,
-            by_puback: of(|kind| kind.answers == Answers::Mqtt),
-            slow: of(|kind| kind.slow.is_some()),
-        }
-    }
+/// What belongs to no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stray {
+    /// An upload of this device or a push to it.
+    Unreadable(Party),
+    UnreadableStatus,
+    /// The status of what somebody else has sent.
+    StatusOf(Option<Party>),
+    /// The status of what nobody has sent.
+    StatusOfNothing(u16),
 }
 
 /// One message's way.
@@ -73,6 +59,8 @@ pub struct Message {
     pub pushed: Vec<Delivery>,
     /// First seen by the application (uploads).
     pub heard: Option<Moment>,
+    /// Copies of an upload, as observers heard them.
+    pub copies: Vec<Heard>,
     /// The receiver's answers, as they went out.
     pub answering: Vec<(Moment, u16)>,
     /// The platform took the answer.
@@ -94,6 +82,16 @@ pub struct Delivery {
     pub at: Moment,
     pub by: Party,
     pub dup: bool,
+    pub from: Option<Party>,
+    pub print: Print,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub at: Moment,
+    pub by: Party,
+    pub dup: bool,
+    pub print: Print,
 }
 
 impl Message {
@@ -107,6 +105,7 @@ impl Message {
             ends: Vec::new(),
             pushed: Vec::new(),
             heard: None,
+            copies: Vec::new(),
             answering: Vec::new(),
             answered: None,
             stored: Vec::new(),
@@ -216,6 +215,7 @@ impl<'a> Story<'a> {
             lives: HashMap::new(),
             sights: Vec::new(),
             overheard: Vec::new(),
+            strays: Vec::new(),
             revoked: HashMap::new(),
             online,
             begin,
@@ -238,7 +238,7 @@ impl<'a> Story<'a> {
                     message.stored.push(*entry);
                     message.mid = message.mid.or(entry.mid);
                 }
-                None => story.overheard.push((quiet, crate::cast::APP, entry.message)),
+                None => story.overheard.push((quiet, APP, entry.message)),
             }
         }
         story.sights.sort_by_key(|sight| sight.at);
@@ -288,7 +288,20 @@ impl<'a> Story<'a> {
                     });
                 }
                 What::Overheard { message } => self.overheard.push((at, by, message)),
-                What::EndedUnknown { .. } => self.connects.unknown_statuses += 1,
+                What::Unreadable { of } => self.strays.push((at, by, Stray::Unreadable(of))),
+                What::EndedUnreadable => self.strays.push((at, by, Stray::UnreadableStatus)),
+                What::EndedOther { of } => self.strays.push((at, by, Stray::StatusOf(of))),
+                What::EndedUnknown { code } => {
+                    self.connects.unknown_statuses += 1;
+                    self.strays.push((at, by, Stray::StatusOfNothing(code)));
+                }
+                What::Ended { message, code, .. } if !self.messages.contains_key(&message) => {
+                    self.strays.push((at, by, Stray::StatusOfNothing(code)));
+                }
+                What::Ended { message, .. } if message.sender() != by => {
+                    let of = Some(message.sender());
+                    self.strays.push((at, by, Stray::StatusOf(of)));
+                }
                 What::Revoking { of, how } => {
                     let revoked = Revoked {
                         how,
@@ -313,7 +326,7 @@ impl<'a> Story<'a> {
                 | What::Rejected { message, .. }
                 | What::Ended { message, .. }
                 | What::Pushed { message, .. }
-                | What::Heard { message }
+                | What::Heard { message, .. }
                 | What::Answering { message, .. }
                 | What::Answered { message } => match self.messages.get_mut(&message) {
                     Some(known) => known.read(by, at, &seen.what),
@@ -356,17 +369,31 @@ impl Message {
                 self.ends.push(End { at, code, answer });
                 self.mid = self.mid.or(mid);
             }
-            What::Pushed { mid, dup, .. } => {
-                self.pushed.push(Delivery { at, by, dup });
+            What::Pushed {
+                mid,
+                dup,
+                from,
+                print,
+                ..
+            } => {
+                self.pushed.push(Delivery {
+                    at,
+                    by,
+                    dup,
+                    from,
+                    print,
+                });
                 self.mid = self.mid.or(Some(mid));
             }
-            What::Heard { .. } if by == crate::cast::APP => {
-                self.heard = Some(self.heard.map_or(at, |heard| heard.min(at)));
+            What::Heard { dup, print, .. } => {
+                if by == APP {
+                    self.heard = Some(self.heard.map_or(at, |heard| heard.min(at)));
+                }
+                self.copies.push(Heard { at, by, dup, print });
             }
             What::Answering { code, .. } => self.answering.push((at, code)),
             What::Answered { .. } => self.answered = self.answered.or(Some(at)),
-            What::Heard { .. }
-            | What::Connecting
+            What::Connecting
             | What::Connected
             | What::Refused
             | What::Unreachable
@@ -374,6 +401,9 @@ impl Message {
             | What::Gone(_)
             | What::Due(..)
             | What::EndedUnknown { .. }
+            | What::EndedUnreadable
+            | What::EndedOther { .. }
+            | What::Unreadable { .. }
             | What::Overheard { .. }
             | What::Presence { .. }
             | What::Revoking { .. }

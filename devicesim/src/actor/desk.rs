@@ -1,6 +1,6 @@
 //! A member's books: what it has sent and heard, and what it writes next. No socket, no waiting.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +34,8 @@ pub(super) struct Desk {
     pub(super) outbox: Outbox,
     /// Sent without an id and without a final status, oldest first.
     pub(super) unnamed: VecDeque<Number>,
+    /// Which of them a status was about, by the platform's id: it may come again.
+    pub(super) ended: HashMap<MessageId, Number>,
     dice: crate::dice::Dice,
     /// The next message of each source.
     next: Vec<Option<Due>>,
@@ -51,6 +53,7 @@ impl Desk {
             manners: part.manners,
             outbox: Outbox::new(part.version),
             unnamed: VecDeque::new(),
+            ended: HashMap::new(),
             dice: part.dice.clone(),
             next: vec![None; part.sources.len()],
             target: vec![0; part.sources.len()],
@@ -101,6 +104,7 @@ impl Desk {
         let expiry_s = from
             .expiry
             .map(|expiry| u32::try_from(expiry.as_secs().max(1)).unwrap_or(u32::MAX));
+        let payload = message::letter(&self.stage.run, number.0, &due.value, from.size);
         let facts = Facts {
             kind: from.kind,
             door: Door::Mqtt,
@@ -109,6 +113,7 @@ impl Desk {
             expiry: expiry_s.map(|seconds| u64::from(seconds) * 1_000_000),
             qos: from.qos,
             named,
+            print: message::print_of(&self.stage.run, &payload, &from.channel),
         };
         self.note(What::Due(number, facts));
         self.stage.live.open.add(1);
@@ -118,7 +123,7 @@ impl Desk {
         self.outbox.add(Outgoing {
             cargo: Cargo::Message(number),
             topic: topic.clone(),
-            payload: message::letter(&self.stage.run, number.0, &due.value, from.size),
+            payload,
             qos: from.qos,
             expiry_s,
             id: if named {

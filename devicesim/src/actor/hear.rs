@@ -6,8 +6,9 @@ use irsp_protocol::{Kind as PrincipalKind, MessageId, Status, Topic};
 use serde::Deserialize;
 
 use crate::cast::Role;
-use crate::message;
-use crate::observation::{Number, What};
+use crate::message::{self, Letter};
+use crate::observation::{Number, Party, Print, What};
+use crate::options::MqttVersion;
 use crate::wire::{self, Packet, Publish};
 
 use super::agenda::Agenda;
@@ -72,12 +73,19 @@ impl Desk {
             let own = topic.owner.principal == self.stage.cast.member(self.log.party).principal;
             match topic.branch {
                 Branch::Status if own => self.status(&publish.payload),
-                Branch::Down { id, .. } => push = self.push(publish, own, id),
-                Branch::Presence => self.presence(&publish.payload),
-                Branch::Up { .. } | Branch::CloudEvent { .. } => {
-                    self.observe(&publish.payload, &topic.owner.principal.to_string());
+                Branch::Status => {
+                    let of = self.stage.cast.find(&topic.owner.principal.to_string());
+                    self.note(What::EndedOther { of });
                 }
-                Branch::Status
+                Branch::Down { from, id, channel } => {
+                    let from = self.stage.cast.find(&from.principal.to_string());
+                    push = self.push(publish, own, id, from, channel.as_str());
+                }
+                Branch::Presence => self.presence(&publish.payload),
+                Branch::Up { channel, .. } => {
+                    self.observe(publish, &topic.owner.principal.to_string(), channel.as_str());
+                }
+                Branch::CloudEvent { .. }
                 | Branch::Answers
                 | Branch::In(_)
                 | Branch::Ack { .. }
@@ -88,36 +96,67 @@ impl Desk {
         self.take(publish, push, out, agenda);
     }
 
-    fn push(&mut self, publish: &Publish, own: bool, mid: MessageId) -> Option<(Number, MessageId)> {
-        let message = Number(message::number(&self.stage.run, &publish.payload)?);
-        if own {
-            self.note(What::Pushed {
-                message,
-                mid,
-                dup: publish.dup,
-            });
-            self.stage.live.pushed.raise();
-            Some((message, mid))
-        } else {
+    fn push(
+        &mut self,
+        publish: &Publish,
+        own: bool,
+        mid: MessageId,
+        from: Option<Party>,
+        channel: &str,
+    ) -> Option<(Number, MessageId)> {
+        let (n, data) = match message::read(&self.stage.run, &publish.payload) {
+            Letter::Ours(n, data) => (n, data),
+            Letter::Others => return None,
+            Letter::Unreadable => {
+                self.note(What::Unreadable { of: self.log.party });
+                return None;
+            }
+        };
+        let message = Number(n);
+        if !own {
             self.note(What::Overheard { message });
-            None
+            return None;
         }
+        self.note(What::Pushed {
+            message,
+            mid,
+            dup: publish.dup,
+            from,
+            print: Print {
+                data,
+                channel: message::print(channel),
+            },
+        });
+        self.stage.live.pushed.raise();
+        Some((message, mid))
     }
 
     /// A copy of somebody's upload, for who may hear it.
-    fn observe(&mut self, payload: &[u8], owner: &str) {
-        let Some(n) = message::number(&self.stage.run, payload) else {
-            return;
+    fn observe(&mut self, publish: &Publish, owner: &str, channel: &str) {
+        let owner = self.stage.cast.find(owner);
+        let (n, data) = match (message::read(&self.stage.run, &publish.payload), owner) {
+            (Letter::Ours(n, data), _) => (n, data),
+            (Letter::Unreadable, Some(of)) => {
+                self.note(What::Unreadable { of });
+                return;
+            }
+            (Letter::Others | Letter::Unreadable, _) => return,
         };
         let message = Number(n);
-        let owner = self.stage.cast.find(owner);
         let allowed = match &self.stage.cast.member(self.log.party).role {
             Role::App => true,
             Role::User { devices } => devices.binary_search(&message.sender()).is_ok(),
             Role::Device { .. } => false,
         };
         self.note(if allowed && owner == Some(message.sender()) {
-            What::Heard { message }
+            What::Heard {
+                message,
+                dup: publish.dup,
+                print: Print {
+                    data,
+                    channel: message::print(channel),
+                },
+            }
         } else {
             What::Overheard { message }
         });
@@ -143,6 +182,7 @@ impl Desk {
 
     fn status(&mut self, payload: &[u8]) {
         let Ok(told) = serde_json::from_slice::<Told>(payload) else {
+            self.note(What::EndedUnreadable);
             return;
         };
         if told.code == Status::QUEUED.code() {
@@ -157,7 +197,8 @@ impl Desk {
         let message = match named {
             Some(n) => Some(Number(n)),
             None if told.id.as_deref().is_some_and(message::is_ours) => return,
-            None => self.unnamed.pop_front(),
+            None if self.version == MqttVersion::V5 => None,
+            None => self.next_unnamed(mid),
         };
         match message {
             Some(message) => {
@@ -172,6 +213,20 @@ impl Desk {
             }
             None => self.note(What::EndedUnknown { code: told.code }),
         }
+    }
+}
+
+impl Desk {
+    /// What a status without an id is about: what it was about before, else the oldest that has none.
+    fn next_unnamed(&mut self, mid: Option<MessageId>) -> Option<Number> {
+        if let Some(known) = mid.and_then(|mid| self.ended.get(&mid)) {
+            return Some(*known);
+        }
+        let message = self.unnamed.pop_front()?;
+        if let Some(mid) = mid {
+            self.ended.insert(mid, message);
+        }
+        Some(message)
     }
 }
 

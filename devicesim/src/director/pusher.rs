@@ -49,6 +49,7 @@ impl Director {
                     let to = devices[count as usize % devices.len()];
                     let number = Number::of(APP, FIRST + n * STEP + count);
                     let expiry = pushes.expiry.map(crate::scenario::Span::as_duration);
+                    let data = message::letter(&stage.run, number.0, "0", pushes.size);
                     let facts = Facts {
                         kind: Kind::Push,
                         door: Door::Http,
@@ -57,9 +58,9 @@ impl Director {
                         expiry: expiry.map(|expiry| u64::try_from(expiry.as_micros()).unwrap_or(u64::MAX)),
                         qos: 1,
                         named: true,
+                        print: message::print_of(&stage.run, &data, roles::CHANNEL),
                     };
                     log.add(stage.now(), What::Due(number, facts));
-                    let data = message::letter(&stage.run, number.0, "0", pushes.size);
                     let data: Option<Box<RawValue>> = serde_json::from_slice(&data).ok();
                     let mut body = json!({
                         "to": stage.cast.name(to),

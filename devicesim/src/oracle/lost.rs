@@ -1,14 +1,17 @@
-//! *Lost*: accepted by the platform, and nowhere. An upload that got its PUBACK stands in the store; a push that was
+//! *Lost*: accepted by the platform, and nowhere. An upload that got its PUBACK stands in the store, and the observers who
+//! are there hear it; a push that was
 //! taken reaches a device that is there: before its expiry, if it has one. That such a push is told to be expired makes
 //! it no better.
 
 use super::Finding;
-use crate::observation::Kind;
+use crate::observation::{Kind, Moment, Party};
 use crate::story::{Message, Story};
 
 pub(super) const NAME: &str = "lost";
 /// How long a device must have been there before the end for its pushes to count as lost.
 const THERE: u64 = 1_000_000;
+/// How long after an upload's acknowledgement an observer must have stayed.
+const HEARD: u64 = 5_000_000;
 /// How long it must have been there, without a break, between a push's acceptance and its expiry.
 const SETTLED: u64 = 2_000_000;
 
@@ -18,12 +21,47 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
         .values()
         .filter_map(|message| Some((message, message.acknowledged?)));
     accepted
-        .filter_map(|(message, at)| {
+        .flat_map(|(message, at)| {
             let what = match message.facts.kind {
-                Kind::Upload => upload(story, message)?,
-                Kind::Push => push(story, message)?,
+                Kind::Upload => upload(story, message),
+                Kind::Push => push(story, message),
             };
-            Some(Finding::of(NAME, message, at, what))
+            match (what, message.facts.kind) {
+                (Some(what), _) => vec![Finding::of(NAME, message, at, what)],
+                (None, Kind::Upload) => copies(story, message, at),
+                (None, Kind::Push) => Vec::new(),
+            }
+        })
+        .collect()
+}
+
+/// What was done is heard by every observer that is there all the while.
+fn copies(story: &Story<'_>, message: &Message, accepted: Moment) -> Vec<Finding> {
+    let sender = message.number.sender();
+    let until = accepted.saturating_add(HEARD);
+    let done = message.ends.iter().all(|end| matches!(end.code, 200 | 208));
+    let revoked = story.revoked_between(sender, message.facts.due, story.quiet);
+    let (Some(sent), Some(observers)) = (message.sends.first(), story.rules.observers.get(&sender)) else {
+        return Vec::new();
+    };
+    if !done || revoked || until > story.quiet {
+        return Vec::new();
+    }
+    let there = |observer: &Party| {
+        let span = story.lives.get(observer).and_then(|life| life.at(*sent));
+        span.is_some_and(|span| {
+            span.from.saturating_add(THERE) <= *sent && span.to.is_none_or(|(to, _)| to >= until)
+        })
+    };
+    observers
+        .iter()
+        .filter(|observer| there(observer) && message.copies.iter().all(|copy| copy.by != **observer))
+        .map(|observer| {
+            let what = format!(
+                "done, and never heard by {}, who is there",
+                story.cast.name(*observer)
+            );
+            Finding::of(NAME, message, accepted, what)
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 
 use super::Finding;
 use crate::observation::Kind;
-use crate::story::Story;
+use crate::story::{Message, Story, Stray};
 
 pub(super) const NAME: &str = "misdelivered";
 
@@ -24,6 +24,19 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
             mid: known.and_then(|message| message.mid),
         });
     }
+    for (at, by, stray) in &story.strays {
+        if let Stray::StatusOf(of) = stray {
+            let of = of.map_or_else(|| "a stranger".to_owned(), |of| story.cast.name(of));
+            findings.push(Finding {
+                oracle: NAME,
+                what: format!("{} is told how a message of {of} ended", story.cast.name(*by)),
+                device: *by,
+                at: *at,
+                message: None,
+                mid: None,
+            });
+        }
+    }
     for message in story.messages.values() {
         for delivery in message
             .pushed
@@ -37,6 +50,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
             );
             findings.push(Finding::of(NAME, message, delivery.at, what));
         }
+        findings.extend(elsewhere(story, message));
         let sender = message.number.sender();
         let wrong = |source| message.facts.kind == Kind::Upload && source != sender;
         for stored in message
@@ -55,6 +69,47 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
                 what,
             ));
         }
+    }
+    findings
+}
+
+/// Under another channel or sender than it was sent.
+fn elsewhere(story: &Story<'_>, message: &Message) -> Vec<Finding> {
+    let sender = message.number.sender();
+    let channel = message.facts.print.channel;
+    let mut findings = Vec::new();
+    for delivery in &message.pushed {
+        if delivery.from != Some(sender) {
+            let from = delivery
+                .from
+                .map_or_else(|| "a stranger".to_owned(), |from| story.cast.name(from));
+            let what = format!("pushed by {}, delivered as from {from}", story.cast.name(sender));
+            findings.push(Finding::of(NAME, message, delivery.at, what));
+        }
+        if delivery.print.channel != channel {
+            let what = "delivered on another channel than it was pushed to";
+            findings.push(Finding::of(NAME, message, delivery.at, what));
+        }
+    }
+    for copy in message.copies.iter().filter(|copy| copy.print.channel != channel) {
+        let what = format!(
+            "heard by {} on another channel than it was sent to",
+            story.cast.name(copy.by)
+        );
+        findings.push(Finding::of(NAME, message, copy.at, what));
+    }
+    if message
+        .stored
+        .iter()
+        .any(|stored| stored.print.channel != channel)
+    {
+        let at = message.acknowledged.unwrap_or(story.quiet);
+        findings.push(Finding::of(
+            NAME,
+            message,
+            at,
+            "stored under another channel than it was sent to",
+        ));
     }
     findings
 }

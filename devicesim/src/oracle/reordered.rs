@@ -1,5 +1,5 @@
 //! *Reordered*: what one sender sent first comes after what it sent later. Pushes, by sender and receiver, as they are
-//! first delivered; uploads, by device, as they stand in the store. What had to be sent again keeps no order.
+//! first delivered; uploads, by device, as they stand in the store and as an observer hears them in one connection. What had to be sent again keeps no order.
 
 use std::collections::BTreeMap;
 
@@ -37,13 +37,41 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
                 .push((place, message, at));
         }
     }
+    let copies = copies(story);
     lanes
         .into_values()
-        .flat_map(|lane| descents(lane, story))
+        .map(|lane| (lane, None))
+        .chain(copies.into_iter().map(|((_, by, _), lane)| (lane, Some(by))))
+        .flat_map(|(lane, by)| descents(lane, by, story))
         .collect()
 }
 
-fn descents(mut lane: Vec<Placed<'_>>, story: &Story<'_>) -> Vec<Finding> {
+/// What each observer heard of each device in each of its connections.
+fn copies<'a>(story: &'a Story<'_>) -> BTreeMap<(Party, Party, Moment), Vec<Placed<'a>>> {
+    let mut lanes: BTreeMap<(Party, Party, Moment), Vec<Placed<'_>>> = BTreeMap::new();
+    for message in story.messages.values() {
+        if message.sends.len() != 1 || message.facts.qos == 0 {
+            continue;
+        }
+        let mut heard: Vec<Party> = Vec::new();
+        for copy in &message.copies {
+            if heard.contains(&copy.by) {
+                continue;
+            }
+            heard.push(copy.by);
+            let span = story.lives.get(&copy.by).and_then(|life| life.at(copy.at));
+            if let (Some(span), false) = (span, copy.dup) {
+                lanes
+                    .entry((message.number.sender(), copy.by, span.from))
+                    .or_default()
+                    .push((copy.at, message, copy.at));
+            }
+        }
+    }
+    lanes
+}
+
+fn descents(mut lane: Vec<Placed<'_>>, by: Option<Party>, story: &Story<'_>) -> Vec<Finding> {
     // A stable sort: what arrived within one microsecond stays in the order of its numbers.
     lane.sort_by_key(|(place, ..)| *place);
     let mut findings = Vec::new();
@@ -54,9 +82,10 @@ fn descents(mut lane: Vec<Placed<'_>>, story: &Story<'_>) -> Vec<Finding> {
                 let what = format!(
                     "sent before message {} and {} after it",
                     last.0,
-                    match message.facts.kind {
-                        Kind::Push => "delivered",
-                        Kind::Upload => "stored",
+                    match (by, message.facts.kind) {
+                        (Some(by), _) => format!("heard by {}", story.cast.name(by)),
+                        (None, Kind::Push) => "delivered".to_owned(),
+                        (None, Kind::Upload) => "stored".to_owned(),
                     }
                 );
                 findings.push(Finding::of(NAME, message, at.min(story.quiet), what));

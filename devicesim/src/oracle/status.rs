@@ -1,9 +1,11 @@
 //! *Wrong status*: a message ends with a code that does not say what happened to it, with two codes, with an answer its
 //! receiver did not give, or with none; or it is refused without a reason, or refused and done all the same.
 
+use std::collections::HashMap;
+
 use super::Finding;
-use crate::observation::{Door, Kind};
-use crate::story::{End, Message, Story};
+use crate::observation::{Door, Kind, Party};
+use crate::story::{End, Message, Story, Stray};
 
 pub(super) const NAME: &str = "status";
 /// How long a sender must have been there before the end for a missing status to count.
@@ -13,11 +15,45 @@ const BUSY: [u16; 3] = [0x80, 0x83, 0x97];
 const BUSY_HTTP: [u16; 5] = [429, 500, 503, 504, 507];
 
 pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
-    story
+    let mut findings: Vec<Finding> = story
         .messages
         .values()
         .flat_map(|message| of(story, message))
-        .collect()
+        .collect();
+    findings.extend(strays(story));
+    findings
+}
+
+/// Statuses of nothing. A repeat without an id has one that cannot be told from the first one's.
+fn strays(story: &Story<'_>) -> Vec<Finding> {
+    let mut repeats: HashMap<Party, usize> = HashMap::new();
+    for message in story.messages.values().filter(|message| !message.facts.named) {
+        *repeats.entry(message.number.sender()).or_default() += message.sends.len().saturating_sub(1);
+    }
+    let mut findings = Vec::new();
+    for (at, by, stray) in &story.strays {
+        let what = match stray {
+            Stray::UnreadableStatus => "a status that cannot be read".to_owned(),
+            Stray::StatusOfNothing(code) => {
+                let left = repeats.entry(*by).or_default();
+                if *left > 0 {
+                    *left -= 1;
+                    continue;
+                }
+                format!("a status {code} of what it has not sent")
+            }
+            Stray::Unreadable(_) | Stray::StatusOf(_) => continue,
+        };
+        findings.push(Finding {
+            oracle: NAME,
+            what,
+            device: *by,
+            at: *at,
+            message: None,
+            mid: None,
+        });
+    }
+    findings
 }
 
 fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
@@ -33,12 +69,27 @@ fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
             findings.push(Finding::of(NAME, message, first.at, what));
         }
     }
+    findings.extend(twice(story, message));
     if message.ends.is_empty() && missing(story, message) {
         let at = message.acknowledged.unwrap_or(story.quiet);
         findings.push(Finding::of(NAME, message, at, "no status has come"));
     }
     findings.extend(refusal(story, message));
     findings
+}
+
+/// A status comes again only where the connection has broken, or the message was sent again.
+fn twice(story: &Story<'_>, message: &Message) -> Option<Finding> {
+    let life = story.lives.get(&message.number.sender())?;
+    let again = message
+        .ends
+        .windows(2)
+        .find(|pair| pair[0].code == pair[1].code && life.began(pair[0].at, pair[1].at).next().is_none())?;
+    let once = message.sends.len() == 1 && message.has_status_topic();
+    once.then(|| {
+        let what = format!("its status {} was told twice in one connection", again[1].code);
+        Finding::of(NAME, message, again[1].at, what)
+    })
 }
 
 /// A message that was refused is not done, and there is a reason for it.

@@ -1,0 +1,181 @@
+//! Presence and revocation.
+
+use super::*;
+
+#[test]
+fn presence_that_disagrees() {
+    let tolerated = 4_000;
+    for (told_after, found) in [(tolerated, false), (9_000, true)] {
+        let mut seen = Seen::well();
+        seen.add(OTHER, 20_000, What::Gone(Ending::Broken));
+        seen.add(OTHER, 40_000, What::Connected);
+        for observer in [APP, USER] {
+            let late = if observer == USER { told_after } else { 10 };
+            seen.add(
+                observer,
+                20_000 + late,
+                What::Presence {
+                    of: OTHER,
+                    epoch: 1,
+                    seq: 2,
+                    online: false,
+                },
+            );
+            seen.add(
+                observer,
+                40_010,
+                What::Presence {
+                    of: OTHER,
+                    epoch: 2,
+                    seq: 1,
+                    online: true,
+                },
+            );
+        }
+        if found {
+            one(
+                seen,
+                "presence",
+                "usr/sim-x-user-1 took it for online for 9000.0 ms",
+            );
+        } else {
+            assert_eq!(seen.found(), []);
+        }
+    }
+    let mut seen = Seen::well();
+    seen.online[1].1 = Some(false);
+    one(seen, "presence", "GET /v1/presence");
+}
+
+#[test]
+fn presence_that_contradicts_itself() {
+    let mut seen = Seen::well();
+    seen.add(
+        USER,
+        58_000,
+        What::Presence {
+            of: LAMP,
+            epoch: 1,
+            seq: 1,
+            online: false,
+        },
+    );
+    one(seen, "presence", "told as online and as offline");
+    let mut seen = Seen::well();
+    seen.add(
+        USER,
+        5_000,
+        What::Presence {
+            of: LAMP,
+            epoch: 2,
+            seq: 1,
+            online: true,
+        },
+    );
+    seen.add(
+        USER,
+        6_000,
+        What::Presence {
+            of: LAMP,
+            epoch: 1,
+            seq: 1,
+            online: true,
+        },
+    );
+    one(seen, "presence", "was told (1, 1) after (2, 1)");
+}
+
+#[test]
+fn nobody_knows_of_a_device_that_fell_silent_before_its_keep_alive_is_over() {
+    let mut seen = Seen::well();
+    seen.add(OTHER, 20_000, What::Gone(Ending::Silent { until: 35_000 * MS }));
+    for observer in [APP, USER] {
+        seen.add(
+            observer,
+            36_000,
+            What::Presence {
+                of: OTHER,
+                epoch: 1,
+                seq: 2,
+                online: false,
+            },
+        );
+    }
+    seen.online[1].1 = Some(false);
+    assert_eq!(seen.found(), []);
+}
+
+#[test]
+fn revocation_too_late() {
+    let reset = |gone_ms: Moment| {
+        let mut seen = Seen::well();
+        seen.add(
+            APP,
+            20_000,
+            What::Revoking {
+                of: OTHER,
+                how: Revocation::Reset,
+            },
+        );
+        seen.add(APP, 20_100, What::Revoked { of: OTHER });
+        seen.add(OTHER, gone_ms, What::Gone(Ending::ByServer(0x87)));
+        seen.add(APP, 25_000, What::Restored { of: OTHER });
+        seen.add(OTHER, 25_050, What::Connected);
+        for observer in [APP, USER] {
+            seen.add(
+                observer,
+                gone_ms + 10,
+                What::Presence {
+                    of: OTHER,
+                    epoch: 1,
+                    seq: 2,
+                    online: false,
+                },
+            );
+            seen.add(
+                observer,
+                25_060,
+                What::Presence {
+                    of: OTHER,
+                    epoch: 2,
+                    seq: 1,
+                    online: true,
+                },
+            );
+        }
+        seen
+    };
+    assert_eq!(reset(20_050).found(), []);
+    one(
+        reset(23_000),
+        "revocation",
+        "still stood 2900.0 ms after the reset",
+    );
+    let mut seen = reset(20_050);
+    let message = Number::of(OTHER, 0);
+    seen.add(
+        OTHER,
+        22_500,
+        What::Due(message, facts(Kind::Upload, APP, 22_500 * MS, None)),
+    );
+    seen.add(
+        OTHER,
+        22_500,
+        What::Sent {
+            message,
+            again: false,
+        },
+    );
+    seen.add(OTHER, 22_600, What::Acknowledged { message, mid: None });
+    seen.stored.push(Stored {
+        seq: 9,
+        message,
+        source: Some(OTHER),
+        mid: None,
+        print: PRINT,
+    });
+    one(seen, "revocation", "its upload was acknowledged 2500.0 ms");
+    let mut seen = reset(20_050);
+    seen.forget(|what| matches!(what, What::Revoked { .. }));
+    one(seen, "revocation", "did not come into effect");
+}
