@@ -24,18 +24,25 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Statuses of nothing. A repeat without an id has one that cannot be told from the first one's.
+/// Statuses of nothing. A repeat without an id has one that cannot be told from the first one's, and a refusal one that
+/// says why.
 fn strays(story: &Story<'_>) -> Vec<Finding> {
-    let mut repeats: HashMap<Party, usize> = HashMap::new();
-    for message in story.messages.values().filter(|message| !message.facts.named) {
-        *repeats.entry(message.number.sender()).or_default() += message.sends.len().saturating_sub(1);
+    let mut nameless: HashMap<Party, usize> = HashMap::new();
+    for message in story.messages.values() {
+        let repeats = if message.facts.named {
+            0
+        } else {
+            message.sends.len().saturating_sub(1)
+        };
+        let refused = usize::from(message.rejected.is_some());
+        *nameless.entry(message.number.sender()).or_default() += repeats + refused;
     }
     let mut findings = Vec::new();
     for (at, by, stray) in &story.strays {
         let what = match stray {
             Stray::UnreadableStatus => "a status that cannot be read".to_owned(),
             Stray::StatusOfNothing(code) => {
-                let left = repeats.entry(*by).or_default();
+                let left = nameless.entry(*by).or_default();
                 if *left > 0 {
                     *left -= 1;
                     continue;

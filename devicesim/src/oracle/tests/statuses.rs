@@ -191,6 +191,25 @@ fn statuses_of_nothing_of_others_and_twice() {
         seen.add(LAMP, 5_000, what);
         one(seen, oracle, words);
     }
+    // A refusal's own names nothing.
+    let mut seen = Seen::well();
+    let message = upload(9);
+    seen.add(
+        LAMP,
+        5_000,
+        What::Due(message, facts(Kind::Upload, APP, 5_000 * MS, None)),
+    );
+    seen.add(
+        LAMP,
+        5_001,
+        What::Sent {
+            message,
+            again: false,
+        },
+    );
+    seen.add(LAMP, 5_010, What::Rejected { message, code: 0x97 });
+    seen.add(LAMP, 5_011, What::EndedUnknown { code: 429 });
+    assert_eq!(seen.found(), []);
     // It comes again in a new connection.
     let mut seen = Seen::well();
     seen.add(LAMP, 6_000, What::Gone(Ending::Broken));
