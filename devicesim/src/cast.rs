@@ -50,6 +50,21 @@ impl Part {
     fn has(self, n: u32) -> bool {
         n % self.of == self.index
     }
+
+    /// Which of all, from 0, is this part's own `n`-th one.
+    pub fn nth(self, n: u32) -> u32 {
+        n.saturating_mul(self.of).saturating_add(self.index)
+    }
+
+    /// How many of so many are this part's own.
+    pub fn count(self, all: u32) -> u32 {
+        all / self.of + u32::from(self.index < all % self.of)
+    }
+
+    /// This part's share of what all parts do that have one of `all`.
+    pub fn share(self, rate: f64, all: u32) -> f64 {
+        rate / f64::from(self.of.min(all).max(1))
+    }
 }
 
 /// The text is no part.
@@ -212,6 +227,22 @@ mod tests {
             .collect();
         all.sort();
         assert_eq!(ids, all);
+    }
+
+    #[test]
+    fn the_parts_do_together_what_the_whole_does() {
+        for (all, of) in [(10, 3), (2, 3), (7, 1)] {
+            let parts: Vec<Part> = (0..of).map(|index| Part { index, of }).collect();
+            let mut numbers: Vec<u32> = Vec::new();
+            for part in &parts {
+                numbers.extend((0..part.count(all)).map(|n| part.nth(n)));
+            }
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..all).collect::<Vec<_>>());
+            let busy = parts.iter().filter(|part| part.count(all) > 0);
+            let rate: f64 = busy.map(|part| part.share(12.0, all)).sum();
+            assert!((rate - 12.0).abs() < 1e-9, "{rate}");
+        }
     }
 
     #[test]

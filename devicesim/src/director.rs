@@ -167,7 +167,8 @@ pub async fn play(play: Play, interrupt: impl Future<Output = ()>) -> Result<Pla
         play,
     };
     let mut opens = director.stage.zero;
-    let step = Duration::from_secs_f64(1.0 / director.play.scenario.connect_rate);
+    let rate = director.play.scenario.connect_rate / f64::from(director.play.part.of);
+    let step = Duration::from_secs_f64(1.0 / rate);
     for (party, _) in stage.cast.parties() {
         let Some(code) = secrets.of.remove(&party) else {
             continue;
@@ -286,7 +287,12 @@ impl Director {
         let duration = self.play.scenario.duration.as_duration();
         let end = begin + duration;
         self.view.begin("working", duration.as_millis() as u64);
-        let acts = timeline::plan(&self.play.scenario, &self.stage.cast, self.play.seed);
+        let acts = timeline::plan(
+            &self.play.scenario,
+            &self.stage.cast,
+            self.play.seed,
+            self.play.part,
+        );
         let mut acts = acts.into_iter().peekable();
         let mut tick = ticks();
         while Instant::now() < end {

@@ -34,6 +34,7 @@ impl Director {
             .filter(|pushes| pushes.via == Via::Http);
         for (n, pushes) in (0u32..).zip(by_http) {
             let devices = roles::receivers(scenario, &self.stage.cast, &pushes.to);
+            let rate = roles::push_rate(&self.play, pushes);
             let (stage, api, pushes) = (Arc::clone(&self.stage), self.app_api.clone(), pushes.clone());
             if devices.is_empty() {
                 continue;
@@ -42,7 +43,7 @@ impl Director {
                 let mut log = Log::new(APP);
                 let places = Arc::new(Semaphore::new(AT_ONCE));
                 let mut requests = JoinSet::new();
-                let every = Duration::from_secs_f64(1.0 / pushes.rate);
+                let every = Duration::from_secs_f64(1.0 / rate);
                 let (mut due, mut count) = (begin, 0u32);
                 while due < end {
                     sleep_until(due).await;

@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::model::{Model, Trace, TraceFault, trace};
 use crate::observation::{Kind, Party};
 use crate::options::MqttVersion;
-use crate::scenario::{Answers, Manners, Mqtt, Payload, Scenario, Via};
+use crate::scenario::{Answers, Manners, Mqtt, Payload, Pushes, Scenario, Via};
 
 use super::Play;
 
@@ -165,7 +165,7 @@ fn application(play: &Play, cast: &Cast, part: &mut Part) {
             continue;
         }
         let to = |device: &Party| (*device, format!("v1/{own}/to/{}/{CHANNEL}", cast.name(*device)));
-        let every = Duration::from_secs_f64(1.0 / pushes.rate);
+        let every = Duration::from_secs_f64(1.0 / push_rate(play, pushes));
         part.sources.push(Source {
             model: Model::steady(every, 0.0, dice(play, part.party, part.sources.len())),
             kind: Kind::Push,
@@ -176,6 +176,15 @@ fn application(play: &Play, cast: &Cast, part: &mut Part) {
             size: pushes.size,
         });
     }
+}
+
+/// This part's share of the pushes to a kind: each part pushes to its own devices.
+pub(super) fn push_rate(play: &Play, pushes: &Pushes) -> f64 {
+    let mut kinds = play.scenario.devices.iter();
+    let all = kinds
+        .find(|devices| devices.kind == pushes.to)
+        .map_or(0, |devices| devices.count);
+    play.part.share(pushes.rate, all)
 }
 
 /// The devices of a kind.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cast::Cast;
+use crate::cast::{Cast, Part};
 use crate::dice::Dice;
 use crate::observation::{Party, Revocation};
 use crate::scenario::{Cut, Event, Scenario};
@@ -18,7 +18,7 @@ pub(super) enum Act {
 }
 
 /// All acts, in the order of their times since the begin.
-pub(super) fn plan(scenario: &Scenario, cast: &Cast, seed: u64) -> Vec<(Duration, Act)> {
+pub(super) fn plan(scenario: &Scenario, cast: &Cast, seed: u64, part: Part) -> Vec<(Duration, Act)> {
     let mut acts = Vec::new();
     // Nobody is revoked twice: what the second one means would depend on which came first.
     let mut revoked = Vec::new();
@@ -56,15 +56,14 @@ pub(super) fn plan(scenario: &Scenario, cast: &Cast, seed: u64) -> Vec<(Duration
                     Event::Delete { .. } => Revocation::Deleted,
                     Event::Reset { .. } | Event::PowerCut { .. } => Revocation::Reset,
                 };
-                let mut due = at.as_duration();
                 let devices = chosen(of, &mut dice)
                     .into_iter()
                     .filter(|device| !revoked.contains(device));
-                let devices: Vec<Party> = devices.take(*count as usize).collect();
-                for device in devices {
+                let devices: Vec<Party> = devices.take(part.count(*count) as usize).collect();
+                for (n, device) in (0..).zip(devices) {
+                    let due = at.as_duration() + every.as_duration() * part.nth(n);
                     acts.push((due, Act::Revoke(device, how)));
                     revoked.push(device);
-                    due += every.as_duration();
                 }
             }
         }
@@ -76,7 +75,6 @@ pub(super) fn plan(scenario: &Scenario, cast: &Cast, seed: u64) -> Vec<(Duration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cast::Part;
 
     #[test]
     fn events_choose_by_seed_and_revoke_nobody_twice() {
@@ -87,9 +85,9 @@ mod tests {
         )
         .unwrap();
         let cast = Cast::plan(&scenario, 1, "x", Part::WHOLE).unwrap();
-        let acts = plan(&scenario, &cast, 1);
-        assert_eq!(acts, plan(&scenario, &cast, 1));
-        assert_ne!(acts, plan(&scenario, &cast, 2));
+        let acts = plan(&scenario, &cast, 1, Part::WHOLE);
+        assert_eq!(acts, plan(&scenario, &cast, 1, Part::WHOLE));
+        assert_ne!(acts, plan(&scenario, &cast, 2, Part::WHOLE));
         let off = acts.iter().filter(|(_, act)| matches!(act, Act::Off(..))).count();
         let mut revoked: Vec<Party> = acts
             .iter()
@@ -107,5 +105,22 @@ mod tests {
                 assert!((15.0..=19.0).contains(&at.as_secs_f64()), "{at:?}");
             }
         }
+    }
+
+    #[test]
+    fn parts_share_resets_and_their_times() {
+        let scenario: Scenario = toml::from_str(
+            "about = \"a\"\nduration = \"60s\"\n[[devices]]\nkind = \"lamp\"\ncount = 12\n\
+             [[events]]\nevent = \"reset\"\nat = \"20s\"\ncount = 4\nevery = \"2s\"\n",
+        )
+        .unwrap();
+        let mut times: Vec<u64> = Vec::new();
+        for part in ["1/3", "2/3", "3/3"] {
+            let part: Part = part.parse().unwrap();
+            let cast = Cast::plan(&scenario, 1, "x", part).unwrap();
+            times.extend(plan(&scenario, &cast, 1, part).iter().map(|(at, _)| at.as_secs()));
+        }
+        times.sort_unstable();
+        assert_eq!(times, [20, 22, 24, 26]);
     }
 }
