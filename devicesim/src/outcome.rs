@@ -100,6 +100,10 @@ pub enum MergeError {
     Scenario(String, String),
     #[error("part {0} stands twice")]
     Part(String),
+    #[error("{0} and {1} are parts of different numbers of parts")]
+    Parts(String, String),
+    #[error("parts are missing: {0}")]
+    Missing(String),
     #[error("seed {0} and seed {1} make different fleets")]
     Seed(u64, u64),
 }
@@ -171,6 +175,7 @@ impl Outcome {
             }
             sum.add(other);
         }
+        complete(&sum.parts)?;
         sum.findings.sort_by_key(|finding| finding.time);
         sum.findings.truncate(FINDINGS_MAX);
         Ok(sum.judge())
@@ -208,6 +213,27 @@ impl Outcome {
         self.unasked.extend(other.unasked);
         self.interrupted |= other.interrupted;
         self.began = self.began.min(other.began);
+    }
+}
+
+/// Whether these are all parts there are.
+fn complete(parts: &[String]) -> Result<(), MergeError> {
+    let of = |part: &String| part.split_once('/').and_then(|(_, of)| of.parse::<u32>().ok());
+    let Some(first) = parts.first() else {
+        return Ok(());
+    };
+    if let Some(other) = parts.iter().find(|part| of(part) != of(first)) {
+        return Err(MergeError::Parts(first.clone(), other.clone()));
+    }
+    let all = of(first).unwrap_or(0);
+    let missing: Vec<String> = (1..=all)
+        .map(|n| format!("{n}/{all}"))
+        .filter(|part| !parts.contains(part))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(MergeError::Missing(missing.join(", ")))
     }
 }
 

@@ -129,6 +129,10 @@ fn what_is_not_of_one_scenario_is_not_joined() {
     assert_eq!(Outcome::merge(Vec::new()).unwrap_err(), MergeError::Nothing);
     let same = Outcome::merge(vec![outcome("1/2", 0), outcome("1/2", 0)]).unwrap_err();
     assert_eq!(same, MergeError::Part("1/2".to_owned()));
+    let missing = Outcome::merge(vec![outcome("3/4", 0), outcome("1/4", 0)]).unwrap_err();
+    assert_eq!(missing, MergeError::Missing("2/4, 4/4".to_owned()));
+    let others = Outcome::merge(vec![outcome("1/2", 0), outcome("2/3", 0)]).unwrap_err();
+    assert_eq!(others, MergeError::Parts("1/2".to_owned(), "2/3".to_owned()));
     let mut other = outcome("2/2", 0);
     other.scenario = "town".to_owned();
     assert!(matches!(
@@ -147,7 +151,7 @@ fn what_is_not_of_one_scenario_is_not_joined() {
 fn the_reports_say_what_was_found_and_escape_it() {
     let outcome = outcome("1/1", 1);
     let xml = outcome.junit();
-    assert!(xml.contains("tests=\"12\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("tests=\"13\" failures=\"1\""), "{xml}");
     assert!(
         xml.contains("<testcase classname=\"street.truth\" name=\"lost\">"),
         "{xml}"
