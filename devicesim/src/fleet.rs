@@ -57,6 +57,8 @@ pub struct Ran {
     pub schedule: Schedule,
     /// From the start of the uploads to the end of the settling.
     pub took: Duration,
+    /// Uploads sent while they were due.
+    pub on_time: u64,
     /// What the store holds of the run, if it was to be looked at.
     pub shelf: Option<Result<Shelf, StoreError>>,
 }
@@ -132,14 +134,16 @@ impl Fleet {
         let arrived = positions.iter().flatten().count();
         let schedule = Schedule::new(options.seed, options.rate, options.duration, arrived);
         let start = Instant::now() + LEAD;
+        let mut on_time = 0;
         if self.course == Course::Complete {
             self.plan.send_replace(Some(Arc::new(Plan {
                 start,
                 schedule: schedule.clone(),
                 positions,
             })));
-            self.upload(start + options.duration, &schedule, &mut interrupt)
+            self.upload(start + options.duration + TICK, &schedule, &mut interrupt)
                 .await;
+            on_time = Progress::read(&self.errand.progress.sent);
             self.settle(options.settle, &schedule, &mut interrupt).await;
         }
         let took = start.elapsed();
@@ -159,6 +163,7 @@ impl Fleet {
             outcomes,
             schedule,
             took,
+            on_time,
             shelf,
         })
     }

@@ -15,6 +15,9 @@ use crate::fleet::{Course, Ran};
 use crate::ledger::{self, Account, Lane, Repeats, StoreAccount};
 use crate::options::{MqttVersion, Options, Qos};
 
+/// The part of the rate asked for that must have been sent while it was due: a load that was not made measures nothing.
+const RATE_REACHED_MIN: f64 = 0.95;
+
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub run: String,
@@ -71,6 +74,8 @@ pub struct Uploads {
     pub refused: BTreeMap<String, u64>,
     /// Uploads sent a second, over the whole time the fleet was uploading and settling.
     pub sent_per_second: f64,
+    /// Uploads sent a second while they were due.
+    pub rate_reached: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,7 +148,7 @@ impl Report {
             run,
             asked: Asked::new(options),
             devices: devices(&ran.outcomes),
-            uploads: uploads(&ran, &account),
+            uploads: uploads(&ran, &account, options.duration.as_secs_f64()),
             statuses: (!options.no_status).then(|| statuses(&ran.outcomes, &account)),
             latency_ms: Latencies {
                 connect: latency(&connects(&ran.outcomes)?),
@@ -197,6 +202,14 @@ impl Report {
             let duplicated = store.duplicated - store.duplicated_by_sender;
             reason(duplicated, "uploads are duplicated in the store");
             reason(store.invented, "uploads in the store were never sent");
+        }
+        let asked = self.asked.rate;
+        let short = uploads.planned > 0 && uploads.rate_reached < asked * RATE_REACHED_MIN;
+        if course == Course::Complete && short {
+            reasons.push(format!(
+                "the rate was not reached: {:.1} uploads a second of {asked} were sent while they were due",
+                uploads.rate_reached
+            ));
         }
         if let Some(error) = &self.store_error {
             reasons.push(format!("the store could not be read: {error}"));
@@ -291,7 +304,7 @@ fn devices(outcomes: &[Outcome]) -> Devices {
     devices
 }
 
-fn uploads(ran: &Ran, account: &Account) -> Uploads {
+fn uploads(ran: &Ran, account: &Account, seconds: f64) -> Uploads {
     let mut refused = BTreeMap::new();
     for outcome in &ran.outcomes {
         add(&mut refused, &outcome.refusals);
@@ -305,6 +318,7 @@ fn uploads(ran: &Ran, account: &Account) -> Uploads {
         acknowledged: account.acknowledged,
         unacknowledged: account.unanswered,
         refused,
+        rate_reached: ran.on_time as f64 / seconds.max(0.001),
         sent_per_second: account.sent as f64 / ran.took.as_secs_f64().max(0.001),
     }
 }

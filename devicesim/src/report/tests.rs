@@ -39,6 +39,7 @@ fn ran(shelf: Option<Result<Shelf, StoreError>>) -> Ran {
         }],
         schedule,
         took: Duration::from_secs(1),
+        on_time: 3_000,
         shelf,
     }
 }
@@ -80,7 +81,11 @@ fn a_store_that_could_not_be_read_is_a_fail() {
 #[test]
 fn every_fault_has_its_reason() {
     type Spoil = fn(&mut Ran);
-    let cases: [(Spoil, &str); 8] = [
+    let cases: [(Spoil, &str); 9] = [
+        (
+            |ran| ran.on_time = 94 * 30,
+            "the rate was not reached: 94.0 uploads a second of 100",
+        ),
         (|ran| ran.course = Course::Interrupted, "the run was interrupted"),
         (
             |ran| ran.outcomes[0].first = First::Refused("NotAuthorized".to_owned()),
