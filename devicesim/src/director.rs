@@ -27,7 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at
 
 use crate::actor::{Actor, Order, Stage};
 use crate::cast::{APP, Cast, Part};
-use crate::link::{Dialer, DialerError};
+use crate::link::{Broken, Dialer, DialerError};
 use crate::live::{Live, View};
 use crate::observation::{Log, Moment, Party, Stored};
 use crate::options::{DEVICES_MAX, OptionsError, check_open_files};
@@ -86,6 +86,8 @@ pub enum PlayError {
     TooMany { wanted: usize, parts: usize },
     #[error(transparent)]
     Api(#[from] ApiError),
+    #[error("{target} is not reached: {broken}")]
+    Unreached { target: Target, broken: Broken },
     #[error("a member's task ended abnormally: {0}")]
     Task(#[from] JoinError),
 }
@@ -138,6 +140,11 @@ pub async fn play(play: Play, interrupt: impl Future<Output = ()>) -> Result<Pla
     }
     check_open_files(wanted)?;
     let dialer = Dialer::new(play.target.clone(), play.ca.as_deref()).await?;
+    // Before anything is registered: without a message server there is no run.
+    if let Err(broken) = dialer.tcp(None, None).await {
+        let target = play.target.clone();
+        return Err(PlayError::Unreached { target, broken });
+    }
     let api = Api::new(&play.http, play.app_http.as_deref(), play.token.clone())?;
     let traces = roles::traces(&play.scenario)?;
     let mut secrets = api.provision(&play.scenario, &cast).await?;

@@ -66,6 +66,11 @@ pub enum RunError {
     Ca(#[from] mqtt::CaError),
     #[error("--devices {asked}: the credentials file has {found}")]
     TooFewCreds { asked: usize, found: usize },
+    #[error("{url} is not reached: {error}")]
+    Unreached {
+        url: options::BrokerUrl,
+        error: std::io::Error,
+    },
     #[error("before the run")]
     Store(#[from] store::StoreError),
     #[error("cannot write --report {path}: {error}", path = path.display())]
@@ -97,6 +102,11 @@ pub async fn run(options: &Options, interrupt: impl AsyncFnMut()) -> Result<Repo
     }
     options::check_open_files(credentials.len())?;
     let server = Server::new(options.url.clone(), options.mqtt, options.ca.as_deref())?;
+    let (host, port) = (options.url.host.trim_matches(['[', ']']), options.url.port);
+    if let Err(error) = tokio::net::TcpStream::connect((host, port)).await {
+        let url = options.url.clone();
+        return Err(RunError::Unreached { url, error });
+    }
     let store = match &options.http {
         Some(http) => {
             let store = Store::new(http, &options.app, &options.token_file)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use irsp_protocol::Secret;
 use thiserror::Error;
@@ -10,6 +11,7 @@ use crate::cli;
 use crate::director::{self, Play, PlayError};
 use crate::outcome::{MergeError, Outcome, Run};
 use crate::scenario::{Fault, Scenario, ScenarioError};
+use crate::usage::Usage;
 
 /// Why there is no outcome.
 #[derive(Debug, Error)]
@@ -18,6 +20,12 @@ pub enum RunError {
     Scenario(#[from] ScenarioError),
     #[error("after --scale and --duration: {0}")]
     Changed(#[from] Fault),
+    #[error("--part {0} needs --name: every part has the same one")]
+    Nameless(String),
+    #[error("--pid {0}: there is no such process on this machine")]
+    NoProcess(u32),
+    #[error("--start-at is in the past")]
+    Past,
     #[error("cannot read the admin token {path}: {error}", path = path.display())]
     Token { path: PathBuf, error: io::Error },
     #[error(transparent)]
@@ -32,6 +40,16 @@ pub enum RunError {
 
 /// Plays a scenario, writes the reports.
 pub async fn run(run: &cli::Run, interrupt: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+    let part = format!("{}/{}", run.part.index + 1, run.part.of);
+    if run.part.of > 1 && run.name.is_none() {
+        return Err(RunError::Nameless(part));
+    }
+    if let Some(pid) = run.pid.filter(|pid| Usage::of(*pid).is_none()) {
+        return Err(RunError::NoProcess(pid));
+    }
+    if run.start_at.is_some_and(|at| at < SystemTime::now()) {
+        return Err(RunError::Past);
+    }
     let mut scenario = Scenario::read(&run.scenario)?.scaled(run.scale);
     if let Some(duration) = run.duration {
         scenario = scenario.lasting(duration);
@@ -69,7 +87,7 @@ pub async fn run(run: &cli::Run, interrupt: impl Future<Output = ()>) -> Result<
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
         server: run.url.to_string(),
         seed,
-        part: format!("{}/{}", run.part.index + 1, run.part.of),
+        part,
     };
     let outcome = Outcome::of(of, &scenario, played).await;
     write(&outcome, &run.reports)?;

@@ -405,6 +405,10 @@ impl Scenario {
         if let Some(users) = &mut self.users {
             users.count = scale(users.count);
         }
+        let bindable = u32::try_from(self.bindable()).unwrap_or(u32::MAX);
+        if let Some(users) = &mut self.users {
+            users.binds = users.binds.min(bindable);
+        }
         for pushes in &mut self.app.pushes {
             pushes.rate *= factor;
         }

@@ -59,20 +59,66 @@ pub struct Check {
 }
 
 impl Slo {
+    /// The first objective that nothing can meet, or that everything does: its name and why.
+    pub fn impossible(&self) -> Option<(String, String)> {
+        let fractions = [
+            ("connected_min", self.connected_min),
+            ("uploads_done_min", self.uploads_done_min),
+            ("pushes_delivered_min", self.pushes_delivered_min),
+            ("refused_max", self.refused_max),
+        ];
+        for (name, fraction) in fractions {
+            if let Some(fraction) = fraction.filter(|fraction| !(0.0..=1.0).contains(fraction)) {
+                return Some((
+                    format!("slo.{name}"),
+                    format!("{fraction} is not between 0 and 1"),
+                ));
+            }
+        }
+        if let Some(rate) = self
+            .uploads_per_second_min
+            .filter(|rate| !(0.0..=1e6).contains(rate))
+        {
+            let what = format!("{rate} is not between 0 and 1000000");
+            return Some(("slo.uploads_per_second_min".to_owned(), what));
+        }
+        for (stage, wanted) in STAGES.iter().zip(self.stages()) {
+            let Some(wanted) = wanted else { continue };
+            let bounds = [
+                ("p50", wanted.p50),
+                ("p90", wanted.p90),
+                ("p99", wanted.p99),
+                ("p999", wanted.p999),
+                ("max", wanted.max),
+            ];
+            let zero = bounds.iter().find(|(_, bound)| *bound == Some(Span::default()));
+            if let Some((name, _)) = zero {
+                return Some((
+                    format!("slo.{stage}.{name}"),
+                    "expected a time above 0".to_owned(),
+                ));
+            }
+        }
+        None
+    }
+
+    fn stages(&self) -> [Option<Percentiles>; 8] {
+        [
+            self.connect,
+            self.acknowledged,
+            self.application,
+            self.status,
+            self.accepted,
+            self.delivered,
+            self.answered,
+            self.ended,
+        ]
+    }
+
     /// Holds the figures against every objective that was named.
     pub fn check(&self, counts: &Counts, latencies: &Latencies, work_s: f64) -> Vec<Check> {
         let mut checks = Vec::new();
-        let wanted = [
-            &self.connect,
-            &self.acknowledged,
-            &self.application,
-            &self.status,
-            &self.accepted,
-            &self.delivered,
-            &self.answered,
-            &self.ended,
-        ];
-        for (stage, wanted) in STAGES.iter().zip(wanted) {
+        for (stage, wanted) in STAGES.iter().zip(self.stages()) {
             let Some(wanted) = wanted else {
                 continue;
             };
@@ -154,6 +200,23 @@ mod tests {
 
     fn slo(text: &str) -> Slo {
         toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_nothing_can_meet_is_refused() {
+        for (text, place) in [
+            ("connected_min = 1.5", "slo.connected_min"),
+            ("refused_max = -0.1", "slo.refused_max"),
+            ("uploads_done_min = nan", "slo.uploads_done_min"),
+            ("uploads_per_second_min = inf", "slo.uploads_per_second_min"),
+            ("status = { p99 = \"0s\" }", "slo.status.p99"),
+        ] {
+            assert_eq!(slo(text).impossible().unwrap().0, place);
+        }
+        assert_eq!(
+            slo("connected_min = 1.0\nstatus = { p99 = \"1s\" }").impossible(),
+            None
+        );
     }
 
     #[test]

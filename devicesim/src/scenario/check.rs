@@ -59,9 +59,20 @@ impl Scenario {
                 fault(place, format!("there are no devices of kind {kind:?}"))
             }
         };
+        if let Some((place, what)) = self.slo.impossible() {
+            return fault(place, what);
+        }
         if let Some(users) = &self.users {
             for (n, kind) in users.of.iter().enumerate() {
                 known(format!("users.of[{n}]"), kind)?;
+            }
+            let bindable = self.bindable();
+            if u64::from(users.binds) > bindable {
+                let what = format!(
+                    "{} are more than the {bindable} devices there are to bind",
+                    users.binds
+                );
+                return fault("users.binds", what);
             }
             if let Some(pushes) = &users.pushes {
                 some("users.pushes.every", pushes.every)?;
@@ -81,6 +92,16 @@ impl Scenario {
             self.check_event(&format!("events[{n}]"), event, known)?;
         }
         Ok(())
+    }
+
+    /// How many devices users may bind.
+    pub(super) fn bindable(&self) -> u64 {
+        let of = self.users.as_ref().map(|users| &users.of[..]).unwrap_or_default();
+        let kinds = self.devices.iter();
+        kinds
+            .filter(|kind| of.is_empty() || of.contains(&kind.kind))
+            .map(|kind| u64::from(kind.count))
+            .sum()
     }
 
     fn check_event(

@@ -123,6 +123,7 @@ fn every_wrong_value_is_named() {
             "unknown variant `flood`",
         ),
         ("lasts = \"2s\"", "lasts = \"2s\"\nof = \"cam\"", "events[0].of"),
+        ("binds = 1", "binds = 10000", "users.binds"),
         ("binds = 1", "binds = 1\nof = [\"cat\"]", "users.of[0]"),
         ("p99 = \"100ms\"", "p98 = \"100ms\"", "unknown field `p98`"),
     ] {
