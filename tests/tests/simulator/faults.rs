@@ -78,49 +78,73 @@ async fn each_fault_is_found_by_its_own_oracle() {
         (Fault::LieAboutPresence, "presence"),
         (Fault::KeepTheRevoked, "revocation"),
     ] {
-        let proxy = Proxy::start(platform.doors().tcp, Some(fault)).await;
-        let mut scenario = if fault == Fault::KeepTheRevoked {
-            with_resets()
-        } else {
-            scenario()
-        };
-        if fault == Fault::DeliverLate {
-            for pushes in &mut scenario.app.pushes {
-                pushes.expiry = Some(devicesim::scenario::Span::from_millis(2_000));
-            }
+        found_out(&platform, fault, oracle).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_each_fault_in_what_observers_hear_and_senders_are_told() {
+    let platform = Platform::start().await.unwrap();
+    for (fault, oracle) in [
+        (Fault::LoseCopy, "lost"),
+        (Fault::RepeatCopy, "duplicated"),
+        (Fault::SwapCopies, "reordered"),
+        (Fault::CutCopy, "corrupted"),
+        (Fault::ChangeUpload, "corrupted"),
+        (Fault::RenamePusher, "misdelivered"),
+        (Fault::MovePush, "misdelivered"),
+        (Fault::MisrouteStatus, "misdelivered"),
+        (Fault::RepeatStatus, "status"),
+        (Fault::RefuseTheTaken, "status"),
+    ] {
+        found_out(&platform, fault, oracle).await;
+    }
+}
+
+/// Plays against a platform with this fault.
+async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
+    let proxy = Proxy::start(platform.doors().tcp, Some(fault)).await;
+    let mut scenario = if fault == Fault::KeepTheRevoked {
+        with_resets()
+    } else {
+        scenario()
+    };
+    if fault == Fault::DeliverLate {
+        for pushes in &mut scenario.app.pushes {
+            pushes.expiry = Some(devicesim::scenario::Span::from_millis(2_000));
         }
-        if fault == Fault::LosePush {
-            for pushes in &mut scenario.app.pushes {
-                pushes.expiry = None;
-            }
-            // The platform waits for an answer that never comes.
-            scenario.settle = devicesim::scenario::Span::from_millis(8_000);
+    }
+    if fault == Fault::LosePush {
+        for pushes in &mut scenario.app.pushes {
+            pushes.expiry = None;
         }
-        let outcome = play(
-            &platform,
-            proxy.address(),
-            &format!("{fault:?}").to_lowercase(),
-            scenario,
-        )
-        .await;
-        assert!(proxy.done() > 0, "{fault:?} was not done");
-        assert!(
-            !outcome.verdict.pass && outcome.found.contains_key(oracle),
-            "{fault:?}: {}",
-            outcome.table()
-        );
-        let finding = outcome
-            .findings
-            .iter()
-            .find(|finding| finding.oracle == oracle)
-            .unwrap();
-        assert!(finding.device.starts_with("dev/"), "{finding:?}");
-        if matches!(
-            fault,
-            Fault::LosePush | Fault::RepeatPush | Fault::SwapPushes | Fault::ChangeStatus
-        ) {
-            let told = finding.receipt.is_some() || finding.no_receipt.is_some();
-            assert!(told && finding.message.is_some(), "{finding:?}");
-        }
+        // The platform waits for an answer that never comes.
+        scenario.settle = devicesim::scenario::Span::from_millis(8_000);
+    }
+    let outcome = play(
+        platform,
+        proxy.address(),
+        &format!("{fault:?}").to_lowercase(),
+        scenario,
+    )
+    .await;
+    assert!(proxy.done() > 0, "{fault:?} was not done");
+    assert!(
+        !outcome.verdict.pass && outcome.found.contains_key(oracle),
+        "{fault:?}: {}",
+        outcome.table()
+    );
+    let finding = outcome
+        .findings
+        .iter()
+        .find(|finding| finding.oracle == oracle)
+        .unwrap();
+    assert!(finding.device.starts_with("dev/"), "{finding:?}");
+    if matches!(
+        fault,
+        Fault::LosePush | Fault::RepeatPush | Fault::SwapPushes | Fault::ChangeStatus
+    ) {
+        let told = finding.receipt.is_some() || finding.no_receipt.is_some();
+        assert!(told && finding.message.is_some(), "{finding:?}");
     }
 }

@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 
 /// One message in so many is treated badly.
 const ONE_IN: u64 = 1_000;
+/// Where a single one may hide in what had to be sent again.
+const ONE_IN_MANY: u64 = 150;
 /// The first of them: within what a short run sends.
 const FIRST: u64 = 200;
 /// Packet ids of what the proxy itself delivers; their acknowledgements end here.
@@ -37,6 +39,16 @@ pub(crate) enum Fault {
     DeliverLate,
     LieAboutPresence,
     KeepTheRevoked,
+    LoseCopy,
+    RepeatCopy,
+    SwapCopies,
+    CutCopy,
+    ChangeUpload,
+    RenamePusher,
+    MovePush,
+    MisrouteStatus,
+    RepeatStatus,
+    RefuseTheTaken,
 }
 
 /// Ends with the test: dropping the set aborts its tasks.
@@ -126,6 +138,16 @@ impl Mischief {
             | Fault::SwallowStatus
             | Fault::ExpireEarly
             | Fault::DeliverLate => ONE_IN,
+            Fault::LoseCopy
+            | Fault::RepeatCopy
+            | Fault::SwapCopies
+            | Fault::CutCopy
+            | Fault::ChangeUpload
+            | Fault::RenamePusher
+            | Fault::MovePush
+            | Fault::MisrouteStatus
+            | Fault::RepeatStatus
+            | Fault::RefuseTheTaken => ONE_IN_MANY,
         };
         let strikes = self.seen.fetch_add(1, Ordering::Relaxed) % every == FIRST % every;
         if strikes {
@@ -230,8 +252,20 @@ impl Side {
                 self.pretend(&frame, Some(publish));
                 continue;
             }
-            frame.put(&mut out);
+            match &publish {
+                Some(publish) if self.changes(publish) => {
+                    let text = String::from_utf8_lossy(&publish.payload).replace("\"v\":", "\"v\":1");
+                    self.put(&mut out, publish, publish.id, text.as_bytes());
+                }
+                Some(_) | None => frame.put(&mut out),
+            }
         }
+    }
+
+    /// Whether an upload's value is changed on its way.
+    fn changes(&self, publish: &Publish) -> bool {
+        self.mischief
+            .strikes(Fault::ChangeUpload, publish.topic.contains("/up/"))
     }
 
     /// Answers as the server would.
@@ -248,6 +282,7 @@ impl Side {
     /// From the server to the client.
     async fn downwards(&self, mut from: OwnedReadHalf) {
         let (mut input, mut held) = (BytesMut::new(), None::<Frame>);
+        let mut late_copy = None::<(String, Frame)>;
         let mut late = JoinSet::new();
         while let Some(frame) = next(&mut from, &mut input).await {
             let mut out = Vec::new();
@@ -264,12 +299,18 @@ impl Side {
             {
                 std::future::pending::<()>().await;
             }
+            let taken = frame.kind() == kind::PUBACK && self.username.starts_with("app/");
+            if self.mischief.strikes(Fault::RefuseTheTaken, taken) {
+                out.extend_from_slice(&[kind::PUBACK << 4, 4, frame.body[0], frame.body[1], 0x97, 0]);
+                let _ = self.tell.send(out);
+                continue;
+            }
             if frame.kind() != kind::PUBLISH {
                 frame.put(&mut out);
                 let _ = self.tell.send(out);
                 continue;
             }
-            let publish = Publish::read(self.version, &frame).unwrap();
+            let mut publish = Publish::read(self.version, &frame).unwrap();
             let push = publish.topic.contains("/down/");
             if push && self.mischief.strikes(Fault::LosePush, true) {
                 continue;
@@ -297,9 +338,31 @@ impl Side {
             {
                 continue;
             }
+            let copy = publish.topic.contains("/up/");
+            if self.mischief.strikes(Fault::LoseCopy, copy) {
+                continue;
+            }
+            if copy && late_copy.is_none() && self.mischief.strikes(Fault::SwapCopies, true) {
+                late_copy = Some((publish.topic.clone(), frame));
+                continue;
+            }
+            let moved = self.moved(&mut publish);
             match self.changed(&publish) {
                 Some(payload) => self.put(&mut out, &publish, publish.id, &payload),
+                None if moved => self.put(&mut out, &publish, publish.id, &publish.payload),
                 None => frame.put(&mut out),
+            }
+            let status = publish.topic.ends_with("/status");
+            if self.mischief.strikes(Fault::MisrouteStatus, status) {
+                self.misroute(&publish);
+            }
+            if self.mischief.strikes(Fault::RepeatStatus, status)
+                || self.mischief.strikes(Fault::RepeatCopy, copy)
+            {
+                self.put(&mut out, &publish, self.mischief.own_id(), &publish.payload);
+            }
+            if let Some((_, frame)) = late_copy.take_if(|(topic, _)| *topic == publish.topic) {
+                frame.put(&mut out);
             }
             if push && self.mischief.strikes(Fault::RepeatPush, true) {
                 self.put(&mut out, &publish, self.mischief.own_id(), &publish.payload);
@@ -326,6 +389,24 @@ impl Side {
         let _ = other.unwrap().1.send(out);
     }
 
+    /// Whether a push comes under another name than its own.
+    fn moved(&self, publish: &mut Publish) -> bool {
+        let push = publish.topic.contains("/down/");
+        if self.mischief.strikes(Fault::MovePush, push) {
+            publish.topic.push_str("/elsewhere");
+            return true;
+        }
+        if self.mischief.strikes(Fault::RenamePusher, push) {
+            let levels = publish.topic.split('/').enumerate();
+            let levels: Vec<&str> = levels
+                .map(|(n, level)| if n == 4 { "usr:nobody" } else { level })
+                .collect();
+            publish.topic = levels.join("/");
+            return true;
+        }
+        false
+    }
+
     /// What is said instead.
     fn changed(&self, publish: &Publish) -> Option<Bytes> {
         let text = std::str::from_utf8(&publish.payload).ok()?;
@@ -336,6 +417,12 @@ impl Side {
         let online = publish.topic.ends_with("/presence")
             && self.username.starts_with("usr/")
             && text.contains("\"online\"");
+        if self
+            .mischief
+            .strikes(Fault::CutCopy, publish.topic.contains("/up/"))
+        {
+            return Some(publish.payload.slice(..publish.payload.len() - 1));
+        }
         if self.mischief.strikes(Fault::ChangeStatus, upload) {
             return Some(
                 text.replace(done, "\"code\":404,\"name\":\"no-such-principal\"")
