@@ -19,6 +19,7 @@ use crate::metrics::{self, Metrics};
 use crate::openapi;
 use crate::origin;
 use crate::ports::{self, Port, PortError};
+use crate::serve::{Patience, serve};
 use crate::welcome::Listening;
 
 /// A role's part of the API.
@@ -92,7 +93,7 @@ fn join(parts: Vec<Part>) -> Router {
 pub(crate) struct Http {
     stop: CancellationToken,
     /// One task for each.
-    serving: JoinSet<Result<(), Failure>>,
+    serving: JoinSet<()>,
 }
 
 impl Http {
@@ -124,23 +125,16 @@ impl Http {
         let address = port.address;
         let failed = move |source| Failure::Http { address, source };
         let listener = port.into_listener().map_err(failed)?;
-        let stopped = self.stop.clone().cancelled_owned();
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        self.serving.spawn(async move {
-            axum::serve(listener, service)
-                .with_graceful_shutdown(stopped)
-                .await
-                .map_err(failed)
-        });
+        self.serving
+            .spawn(serve(listener, router, Patience::default(), self.stop.clone()));
         Ok(())
     }
 
     /// Resolves when serving has ended though nobody asked for it.
     pub(crate) async fn ended(&mut self) -> Failure {
         let reason = match self.serving.join_next().await {
-            Some(Ok(Err(failure))) => return failure,
             Some(Err(error)) => error.to_string(),
-            Some(Ok(Ok(()))) | None => "nobody is served any more".to_owned(),
+            Some(Ok(())) | None => "nobody is served any more".to_owned(),
         };
         Failure::Role {
             role: "HTTP listener",
@@ -156,8 +150,8 @@ impl Http {
     /// Waits for the requests under way.
     pub(crate) async fn wait(mut self) {
         while let Some(ended) = self.serving.join_next().await {
-            if let Ok(Err(failure)) = ended {
-                tracing::warn!(%failure, "HTTP ended badly");
+            if let Err(error) = ended {
+                tracing::warn!(%error, "HTTP ended badly");
             }
         }
     }

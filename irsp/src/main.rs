@@ -30,6 +30,7 @@ mod peer;
 mod pki;
 mod ports;
 mod provision;
+mod serve;
 mod stop;
 mod table;
 mod tail;
