@@ -120,7 +120,8 @@ mod tests {
             head: short,
             body: short,
         };
-        let serving = tokio::spawn(serve(listener, router, patience, stop.clone()));
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, router, patience, stop.clone()));
         let whole = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
         assert!(answer(address, whole).await.ends_with("\r\n\r\nhi"));
         assert!(!answer(address, "").await.contains("200"));
@@ -128,7 +129,7 @@ mod tests {
         let half = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nhi";
         assert!(!answer(address, half).await.contains("200"));
         stop.cancel();
-        serving.await.unwrap();
+        serving.join_next().await.unwrap().unwrap();
         assert!(TcpStream::connect(address).await.is_err());
     }
 }
