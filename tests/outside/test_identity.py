@@ -45,6 +45,7 @@ class AccountServerAway(Story):
         device, user = self.a_device(), self.a_user()
         self.bind(user, device)
         crowd = [self.a_device() for _ in range(40)]
+        until(lambda: self.questions()[1] >= 2, "both followers have read the directory")
         before = self.questions()
         for one in crowd:
             self.client(one).open().leave()
