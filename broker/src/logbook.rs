@@ -27,7 +27,7 @@ const RECENT_MAX: usize = 200_000;
 const LINES_MAX: usize = 4096;
 /// Lines in one message.
 const BATCH_MAX: usize = 500;
-/// Between two messages, and before another try at the disk.
+/// For more lines of the same message, and before another try at the disk.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where logins are written down.
@@ -138,10 +138,21 @@ fn line(who: Option<&Principal>, from: IpAddr, status: Status, now: Timestamp) -
     }
 }
 
-/// Stores lines for the account server, until the book is closed.
+/// Stores lines for the account server, until the book is closed: what comes within a second together, or as many as make a
+/// batch. A fleet that comes waits for the disk, and for nothing else.
 pub(crate) async fn carry(mut lines: mpsc::Receiver<Note>, courier: Courier, stop: CancellationToken) {
     let mut batch = Vec::new();
     while lines.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let more = async {
+            while batch.len() < BATCH_MAX {
+                let room = BATCH_MAX - batch.len();
+                if lines.recv_many(&mut batch, room).await == 0 {
+                    return;
+                }
+            }
+        };
+        // Whether time or room ends it: what has come is stored.
+        let _ = stop.run_until_cancelled(tokio::time::timeout(PAUSE, more)).await;
         // Structs of strings and numbers always serialise.
         let body = serde_json::to_vec(&batch).unwrap_or_default();
         batch.clear();
@@ -151,15 +162,15 @@ pub(crate) async fn carry(mut lines: mpsc::Receiver<Note>, courier: Courier, sto
         loop {
             let envelope = envelope.clone();
             let storing = courier.write(move |tx| tx.accept(envelope.clone(), Hop::Server(Server::Account)));
-            let stored = storing.await;
-            if let Err(error) = &stored {
-                tracing::error!(%error, "logins cannot be stored for the audit log; trying again");
-            }
-            let stopping = stop
+            let Err(error) = storing.await else {
+                break;
+            };
+            tracing::error!(%error, "logins cannot be stored for the audit log; trying again");
+            if stop
                 .run_until_cancelled(tokio::time::sleep(PAUSE))
                 .await
-                .is_none();
-            if stored.is_ok() || stopping {
+                .is_none()
+            {
                 break;
             }
         }
