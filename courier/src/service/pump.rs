@@ -20,6 +20,7 @@ use super::peer::{Outlet, PeerFrame};
 use super::settings::Settings;
 use super::unstored::Unstored;
 use super::upkeep::Upkeep;
+use crate::Backoff;
 use crate::bus::Incoming;
 use crate::clock::{Clock, Now};
 use crate::core::{Action, Core, Leaving, Load, RELOAD_WAIT, Rest, Sending};
@@ -34,8 +35,11 @@ const FRAMES_MAX: usize = 64;
 const HELD_WAIT: Duration = Duration::from_millis(20);
 /// Questions answered at the same time; more are told that we are busy.
 const QUESTIONS_MAX: usize = 64;
-/// Before the role is asked again whether a push may be handed over.
-const NOT_YET: Duration = Duration::from_millis(20);
+/// Before the role is asked again whether a push may be handed over, longer the more often in a row it has said "not yet".
+const NOT_YET: Backoff = Backoff {
+    min: Duration::from_millis(20),
+    max: RELOAD_WAIT,
+};
 
 /// What the pump asks of whoever runs it.
 pub(super) enum Work {
@@ -63,6 +67,8 @@ pub(super) struct Pump {
     seed: u64,
     metrics: Arc<Metrics>,
     handing: Handing,
+    /// How often in a row the role has said "not yet" of a push to be handed over.
+    not_yet: u32,
     upkeep: Upkeep,
     unstored: Unstored,
     retention: Retention,
@@ -97,6 +103,7 @@ impl Pump {
             seed,
             metrics,
             handing: Handing::default(),
+            not_yet: 0,
             upkeep: Upkeep::new(settings.retention()),
             unstored: Unstored::default(),
             retention: settings.retention(),
@@ -220,6 +227,7 @@ impl Pump {
         }
         match envelopes {
             Ok(envelopes) => {
+                self.not_yet = 0;
                 for step in self.handing.recorded(to, envelopes) {
                     self.step(to, step);
                 }
@@ -227,7 +235,8 @@ impl Pump {
             Err(error) => {
                 // The role says "not yet" while its own word is on its way to the disk.
                 let wait = if let StoreError::Refused { .. } = error {
-                    NOT_YET
+                    self.not_yet = self.not_yet.saturating_add(1);
+                    NOT_YET.after(self.not_yet, u32::MAX)
                 } else {
                     tracing::warn!(%to, %error, "pushes cannot be handed over just now; they are tried again");
                     RELOAD_WAIT
