@@ -5,6 +5,7 @@
 //! process may be killed at any moment, and nothing accepted is lost or done twice.
 
 mod accept;
+mod allowance;
 mod backoff;
 pub mod bus;
 mod clock;
@@ -19,6 +20,7 @@ mod service;
 pub mod store;
 
 pub use accept::{AcceptSink, Accepted};
+pub use allowance::Allowance;
 pub use backoff::Backoff;
 pub use clock::{Clock, Now};
 pub use hop::{Hop, Origin};

@@ -1,60 +1,44 @@
-//! How fast an application may call in: a bucket of tokens for each, refilled all the time.
+//! How fast an application may call in.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use irsp_courier::Allowance;
 use irsp_protocol::Id;
 
-/// The buckets. An application whose bucket is full again has none.
+/// The allowances. An application that has taken nothing of its own has no entry.
 #[derive(Debug)]
 pub(crate) struct Rates {
     /// Items a second, and as many at once.
-    per_second: u32,
-    buckets: HashMap<Id, Bucket>,
+    per_second: NonZeroU32,
+    allowances: HashMap<Id, Allowance>,
 }
 
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    filled: Instant,
-}
-
-/// Buckets above which full ones are thrown away.
-const BUCKETS_MAX: usize = 1024;
+/// Entries above which whole ones are thrown away.
+const ENTRIES_MAX: usize = 1024;
 
 impl Rates {
+    /// `per_second` items, at least one.
     pub(crate) fn new(per_second: u32) -> Rates {
         Rates {
-            per_second: per_second.max(1),
-            buckets: HashMap::new(),
+            per_second: NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN),
+            allowances: HashMap::new(),
         }
     }
 
-    /// Takes `items` tokens, or says after how long there will be so many. More than a bucket holds are taken when it
-    /// is full, and leave it in debt.
+    /// Takes `items`, or says after how long there will be so many. More than a second has are taken when it is whole,
+    /// and paid off afterwards.
     pub(crate) fn take(&mut self, app: &Id, items: usize, now: Instant) -> Result<(), Duration> {
-        let full = f64::from(self.per_second);
-        let level = |bucket: &Bucket| {
-            let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
-            (bucket.tokens + since * full).min(full)
-        };
-        if self.buckets.len() > BUCKETS_MAX {
-            self.buckets.retain(|_, bucket| level(bucket) < full);
+        if self.allowances.len() > ENTRIES_MAX {
+            self.allowances.retain(|_, allowance| !allowance.is_whole(now));
         }
-        let bucket = self.buckets.entry(app.clone()).or_insert(Bucket {
-            tokens: full,
-            filled: now,
-        });
-        let tokens = level(bucket);
-        let items = f64::from(u32::try_from(items).unwrap_or(u32::MAX));
-        let needed = items.min(full);
-        if tokens < needed {
-            return Err(Duration::from_secs_f64((needed - tokens) / full));
+        let allowance = self.allowances.entry(app.clone()).or_default();
+        let wait = allowance.wait(items, self.per_second, now);
+        if !wait.is_zero() {
+            return Err(wait);
         }
-        *bucket = Bucket {
-            tokens: tokens - items,
-            filled: now,
-        };
+        allowance.take(items, self.per_second, now);
         Ok(())
     }
 }
@@ -64,17 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_application_has_its_own_bucket_and_waits_for_it_alone() {
+    fn each_application_has_its_own_and_waits_for_it_alone() {
         let (mut rates, now) = (Rates::new(10), Instant::now());
         let (fast, slow) = (Id::new("fast").unwrap(), Id::new("slow").unwrap());
         for _ in 0..10 {
             assert_eq!(rates.take(&fast, 1, now), Ok(()));
         }
-        let wait = rates.take(&fast, 1, now).unwrap_err();
-        assert!(
-            wait > Duration::from_millis(90) && wait < Duration::from_millis(110),
-            "{wait:?}"
-        );
+        assert_eq!(rates.take(&fast, 1, now), Err(Duration::from_millis(100)));
         assert_eq!(rates.take(&slow, 10, now), Ok(()));
         assert_eq!(rates.take(&fast, 1, now + Duration::from_millis(150)), Ok(()));
         assert!(rates.take(&fast, 9, now + Duration::from_millis(200)).is_err());

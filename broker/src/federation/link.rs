@@ -3,10 +3,11 @@
 
 use std::future::Future;
 use std::io;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use irsp_courier::PeerPort;
+use irsp_courier::{Allowance, PeerPort};
 use irsp_protocol::frame::{self, Item};
 use irsp_protocol::peer_link::{self, Goodbye, Hello, Part, PartError, VERSION};
 use irsp_protocol::{Domain, Server, Status};
@@ -23,7 +24,6 @@ use super::end::Ended;
 use super::gate::{self, Sorted};
 use super::links::Dialled;
 use super::metrics::Refusal;
-use super::rate::Rate;
 
 /// After so long without anything to say we say that we are there.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -282,7 +282,7 @@ struct Receiving<'a, R> {
 
 impl<R: AsyncRead + Unpin> Receiving<'_, R> {
     async fn run(mut self) -> Ended {
-        let mut rate = Rate::new(self.rate_max(), Instant::now());
+        let mut allowance = Allowance::default();
         loop {
             let part = match self.next().await {
                 Ok(part) => part,
@@ -290,7 +290,7 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
             };
             match part {
                 Part::Items(frame) => {
-                    if let Err(ended) = self.take(frame, &mut rate).await {
+                    if let Err(ended) = self.take(frame, &mut allowance).await {
                         return ended;
                     }
                 }
@@ -313,14 +313,17 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
         }
     }
 
-    async fn take(&mut self, frame: Bytes, rate: &mut Rate) -> Result<(), Ended> {
+    async fn take(&mut self, frame: Bytes, allowance: &mut Allowance) -> Result<(), Ended> {
         let metrics = &self.federation.metrics;
         let Sorted { taken, refused } = gate::sort(frame, self.peer, &self.federation.domain)?;
         let count = taken.delivered.len() + refused.len();
         metrics.received.inc_by(count as u64);
         self.refuse(&refused).await;
         self.port.take(taken).await;
-        let wait = rate.take(count, self.rate_max(), Instant::now());
+        let (rate_max, now) = (self.rate_max(), Instant::now());
+        allowance.take(count, rate_max, now);
+        // What comes faster waits in its own connection: it costs nobody else anything, and nothing is lost.
+        let wait = allowance.wait(0, rate_max, now);
         if !wait.is_zero() {
             metrics.throttled.inc();
             tokio::time::sleep(wait).await;
@@ -355,11 +358,10 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
     }
 
     /// As its operator has it now. One that is no peer any more is about to be cut.
-    fn rate_max(&self) -> u32 {
-        self.federation
-            .directory
-            .peer(self.peer)
-            .map_or(1, |peer| peer.rate_max)
+    fn rate_max(&self) -> NonZeroU32 {
+        let peer = self.federation.directory.peer(self.peer);
+        peer.and_then(|peer| NonZeroU32::new(peer.rate_max))
+            .unwrap_or(NonZeroU32::MIN)
     }
 }
 

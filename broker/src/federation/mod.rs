@@ -9,7 +9,7 @@
 //!
 //! - `trust`: whose certificate this is
 //! - `tls`: certificates and verifiers of both sides
-//! - `gate`, `rate`: what is taken from a peer, as pure functions
+//! - `gate`: what is taken from a peer, as a pure function
 //! - `link`: one connection's life; `end`: why it ends
 //! - `links`: which peers are linked, and which of two links stays
 //! - `accept`, `dial`: how links come about; `discovery`: where a peer is
@@ -24,7 +24,6 @@ mod gate;
 mod link;
 pub(crate) mod links;
 mod metrics;
-mod rate;
 mod tls;
 mod trust;
 

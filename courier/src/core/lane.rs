@@ -346,7 +346,7 @@ impl Lane {
             retry.sent(envelope.id, now.instant);
         }
         if let Some(pace) = &mut self.pace {
-            pace.sent();
+            pace.sent(now.instant);
         }
         let envelope_kept = self.retry.is_some().then(|| Arc::clone(envelope));
         self.slots.insert(
