@@ -16,6 +16,7 @@ use irsp_courier::{Courier, Hop};
 use irsp_directory::Flood;
 use irsp_protocol::note::{Action, Note};
 use irsp_protocol::{Envelope, MessageKind, Principal, Server, Status, Timestamp};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +35,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Logbook {
     lines: mpsc::Sender<Note>,
-    recent: Mutex<Recent>,
-    flood: Mutex<Flood>,
+    news: Mutex<News>,
+    unwritten: Counter,
+}
+
+/// What is to be told of all that happens.
+#[derive(Debug)]
+struct News {
+    recent: Recent,
+    refusals: Flood,
 }
 
 /// What was told of late, by its hash: two that share one are the worst that can be mistaken.
@@ -46,13 +54,11 @@ struct Recent {
 }
 
 impl Recent {
-    fn is_news(&mut self, who: Option<&Principal>, from: IpAddr, status: Status, now: Instant) -> bool {
-        let login = self.hasher.hash_one((who, from, status.code()));
-        if let Some(told) = self.told.get(&login)
-            && now < *told + SILENT
-        {
-            return false;
-        }
+    fn is_news(&self, login: u64, now: Instant) -> bool {
+        self.told.get(&login).is_none_or(|told| now >= *told + SILENT)
+    }
+
+    fn told(&mut self, login: u64, now: Instant) {
         if self.told.len() >= RECENT_MAX {
             self.told.retain(|_, told| now < *told + SILENT);
             if self.told.len() >= RECENT_MAX {
@@ -60,32 +66,57 @@ impl Recent {
             }
         }
         self.told.insert(login, now);
-        true
+    }
+
+    fn hash(&self, line: &Note) -> u64 {
+        let from = line.from.map(|from| from.to_canonical());
+        self.hasher.hash_one((&line.what, from, line.status.code()))
+    }
+}
+
+impl News {
+    /// Whether this line is to be written. What a flood of refusals keeps out is `None`, and told by the next that is
+    /// admitted.
+    fn admit(&mut self, line: &mut Note, now: Instant) -> Option<bool> {
+        let login = self.recent.hash(line);
+        if !self.recent.is_news(login, now) {
+            return Some(false);
+        }
+        if line.status != Status::DONE {
+            let unwritten = self.refusals.admit(line.time)?;
+            if unwritten > 0 {
+                line.what
+                    .push_str(&format!(", and {unwritten} more refused before"));
+            }
+        }
+        self.recent.told(login, now);
+        Some(true)
     }
 }
 
 impl Logbook {
-    /// The book, and its lines for [`carry`].
-    pub(crate) fn new(now: Timestamp) -> (Logbook, mpsc::Receiver<Note>) {
+    /// The book, and its lines for [`carry`]. `unwritten` counts the refusals that get no line.
+    pub(crate) fn new(now: Timestamp, unwritten: Counter) -> (Logbook, mpsc::Receiver<Note>) {
         let (lines, written) = mpsc::channel(LINES_MAX);
+        let news = News {
+            recent: Recent::default(),
+            refusals: Flood::new(now),
+        };
         let book = Logbook {
             lines,
-            recent: Mutex::default(),
-            flood: Mutex::new(Flood::new(now)),
+            news: Mutex::new(news),
+            unwritten,
         };
         (book, written)
     }
 
     /// A principal has logged in.
     pub(crate) async fn login(&self, who: &Principal, from: IpAddr, now: Timestamp) {
-        if self.is_news(Some(who), from, Status::DONE) {
-            let line = line(Some(who), from, Status::DONE, now);
-            self.write(Note {
-                who: Some(who.clone()),
-                ..line
-            })
-            .await;
-        }
+        let line = Note {
+            who: Some(who.clone()),
+            ..line(Some(who), from, Status::DONE, now)
+        };
+        self.write(line).await;
     }
 
     /// Somebody who claimed to be `claimed`, if that is a name at all, was refused.
@@ -96,45 +127,36 @@ impl Logbook {
         status: Status,
         now: Timestamp,
     ) {
-        if !self.is_news(claimed, from, status) {
-            return;
-        }
-        let mut line = line(claimed, from, status, now);
-        let admitted = self
-            .flood
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(now);
+        self.write(line(claimed, from, status, now)).await;
+    }
+
+    async fn write(&self, mut line: Note) {
+        let admitted = {
+            let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            news.admit(&mut line, Instant::now())
+        };
         match admitted {
-            None => return,
-            Some(0) => {}
-            Some(unwritten) => line
-                .what
-                .push_str(&format!(", and {unwritten} more refused before")),
+            Some(true) => {
+                // Nobody listens any more when the server stops, and then nobody has logged in.
+                let _ = self.lines.send(line).await;
+            }
+            Some(false) => {}
+            None => {
+                self.unwritten.inc();
+            }
         }
-        self.write(line).await;
-    }
-
-    fn is_news(&self, who: Option<&Principal>, from: IpAddr, status: Status) -> bool {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.is_news(who, from.to_canonical(), status, Instant::now())
-    }
-
-    async fn write(&self, line: Note) {
-        // Nobody listens any more when the server stops, and then nobody has logged in.
-        let _ = self.lines.send(line).await;
     }
 }
 
-fn line(who: Option<&Principal>, from: IpAddr, status: Status, now: Timestamp) -> Note {
+fn line(claimed: Option<&Principal>, from: IpAddr, status: Status, now: Timestamp) -> Note {
     Note {
         time: now,
         who: None,
         from: Some(from),
         action: Action::LogIn,
-        what: who.map_or_else(|| "no name".to_owned(), Principal::to_string),
+        what: claimed.map_or_else(|| "no name".to_owned(), Principal::to_string),
         status,
-        targets: who.cloned().into_iter().collect(),
+        targets: claimed.cloned().into_iter().collect(),
     }
 }
 
@@ -181,30 +203,59 @@ pub(crate) async fn carry(mut lines: mpsc::Receiver<Note>, courier: Courier, sto
 mod tests {
     use super::*;
 
-    const DONE: Status = Status::DONE;
+    const REFUSED: Status = Status::UNAUTHENTICATED;
+
+    fn news() -> News {
+        News {
+            recent: Recent::default(),
+            refusals: Flood::new(Timestamp::from_millis(0)),
+        }
+    }
 
     #[test]
     fn one_and_the_same_is_told_once_in_a_while() {
-        let (lamp, other): (Principal, Principal) =
-            ("dev/lamp-1".parse().unwrap(), "dev/lamp-2".parse().unwrap());
-        let [here, there]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
-        let (mut recent, now) = (Recent::default(), Instant::now());
-        assert!(recent.is_news(Some(&lamp), here, DONE, now));
-        assert!(!recent.is_news(Some(&lamp), here, DONE, now + SILENT / 2));
-        assert!(recent.is_news(Some(&lamp), there, DONE, now));
-        assert!(recent.is_news(Some(&other), here, DONE, now));
-        assert!(recent.is_news(Some(&lamp), here, Status::UNAUTHENTICATED, now));
-        assert!(recent.is_news(None, here, Status::UNAUTHENTICATED, now));
-        assert!(recent.is_news(Some(&lamp), here, DONE, now + SILENT));
+        let (mut news, start) = (news(), Instant::now());
+        let mut told = |who: Option<&str>, from: &str, status, after| {
+            let who: Option<Principal> = who.map(|who| who.parse().unwrap());
+            let mut line = line(
+                who.as_ref(),
+                from.parse().unwrap(),
+                status,
+                Timestamp::from_millis(0),
+            );
+            news.admit(&mut line, start + after)
+        };
+        let (lamp, here, done, soon) = (Some("dev/lamp-1"), "192.0.2.1", Status::DONE, Duration::ZERO);
+        assert_eq!(told(lamp, here, done, soon), Some(true));
+        assert_eq!(told(lamp, here, done, SILENT / 2), Some(false));
+        assert_eq!(told(lamp, "::ffff:192.0.2.1", done, soon), Some(false));
+        assert_eq!(told(lamp, "192.0.2.2", done, soon), Some(true));
+        assert_eq!(told(Some("dev/lamp-2"), here, done, soon), Some(true));
+        assert_eq!(told(lamp, here, REFUSED, soon), Some(true));
+        assert_eq!(told(None, here, REFUSED, soon), Some(true));
+        assert_eq!(told(lamp, here, done, SILENT), Some(true));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let (mut recent, now) = (Recent::default(), Instant::now());
-        for n in 0..RECENT_MAX + 10 {
-            let from = IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
-            assert!(recent.is_news(None, from, DONE, now));
-        }
+        (0..RECENT_MAX as u64 + 10).for_each(|login| recent.told(login, now));
         assert_eq!(recent.told.len(), 10);
+    }
+
+    #[test]
+    fn a_refusal_that_a_flood_kept_out_is_news_when_it_comes_again() {
+        let (mut news, now) = (news(), Instant::now());
+        let refused = |name: u32, ms| {
+            let from = IpAddr::from(name.to_be_bytes());
+            line(None, from, REFUSED, Timestamp::from_millis(ms))
+        };
+        let written = (0..1_000).filter(|name| news.admit(&mut refused(*name, 0), now) == Some(true));
+        let written = u32::try_from(written.count()).unwrap();
+        assert!(written < 1_000, "{written}");
+        let mut late = refused(999, 60_000);
+        assert_eq!(news.admit(&mut late, now), Some(true));
+        let unwritten = 1_000 - written;
+        assert_eq!(late.what, format!("no name, and {unwritten} more refused before"));
     }
 }

@@ -195,7 +195,7 @@ impl MessageServer {
             abroad,
             settings.presence_grace,
         );
-        let (logbook, lines) = Logbook::new(courier.now());
+        let (logbook, lines) = Logbook::new(courier.now(), metrics.refusals_unwritten.clone());
         let telling = TaskTracker::new();
         telling.spawn(announcer.run(back.0.clone()));
         telling.spawn(logbook::carry(lines, courier.clone(), front.0.clone()));

@@ -259,6 +259,7 @@ pub(crate) struct Metrics {
     pub(crate) reloads: Counters<Reloaded>,
     pub(crate) logins: Counter,
     pub(crate) logins_refused: ByCode,
+    pub(crate) refusals_unwritten: Counter,
     pub(crate) publishes: Pairs<Class, Quality>,
     pub(crate) publishes_refused: ByCode,
     pub(crate) filters_refused: ByCode,
@@ -306,6 +307,11 @@ impl Metrics {
             ),
             logins: counter(r, "irsp_edge_logins", "Logins that led to a session"),
             logins_refused: ByCode::register(r, "irsp_edge_logins_refused", "Logins refused, by code"),
+            refusals_unwritten: counter(
+                r,
+                "irsp_edge_refusals_unwritten",
+                "Refused logins that the audit log counts without a line of their own",
+            ),
             publishes: Pairs::register(r, "irsp_edge_publishes", "Publishes taken from clients"),
             publishes_refused: ByCode::register(
                 r,
