@@ -319,6 +319,16 @@ mod tests {
 
     use super::*;
 
+    /// A client of what listens there.
+    fn at(listener: &TcpListener) -> Client {
+        let access = Access {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            token_file: None,
+            json: true,
+        };
+        Client::anybody(&access).unwrap()
+    }
+
     /// Reads a request up to its empty line.
     async fn head(connection: &mut TcpStream) -> String {
         let mut text = Vec::new();
@@ -331,7 +341,6 @@ mod tests {
     #[tokio::test]
     async fn what_is_sent_under_a_key_is_sent_again_when_the_connection_fails() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let platform = async {
             let (mut first, _) = listener.accept().await.unwrap();
             let lost = head(&mut first).await;
@@ -342,12 +351,7 @@ mod tests {
             second.write_all(answer).await.unwrap();
             (lost, repeated)
         };
-        let access = Access {
-            url,
-            token_file: None,
-            json: true,
-        };
-        let client = Client::anybody(&access).unwrap();
+        let client = at(&listener);
         let request = client.request(Method::POST, "/v1/users");
         let (made, (lost, repeated)) = tokio::join!(client.once(request, "k-1"), platform);
         assert_eq!(made.unwrap(), json!({"id": "ann"}));
@@ -359,19 +363,13 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_answered_hears_under_which_key_to_ask_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let platform = async {
             for _ in 0..=PAUSES.len() {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 head(&mut connection).await;
             }
         };
-        let access = Access {
-            url,
-            token_file: None,
-            json: true,
-        };
-        let client = Client::anybody(&access).unwrap();
+        let client = at(&listener);
         let request = client.request(Method::POST, "/v1/users");
         let (unanswered, ()) = tokio::join!(client.once(request, "k-1"), platform);
         let said = unanswered.unwrap_err().to_string();

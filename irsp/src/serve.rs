@@ -106,7 +106,11 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(said.as_bytes()).await.unwrap();
         let mut heard = String::new();
-        stream.read_to_string(&mut heard).await.unwrap();
+        let reading = stream.read_to_string(&mut heard);
+        tokio::time::timeout(Duration::from_secs(30), reading)
+            .await
+            .expect("the connection is closed")
+            .unwrap();
         heard
     }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use irsp_protocol::address::ID_LEN_MAX;
 use irsp_protocol::options::KEY_LEN_MAX;
 use irsp_protocol::status::REGISTRY;
-use irsp_protocol::topic::{Branch, CHANNEL_LEN_MAX, Incoming, TOPIC_LEN_MAX, TOPIC_LEVELS_MAX};
+use irsp_protocol::topic::{
+    Branch, CHANNEL_LEN_MAX, CHANNEL_LEVELS_MAX, Incoming, TOPIC_LEN_MAX, TOPIC_LEVELS_MAX,
+};
 use irsp_protocol::{Topic, presence};
 use serde_json::Value;
 
@@ -92,7 +94,7 @@ fn the_device_contract_has_the_limits_of_the_code() {
     let principal = courier.bounds.principal;
     let expected = [
         format!("{ID_LEN_MAX} bytes of"),
-        format!("{CHANNEL_LEN_MAX} bytes"),
+        format!("{CHANNEL_LEN_MAX} bytes, {CHANNEL_LEVELS_MAX} levels"),
         format!("{TOPIC_LEN_MAX} bytes, {TOPIC_LEVELS_MAX} levels"),
         format!("{KEY_LEN_MAX} bytes"),
         format!("{} bytes", edge.packet_size_max),
