@@ -56,6 +56,15 @@ pub(crate) struct Sent {
     pub(crate) refused: bool,
 }
 
+/// An envelope that goes out on the bus.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) id: MessageId,
+    /// Its number in its sender's outbox.
+    pub(crate) seq: i64,
+    pub(crate) bytes: usize,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) status: Status,
@@ -69,7 +78,8 @@ struct Lane {
     unanswered: BTreeMap<MessageId, usize>,
     /// Its answer has arrived, though it may not be stored yet; what is repeated meanwhile does not count.
     answered: BTreeSet<MessageId>,
-    sent_at: BTreeMap<MessageId, Instant>,
+    /// The last time, and its number in the sender's outbox. What is taken up again has a new one.
+    sent_at: BTreeMap<MessageId, (i64, Instant)>,
 }
 
 #[derive(Debug)]
@@ -210,19 +220,14 @@ impl Oracle {
     }
 
     /// An envelope goes out on the bus.
-    pub(crate) fn delivering(
-        &mut self,
-        from: Server,
-        to: Server,
-        (id, bytes): (MessageId, usize),
-        now: Instant,
-    ) -> Verdict {
+    pub(crate) fn delivering(&mut self, from: Server, to: Server, sending: Sending, now: Instant) -> Verdict {
+        let Sending { id, seq, bytes } = sending;
         let lane = self.lanes.entry((from, to)).or_default();
         let others: usize = lane.unanswered.values().sum();
         // One that was sent and has ended since the last look is under way no more.
         let over = self.ended.contains_key(&(from, id)) && !self.operated.contains(&id);
         let is_new = !over && !lane.answered.contains(&id) && lane.unanswered.insert(id, bytes).is_none();
-        let (under_way, before) = (lane.unanswered.len(), lane.sent_at.insert(id, now));
+        let (under_way, before) = (lane.unanswered.len(), lane.sent_at.insert(id, (seq, now)));
         let (window, window_bytes) = (
             self.plan.settings.server_window,
             self.plan.settings.server_window_bytes,
@@ -233,10 +238,14 @@ impl Oracle {
             return self.broken(Rule::Window, what);
         }
         match before {
-            Some(before) if now.duration_since(before) < wait => {
+            Some((last, before)) if last == seq && now.duration_since(before) < wait => {
                 let waited = now.duration_since(before);
                 self.broken(Rule::Spinning, format!("{id} again after {waited:?}"))
             }
+            Some((last, _)) if last > seq => self.broken(
+                Rule::Spinning,
+                format!("{id}, stored anew as {last}, again as {seq}"),
+            ),
             Some(_) | None => Ok(()),
         }
     }
@@ -297,10 +306,6 @@ impl Oracle {
     /// An operator takes up a dead letter.
     pub(crate) fn operates(&mut self, id: MessageId) {
         self.operated.insert(id);
-        // Its next sending is the operator's, however short a time after the last try.
-        for lane in self.lanes.values_mut() {
-            lane.sent_at.remove(&id);
-        }
     }
 
     /// Whether its sender has given it up, or did and thought better of it: it may come late, or not at all.

@@ -18,7 +18,7 @@ use crate::client::{Device, Wish, principal};
 use crate::clock::{SimClock, Time};
 use crate::dice::Dice;
 use crate::fault::Fault;
-use crate::oracle::{End, Oracle, Rule, Sent, Violation};
+use crate::oracle::{End, Oracle, Rule, Sending, Sent, Violation};
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::wire;
@@ -537,9 +537,13 @@ impl World {
             let mut items = wire::items(frame)?;
             self.spoil(name, to, &mut items);
             for item in &items {
-                if let Item::Deliver { envelope, .. } = item {
-                    let what = (envelope.id, envelope.data.len());
-                    self.oracle.delivering(name, to, what, now)?;
+                if let Item::Deliver { place, envelope, .. } = item {
+                    let sending = Sending {
+                        id: envelope.id,
+                        seq: place.seq,
+                        bytes: envelope.data.len(),
+                    };
+                    self.oracle.delivering(name, to, sending, now)?;
                 }
             }
             let plan = (!self.quiet).then_some(&self.plan);
