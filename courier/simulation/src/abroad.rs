@@ -47,11 +47,11 @@ impl World {
                 };
             }
             94..=96 => {
-                let begins = self.dice.chance(self.plan.mute);
+                let begins = !self.mute.contains(&one) && self.dice.chance(self.plan.mute);
                 toggle(&mut self.mute, one, begins);
             }
             97..=99 => {
-                let begins = self.dice.chance(self.plan.pauses);
+                let begins = !self.asleep.contains(&one) && self.dice.chance(self.plan.pauses);
                 toggle(&mut self.asleep, one, begins);
             }
             _ => {}

@@ -246,7 +246,14 @@ impl Oracle {
 
     /// A link to another domain has come or gone: what was under way is sent again over the next one.
     pub(crate) fn relinked(&mut self, site: Site, peer: Site) {
-        self.lanes.remove(&(site, peer));
+        if let Some(lane) = self.lanes.get_mut(&(site, peer)) {
+            // An answer that came over the last link may be on its way to the disk.
+            let answered = std::mem::take(&mut lane.answered);
+            *lane = Lane {
+                answered,
+                ..Lane::default()
+            };
+        }
     }
 
     /// A device's owner takes a grant back from an application of another domain.
