@@ -182,7 +182,7 @@ impl World {
         let Some(Part::Items(frame)) = peer_link::read(arrived)? else {
             return Ok(moved);
         };
-        if self.mute.contains(&home) {
+        if self.mute.contains(&home) && self.dice.chance(self.plan.unheard) {
             return Ok(true);
         }
         let mut said = PeerFrame::default();

@@ -94,7 +94,7 @@ impl World {
             if let Some(link) = self.links.get_mut(link)
                 && !link.is_cut
                 && !matches!(link.ends[end].standing, Standing::Closed)
-                && !self.mute.contains(&site.home)
+                && !(self.mute.contains(&site.home) && self.dice.chance(self.plan.unheard))
             {
                 peer_link::write(&Part::Items(frame), &mut link.ends[end].coming)?;
                 if !self.quiet && self.dice.chance(self.plan.cuts) {

@@ -59,11 +59,13 @@ pub(crate) struct Plan {
     /// Of a thousand messages.
     pub(crate) short_lived: u32,
     /// Of a thousand occasions: that a link is cut, that two domains cannot reach each other, and that it stays so for
-    /// long; that a message server answers its peers nothing; that a domain stands still.
+    /// long; that a message server takes no notice of its peers; that a domain stands still.
     pub(crate) cuts: u32,
     pub(crate) partitions: u32,
     pub(crate) absence: u32,
     pub(crate) mute: u32,
+    /// Of a thousand frames of a link, to or from such a server.
+    pub(crate) unheard: u32,
     pub(crate) pauses: u32,
     /// Messages a second to a peer.
     pub(crate) out_rate_max: Option<u32>,
@@ -116,6 +118,7 @@ impl Plan {
             partitions: dice.pick([0, 100, 500]),
             absence: dice.pick([0, 500, 950]),
             mute: dice.pick([0, 0, 500]),
+            unheard: dice.pick([500, 1000]),
             pauses: dice.pick([0, 0, 500]),
             out_rate_max: dice.pick([None, None, Some(1), Some(5)]),
         }

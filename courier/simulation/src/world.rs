@@ -62,7 +62,7 @@ pub(crate) struct World {
     pub(crate) links_made: u64,
     /// Domains that cannot reach each other, the lesser first.
     pub(crate) apart: BTreeSet<(Home, Home)>,
-    /// Domains whose message servers take no notice of what their peers say.
+    /// Domains whose message servers lose what they and their peers say to each other, all or some of it.
     pub(crate) mute: BTreeSet<Home>,
     /// Domains that stand still.
     pub(crate) asleep: BTreeSet<Home>,
