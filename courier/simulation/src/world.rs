@@ -78,7 +78,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Result<World, Failure> {
         let mut dice = Dice::new(seed);
-        let plan = Plan::new(&mut dice);
+        let mut plan = Plan::new(&mut dice);
         let time = Time::new();
         let mut settings = plan.settings.clone();
         match fault {
@@ -97,6 +97,11 @@ impl World {
             }
             // It shows in what operators send again, so there has to be enough of that.
             Some(Fault::Recounted) => settings.failures_max = 1,
+            // And it shows where servers fail, and is lost among many.
+            Some(Fault::Overtaken) => {
+                plan.moods = 300;
+                plan.domains = 1;
+            }
             Some(_) | None => {}
         }
         let mut servers = Vec::new();
