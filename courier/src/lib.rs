@@ -29,4 +29,4 @@ pub use metrics::{Couriers, Metrics};
 pub use observed::Observed;
 pub use quota::{Bounds, Held, InFlight, Quota};
 pub use role::{Ended, Received, ReplyFuture, Role};
-pub use service::{Courier, Manual, PeerAnswer, PeerFrame, PeerPort, Settings, Until};
+pub use service::{Courier, Manual, ManualPort, PeerAnswer, PeerFrame, PeerPort, Settings, Until};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use irsp_protocol::Server;
 
 use crate::dice::Dice;
+use crate::home::Site;
 use crate::plan::Plan;
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Bus {
 struct Flight {
     /// True time of arrival.
     at: Duration,
-    to: Server,
+    to: Site,
     frame: Bytes,
 }
 
@@ -31,7 +31,7 @@ impl Bus {
     }
 
     /// Takes a frame and treats it as `plan` says; without one, well.
-    pub(crate) fn send(&mut self, to: Server, frame: Bytes, now: Duration, plan: Option<&Plan>) {
+    pub(crate) fn send(&mut self, to: Site, frame: Bytes, now: Duration, plan: Option<&Plan>) {
         let Some(plan) = plan else {
             self.under_way.push(Flight { at: now, to, frame });
             return;
@@ -55,7 +55,7 @@ impl Bus {
     }
 
     /// Any frame that has arrived; the oldest, if `in_order`.
-    pub(crate) fn arrive(&mut self, to: Server, now: Duration, in_order: bool) -> Option<Bytes> {
+    pub(crate) fn arrive(&mut self, to: Site, now: Duration, in_order: bool) -> Option<Bytes> {
         let arrived = |flight: &Flight| flight.to == to && flight.at <= now;
         let count = self.under_way.iter().filter(|flight| arrived(flight)).count();
         let nth = if in_order { 0 } else { self.dice.place(count) };

@@ -7,13 +7,17 @@ use irsp_courier::Hop;
 use irsp_protocol::{Address, Envelope, MessageKind, Principal, Server};
 
 use crate::dice::Dice;
+use crate::home::{Home, Site};
 use crate::plan::Plan;
 use crate::role::REFUSED;
+
+/// Of each domain.
+pub(crate) const APPLICATIONS: [&str; 2] = ["app/climate", "app/alarm"];
 
 /// What a client wants accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
-    pub(crate) server: Server,
+    pub(crate) site: Site,
     pub(crate) kind: MessageKind,
     pub(crate) source: Address,
     pub(crate) destination: Address,
@@ -27,43 +31,63 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// An upload of one of the devices.
-    pub(crate) fn upload(dice: &mut Dice, plan: &Plan, device: &Principal, number: u64) -> Wish {
-        let refused = dice.chance(50);
+    /// An upload of one of the devices, to an application of its own domain or of another.
+    pub(crate) fn upload(dice: &mut Dice, plan: &Plan, device: &Device, number: u64) -> Wish {
+        let home = plan.any_home(dice);
+        let app = principal(dice.pick(APPLICATIONS));
+        let destination = home.seen_from(device.home, app);
+        let hop = match &destination.domain {
+            Some(domain) => Hop::Peer(domain.clone()),
+            None => Hop::Server(Server::App),
+        };
         Wish {
-            server: Server::Message,
+            site: device.home.at(Server::Message),
             kind: MessageKind::Upload,
-            source: Address::local(device.clone()),
-            destination: Address::local(principal(dice.pick(["app/climate", "app/alarm"]))),
-            hop: Hop::Server(Server::App),
+            source: Address::local(device.principal.clone()),
+            destination,
+            hop,
             sender_id: dice.chance(700).then(|| number.to_string()),
             lifetime: plan.lifetime(dice),
-            data: if refused {
-                Bytes::from_static(REFUSED)
-            } else {
-                Bytes::from_static(b"21")
-            },
+            data: what_is_said(dice),
             asked: false,
         }
     }
 
     /// A push to one of the devices: of an application at its server, or of a user at the message server.
-    pub(crate) fn push(dice: &mut Dice, plan: &Plan, device: &Principal, number: u64) -> Wish {
-        let (server, source, hop) = if dice.chance(800) {
+    pub(crate) fn push(dice: &mut Dice, plan: &Plan, device: &Device, number: u64) -> Wish {
+        let (site, source, hop) = if dice.chance(800) {
+            let home = plan.any_home(dice);
             let hop = Hop::Server(Server::Message);
-            (Server::App, dice.pick(["app/climate", "app/alarm"]), hop)
+            (home.at(Server::App), dice.pick(APPLICATIONS), hop)
         } else {
-            (Server::Message, "usr/ann", Hop::Principal(device.clone()))
+            let hop = Hop::Principal(device.principal.clone());
+            (device.home.at(Server::Message), "usr/ann", hop)
         };
         Wish {
-            server,
+            site,
             kind: MessageKind::Push,
             source: Address::local(principal(source)),
-            destination: Address::local(device.clone()),
+            destination: device.home.seen_from(site.home, device.principal.clone()),
             hop,
             sender_id: dice.chance(700).then(|| number.to_string()),
             lifetime: plan.lifetime(dice),
             data: Bytes::from_static(b"on"),
+            asked: false,
+        }
+    }
+
+    /// A message of an application to one of another domain.
+    pub(crate) fn message(dice: &mut Dice, plan: &Plan, (from, to): (Home, Home), number: u64) -> Wish {
+        let app = principal(dice.pick(APPLICATIONS));
+        Wish {
+            site: from.at(Server::App),
+            kind: MessageKind::Message,
+            source: Address::local(principal(dice.pick(APPLICATIONS))),
+            destination: to.seen_from(from, app),
+            hop: Hop::Server(Server::Message),
+            sender_id: dice.chance(700).then(|| number.to_string()),
+            lifetime: plan.lifetime(dice),
+            data: what_is_said(dice),
             asked: false,
         }
     }
@@ -91,6 +115,7 @@ impl Wish {
 /// A device; its session is at the message server.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
+    pub(crate) home: Home,
     pub(crate) principal: Principal,
     pub(crate) present: bool,
     /// Given in this session, in order, and not yet answered.
@@ -100,6 +125,13 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn hop(&self) -> Hop {
         Hop::Principal(self.principal.clone())
+    }
+}
+
+fn what_is_said(dice: &mut Dice) -> Bytes {
+    match dice.chance(50) {
+        true => Bytes::from_static(REFUSED),
+        false => Bytes::from_static(b"21"),
     }
 }
 

@@ -36,10 +36,16 @@ pub enum Fault {
     Hoarding,
     /// No receipt is ever forgotten.
     Archived,
+    /// Another domain is told an end wrongly.
+    Estranged,
+    /// One of the other domains is not told of a deletion.
+    Untold,
+    /// Couriers have more under way to another domain than was agreed.
+    Crowded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 15] = [
+    pub const ALL: [Fault; 18] = [
         Fault::Forgetful,
         Fault::EarlyAck,
         Fault::Dropped,
@@ -55,6 +61,9 @@ impl Fault {
         Fault::Recounted,
         Fault::Hoarding,
         Fault::Archived,
+        Fault::Estranged,
+        Fault::Untold,
+        Fault::Crowded,
     ];
 
     /// What happens to a disk before each commit.
@@ -102,7 +111,10 @@ impl Fault {
             | Fault::Hasty
             | Fault::Once
             | Fault::Shuffled
-            | Fault::Misreported => Ok(()),
+            | Fault::Misreported
+            | Fault::Estranged
+            | Fault::Untold
+            | Fault::Crowded => Ok(()),
         }
     }
 }

@@ -23,10 +23,13 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let mut out = std::io::stdout().lock();
     let (mut failures, mut accepted, mut crashes, mut passed) = (0u64, 0u64, 0u64, 0u64);
+    let (mut abroad, mut links) = (0u64, 0u64);
     for seed in options.from..options.from.saturating_add(options.seeds) {
         match tell(seed, None) {
             Ok(told) => {
                 accepted += told.accepted;
+                abroad += told.abroad;
+                links += told.links;
                 crashes += told.crashes;
                 passed += told.passed.as_secs();
             }
@@ -41,7 +44,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     writeln!(
         out,
-        "{} seeds, {accepted} messages, {crashes} crashes, {} days: {failures} failures",
+        "{} seeds, {accepted} messages, {abroad} of them done in another domain, {links} links, {crashes} crashes, {} days: \
+         {failures} failures",
         options.seeds,
         passed / 86_400,
     )?;

@@ -7,7 +7,11 @@ use irsp_protocol::receipt::Answer;
 use irsp_protocol::{Address, MessageId, MessageKind, Principal, Server, State, Status};
 use thiserror::Error;
 
-use crate::plan::{Clocks, Plan};
+use crate::home::{Home, Site};
+use crate::plan::Plan;
+
+/// How much longer the courier waits before it asks another domain again (`core::PEER_PATIENCE`).
+const PEER_PATIENCE: u32 = 30;
 
 /// The promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,12 +52,23 @@ pub struct Violation {
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) kind: MessageKind,
-    pub(crate) server: Server,
+    /// Who accepts it.
+    pub(crate) origin: Site,
+    /// With their domains.
     pub(crate) source: Address,
     pub(crate) destination: Address,
     pub(crate) sender_id: Option<String>,
     pub(crate) short_lived: bool,
     pub(crate) refused: bool,
+}
+
+/// An envelope that goes out on the bus.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) id: MessageId,
+    /// Its number in its sender's outbox.
+    pub(crate) seq: i64,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,28 +84,53 @@ struct Lane {
     unanswered: BTreeMap<MessageId, usize>,
     /// Its answer has arrived, though it may not be stored yet; what is repeated meanwhile does not count.
     answered: BTreeSet<MessageId>,
-    sent_at: BTreeMap<MessageId, Instant>,
+    /// The last time, and its number in the sender's outbox. What is taken up again has a new one.
+    sent_at: BTreeMap<MessageId, (i64, Instant)>,
+    /// Under which number it has ended.
+    over: BTreeMap<MessageId, i64>,
+}
+
+impl Sent {
+    pub(crate) fn is_at_home(&self) -> bool {
+        self.source.domain == self.destination.domain
+    }
+
+    /// The servers that take it over one after the other, behind who has accepted it.
+    pub(crate) fn custodians(&self) -> Vec<Site> {
+        let there = Home::all(usize::MAX).find(|home| Some(home.domain()) == self.destination.domain);
+        let mut sites = vec![self.origin.message()];
+        sites.extend(there.map(|home| home.at(Server::Message)));
+        sites.dedup();
+        sites.retain(|site| *site != self.origin);
+        if self.kind == MessageKind::Push || !self.is_at_home() {
+            sites
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    plan: Plan,
+    pub(crate) plan: Plan,
     /// True time, for what is told.
     pub(crate) at: Duration,
     /// In the order in which they were given to their servers.
-    sent: BTreeMap<MessageId, (usize, Sent)>,
-    acked: BTreeSet<MessageId>,
-    ended: BTreeMap<(Server, MessageId), End>,
+    pub(crate) sent: BTreeMap<MessageId, (usize, Sent)>,
+    pub(crate) acked: BTreeSet<MessageId>,
+    pub(crate) ended: BTreeMap<(Site, MessageId), End>,
+    /// Devices and applications of other domains whose grant was withdrawn at some time.
+    withdrawn: BTreeSet<(Address, Address)>,
     /// Dead letters that an operator has taken up: they may end anew as they did.
-    operated: BTreeSet<MessageId>,
+    pub(crate) operated: BTreeSet<MessageId>,
     /// Pushes that their device has answered at least once.
     said: BTreeSet<MessageId>,
     /// What has ever been a dead letter: a late word of its receiver may end it anew, and it may come late.
     died: BTreeSet<MessageId>,
     /// Answers that a device was told are stored.
-    answered: BTreeMap<MessageId, u16>,
-    lanes: BTreeMap<(Server, Server), Lane>,
-    sessions: BTreeMap<Principal, Session>,
+    pub(crate) answered: BTreeMap<MessageId, u16>,
+    lanes: BTreeMap<(Site, Site), Lane>,
+    sessions: BTreeMap<(Home, Principal), Session>,
 }
 
 /// What a present device was given in this session.
@@ -102,7 +142,7 @@ struct Session {
     unanswered: BTreeMap<MessageId, usize>,
 }
 
-type Verdict = Result<(), Violation>;
+pub(crate) type Verdict = Result<(), Violation>;
 
 impl Oracle {
     pub(crate) fn new(plan: Plan) -> Oracle {
@@ -115,6 +155,7 @@ impl Oracle {
             said: BTreeSet::new(),
             died: BTreeSet::new(),
             ended: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             answered: BTreeMap::new(),
             lanes: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -152,19 +193,20 @@ impl Oracle {
     }
 
     /// The messages that stand, or stood, on a server's disk.
-    pub(crate) fn held_by(&self, server: Server) -> Vec<MessageId> {
-        let held = |sent: &Sent| {
-            sent.server == server || (server == Server::Message && sent.kind == MessageKind::Push)
-        };
+    pub(crate) fn held_by(&self, site: Site) -> Vec<MessageId> {
+        let held = |sent: &Sent| sent.origin == site || sent.custodians().contains(&site);
         let sent = self.sent.iter().filter(|(_, (_, sent))| held(sent));
         sent.map(|(id, _)| *id).collect()
     }
 
     /// A server says that a message has ended, by its callback (`heard`) or its receipt.
-    pub(crate) fn ended(&mut self, server: Server, id: MessageId, end: End, heard: bool) -> Verdict {
+    pub(crate) fn ended(&mut self, server: Site, id: MessageId, end: End, heard: bool) -> Verdict {
         if let Some(lanes) = heard.then(|| self.lanes.iter_mut().filter(|((from, _), _)| *from == server)) {
             for (_, lane) in lanes {
                 lane.unanswered.remove(&id);
+                if let Some((seq, _)) = lane.sent_at.get(&id) {
+                    lane.over.insert(id, *seq);
+                }
             }
             for session in self.sessions.values_mut() {
                 session.unanswered.remove(&id);
@@ -195,70 +237,103 @@ impl Oracle {
     }
 
     /// A process has come or gone: what it had under way is unknown to its successor.
-    pub(crate) fn restarted(&mut self, server: Server) {
-        self.lanes.retain(|(from, _), _| *from != server);
-        if server == Server::Message {
-            self.sessions.clear();
+    pub(crate) fn restarted(&mut self, site: Site) {
+        self.lanes.retain(|(from, _), _| *from != site);
+        if site.server == Server::Message {
+            self.sessions.retain(|(home, _), _| *home != site.home);
+        }
+    }
+
+    /// A link to another domain has come or gone: what was under way is sent again over the next one.
+    pub(crate) fn relinked(&mut self, site: Site, peer: Site) {
+        if let Some(lane) = self.lanes.get_mut(&(site, peer)) {
+            // An answer that came over the last link may be on its way to the disk.
+            let answered = std::mem::take(&mut lane.answered);
+            *lane = Lane {
+                answered,
+                ..Lane::default()
+            };
+        }
+    }
+
+    /// A device's owner takes a grant back from an application of another domain.
+    pub(crate) fn withdrawn(&mut self, device: Address, app: Address) {
+        self.withdrawn.insert((device, app));
+    }
+
+    /// Whether the grant that a message needs to pass between domains was withdrawn at some time.
+    pub(crate) fn lost_its_grant(&self, sent: &Sent) -> bool {
+        let (source, destination) = (sent.source.clone(), sent.destination.clone());
+        match sent.kind {
+            MessageKind::Upload => self.withdrawn.contains(&(source, destination)),
+            MessageKind::Push => self.withdrawn.contains(&(destination, source)),
+            MessageKind::Message | MessageKind::Status | MessageKind::Presence | MessageKind::Directory => {
+                false
+            }
         }
     }
 
     /// The way between two servers was found again: repeats at once are agreed.
-    pub(crate) fn heard(&mut self, server: Server, from: Server) {
+    pub(crate) fn heard(&mut self, server: Site, from: Site) {
         if let Some(lane) = self.lanes.get_mut(&(server, from)) {
             lane.sent_at.clear();
         }
     }
 
     /// An envelope goes out on the bus.
-    pub(crate) fn delivering(
-        &mut self,
-        from: Server,
-        to: Server,
-        (id, bytes): (MessageId, usize),
-        now: Instant,
-    ) -> Verdict {
+    pub(crate) fn delivering(&mut self, from: Site, to: Site, sending: Sending, now: Instant) -> Verdict {
+        let Sending { id, seq, bytes } = sending;
         let lane = self.lanes.entry((from, to)).or_default();
         let others: usize = lane.unanswered.values().sum();
         // One that was sent and has ended since the last look is under way no more.
         let over = self.ended.contains_key(&(from, id)) && !self.operated.contains(&id);
+        if lane.over.get(&id) == Some(&seq) {
+            let what = format!("{id} is sent from {from} to {to} after its end");
+            return self.broken(Rule::EndedTwice, what);
+        }
         let is_new = !over && !lane.answered.contains(&id) && lane.unanswered.insert(id, bytes).is_none();
-        let (under_way, before) = (lane.unanswered.len(), lane.sent_at.insert(id, now));
-        let (window, window_bytes) = (
-            self.plan.settings.server_window,
-            self.plan.settings.server_window_bytes,
-        );
-        let wait = self.plan.settings.retry_min * 3 / 4;
+        let (under_way, before) = (lane.unanswered.len(), lane.sent_at.insert(id, (seq, now)));
+        let settings = &self.plan.settings;
+        let (window, window_bytes, patience) = match from.home == to.home {
+            true => (settings.server_window, settings.server_window_bytes, 1),
+            false => (settings.peer_window, settings.peer_window_bytes, PEER_PATIENCE),
+        };
+        let wait = settings.retry_min * patience * 3 / 4;
         if under_way > window || (is_new && under_way > 1 && others >= window_bytes) {
             let what = format!("{under_way} from {from} to {to}, {others} bytes before the last");
             return self.broken(Rule::Window, what);
         }
         match before {
-            Some(before) if now.duration_since(before) < wait => {
+            Some((last, before)) if last == seq && now.duration_since(before) < wait => {
                 let waited = now.duration_since(before);
                 self.broken(Rule::Spinning, format!("{id} again after {waited:?}"))
             }
+            Some((last, _)) if last > seq => self.broken(
+                Rule::Spinning,
+                format!("{id}, stored anew as {last}, again as {seq}"),
+            ),
             Some(_) | None => Ok(()),
         }
     }
 
     /// An answer arrives at `server`.
-    pub(crate) fn answer_arrives(&mut self, server: Server, from: Server, id: MessageId) {
+    pub(crate) fn answer_arrives(&mut self, server: Site, from: Site, id: MessageId) {
         // Also one that this process has not sent, but its predecessor: it may read it before the answer is stored.
         let lane = self.lanes.entry((server, from)).or_default();
         lane.unanswered.remove(&id);
         lane.answered.insert(id);
     }
 
-    pub(crate) fn session_begins(&mut self, device: &Principal) {
-        self.sessions.insert(device.clone(), Default::default());
+    pub(crate) fn session_begins(&mut self, home: Home, device: &Principal) {
+        self.sessions.insert((home, device.clone()), Default::default());
     }
 
-    pub(crate) fn session_ends(&mut self, device: &Principal) {
-        self.sessions.remove(device);
+    pub(crate) fn session_ends(&mut self, home: Home, device: &Principal) {
+        self.sessions.remove(&(home, device.clone()));
     }
 
     /// A device is given a push.
-    pub(crate) fn given(&mut self, device: &Principal, id: MessageId, bytes: usize) -> Verdict {
+    pub(crate) fn given(&mut self, home: Home, device: &Principal, id: MessageId, bytes: usize) -> Verdict {
         let Some((place, sent)) = self.sent.get(&id) else {
             return self.broken(
                 Rule::Disagreement,
@@ -266,7 +341,11 @@ impl Oracle {
             );
         };
         let given_up = self.given_up(id, sent);
-        let Some(session) = self.sessions.get_mut(device) else {
+        if sent.destination != home.whole(&Address::local(device.clone())) {
+            let what = format!("{device} of {home:?} was given {id}: {sent:?}");
+            return self.broken(Rule::Disagreement, what);
+        }
+        let Some(session) = self.sessions.get_mut(&(home, device.clone())) else {
             return self.broken(Rule::Disagreement, format!("{device} was given {id} while away"));
         };
         let others: usize = session.unanswered.values().sum();
@@ -297,22 +376,19 @@ impl Oracle {
     /// An operator takes up a dead letter.
     pub(crate) fn operates(&mut self, id: MessageId) {
         self.operated.insert(id);
-        // Its next sending is the operator's, however short a time after the last try.
-        for lane in self.lanes.values_mut() {
-            lane.sent_at.remove(&id);
-        }
     }
 
     /// Whether its sender has given it up, or did and thought better of it: it may come late, or not at all.
-    fn given_up(&self, id: MessageId, sent: &Sent) -> bool {
-        let end = self.ended.get(&(sent.server, id));
+    pub(crate) fn given_up(&self, id: MessageId, sent: &Sent) -> bool {
+        let end = self.ended.get(&(sent.origin, id));
         self.operated.contains(&id)
             || self.died.contains(&id)
             || end.is_some_and(|end| end.status == Status::EXPIRED)
+            || (end.is_some_and(|end| end.status == Status::FORBIDDEN) && self.lost_its_grant(sent))
     }
 
     /// What a server remembers after it has swept.
-    pub(crate) fn remembers(&self, server: Server, (seen, receipts): (u64, u64)) -> Verdict {
+    pub(crate) fn remembers(&self, server: Site, (seen, receipts): (u64, u64)) -> Verdict {
         let settings = &self.plan.settings;
         if seen > settings.seen_max || receipts > settings.receipts_max {
             let what = format!("{server} remembers {seen} envelopes and {receipts} receipts");
@@ -322,140 +398,10 @@ impl Oracle {
     }
 
     /// A device answers what it was given.
-    pub(crate) fn answering(&mut self, device: &Principal, id: MessageId) {
+    pub(crate) fn answering(&mut self, home: Home, device: &Principal, id: MessageId) {
         self.said.insert(id);
-        if let Some(session) = self.sessions.get_mut(device) {
+        if let Some(session) = self.sessions.get_mut(&(home, device.clone())) {
             session.unanswered.remove(&id);
         }
-    }
-
-    /// At the quiet end: what was told, what took place and what is on record agree.
-    pub(crate) fn judge(&self, effects: &[MessageId]) -> Verdict {
-        self.judge_effects(effects)?;
-        for (id, (_, sent)) in &self.sent {
-            let end = self.ended.get(&(sent.server, *id));
-            let Some(end) = end else {
-                if self.acked.contains(id) && !self.plan.may_forget() {
-                    return self.broken(
-                        Rule::Lost,
-                        format!("{id} was acknowledged and has no end: {sent:?}"),
-                    );
-                }
-                continue;
-            };
-            let may_expire = sent.short_lived || self.plan.clocks == Clocks::Months;
-            if end.status == Status::EXPIRED {
-                if !may_expire {
-                    return self.broken(Rule::Lost, format!("{id} expired before its time: {sent:?}"));
-                }
-                continue;
-            }
-            if State::of(end.status) == State::Undeliverable {
-                if self.plan.moods == 0 {
-                    return self.broken(Rule::Lost, format!("{id} failed, and nobody fails: {sent:?}"));
-                }
-                // Its receiver's late word has come, or was lost on the way.
-                let hears_all = self.plan.hears_all() && !self.operated.contains(id);
-                if hears_all && sent.kind == MessageKind::Upload && effects.contains(id) {
-                    return self.broken(
-                        Rule::Disagreement,
-                        format!("{id} failed and took effect: {sent:?}"),
-                    );
-                }
-                continue;
-            }
-            match sent.kind {
-                MessageKind::Push => self.judge_push(*id, sent, end)?,
-                MessageKind::Upload => {
-                    let expected = if sent.refused {
-                        Status::CONFLICT
-                    } else {
-                        Status::DONE
-                    };
-                    let done = effects.contains(id);
-                    if end.status != expected || done == sent.refused {
-                        let what = format!("{id} ended with {}, effect {done}: {sent:?}", end.status);
-                        return self.broken(Rule::Disagreement, what);
-                    }
-                }
-                MessageKind::Message
-                | MessageKind::Status
-                | MessageKind::Presence
-                | MessageKind::Directory => {}
-            }
-        }
-        self.judge_answers()
-    }
-
-    fn judge_effects(&self, effects: &[MessageId]) -> Verdict {
-        let remembered = self.plan.remembers();
-        let (mut ids, mut sender_ids) = (BTreeSet::new(), BTreeSet::new());
-        let mut last: BTreeMap<(&Address, &Address), usize> = BTreeMap::new();
-        for id in effects {
-            let Some((place, sent)) = self.sent.get(id) else {
-                return self.broken(
-                    Rule::Disagreement,
-                    format!("an effect of {id}, which nobody sent"),
-                );
-            };
-            if !ids.insert(id) && remembered {
-                return self.broken(Rule::EffectTwice, format!("{id} took effect twice: {sent:?}"));
-            }
-            let known = sent
-                .sender_id
-                .as_ref()
-                .is_none_or(|own| sender_ids.insert((&sent.source, own)));
-            if !known && remembered && !self.plan.forgets {
-                return self.broken(
-                    Rule::EffectTwice,
-                    format!("{id} is a repeat that took effect: {sent:?}"),
-                );
-            }
-            // What its sender has given up may come late.
-            if self.given_up(*id, sent) {
-                continue;
-            }
-            let before = last.insert((&sent.source, &sent.destination), *place);
-            if before.is_some_and(|before| before > *place) && remembered {
-                return self.broken(Rule::Order, format!("{id} took effect too late: {sent:?}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn judge_push(&self, id: MessageId, sent: &Sent, end: &End) -> Verdict {
-        let there = self.ended.get(&(Server::Message, id));
-        match there {
-            Some(there) if there != end && self.plan.keeps_ends() => {
-                let what = format!("{id} ended with {end:?}, at the message server with {there:?}: {sent:?}");
-                self.broken(Rule::Disagreement, what)
-            }
-            Some(_) => Ok(()),
-            None if self.plan.forgets => Ok(()),
-            None => self.broken(
-                Rule::Disagreement,
-                format!("{id} ended with {end:?}, nowhere else: {sent:?}"),
-            ),
-        }
-    }
-
-    fn judge_answers(&self) -> Verdict {
-        if !self.plan.keeps_ends() {
-            return Ok(());
-        }
-        for (id, code) in &self.answered {
-            match self.ended.get(&(Server::Message, *id)) {
-                Some(End {
-                    status: Status::DONE,
-                    answer: Some(answer),
-                }) if answer.code == *code => {}
-                None if self.plan.forgets => {}
-                other => {
-                    let what = format!("{id} was answered {code} and ended with {other:?}");
-                    return self.broken(Rule::Lost, what);
-                }
-            }
-        }
-        Ok(())
     }
 }

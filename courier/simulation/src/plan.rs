@@ -5,6 +5,7 @@ use std::time::Duration;
 use irsp_courier::Settings;
 
 use crate::dice::Dice;
+use crate::home::Home;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -36,6 +37,7 @@ impl Clocks {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    pub(crate) domains: usize,
     pub(crate) settings: Settings,
     pub(crate) clocks: Clocks,
     /// Millionths.
@@ -56,10 +58,22 @@ pub(crate) struct Plan {
     pub(crate) moods: u32,
     /// Of a thousand messages.
     pub(crate) short_lived: u32,
+    /// Of a thousand occasions: that a link is cut, that two domains cannot reach each other, and that it stays so for
+    /// long; that a message server takes no notice of its peers; that a domain stands still.
+    pub(crate) cuts: u32,
+    pub(crate) partitions: u32,
+    pub(crate) absence: u32,
+    pub(crate) mute: u32,
+    /// Of a thousand frames of a link, to or from such a server.
+    pub(crate) unheard: u32,
+    pub(crate) pauses: u32,
+    /// Messages a second to a peer.
+    pub(crate) out_rate_max: Option<u32>,
 }
 
 impl Plan {
     pub(crate) fn new(dice: &mut Dice) -> Plan {
+        let domains = dice.pick([1, 1, 2, 2, 3]);
         let clocks = dice.pick([
             Clocks::Steady,
             Clocks::Hours,
@@ -70,9 +84,12 @@ impl Plan {
         let (short, few_receipts, forgets_seen) = (dice.chance(150), dice.chance(100), dice.chance(150));
         let forgets = short || few_receipts;
         Plan {
+            domains,
             settings: Settings {
                 server_window: dice.pick([1, 2, 4, 16]),
                 server_window_bytes: dice.pick([8, 64, 1 << 20]),
+                peer_window: dice.pick([1, 2, 4, 16]),
+                peer_window_bytes: dice.pick([8, 64, 1 << 20]),
                 principal_window: dice.pick([1, 2, 8]),
                 principal_window_bytes: dice.pick([8, 1 << 20]),
                 retry_min: SECOND,
@@ -89,7 +106,7 @@ impl Plan {
             drift_max: dice.pick([0, 100, 20_000]),
             forgets,
             forgets_seen,
-            steps: dice.pick([150, 300, 600]),
+            steps: dice.pick([150, 300, 600]) * if domains > 1 { 3 } else { 1 },
             lost: dice.pick([0, 0, 50, 200, 500]),
             repeated: dice.pick([0, 50, 300]),
             late: dice.pick([0, 100, 400]),
@@ -97,7 +114,18 @@ impl Plan {
             disk_faults: dice.pick([0, 0, 10]),
             moods: dice.pick([0, 0, 50, 300]),
             short_lived: dice.pick([0, 100, 500]),
+            cuts: dice.pick([0, 20, 100, 300]),
+            partitions: dice.pick([0, 100, 500]),
+            absence: dice.pick([0, 500, 950]),
+            mute: dice.pick([0, 0, 500]),
+            unheard: dice.pick([500, 1000]),
+            pauses: dice.pick([0, 0, 500]),
+            out_rate_max: dice.pick([None, None, Some(1), Some(5)]),
         }
+    }
+
+    pub(crate) fn any_home(&self, dice: &mut Dice) -> Home {
+        Home(dice.place(self.domains))
     }
 
     /// How long a message lives: short enough to expire, or longer than the story.
@@ -126,7 +154,7 @@ impl Plan {
 
     /// Whether no word that a server says to another is lost.
     pub(crate) fn hears_all(&self) -> bool {
-        self.lost == 0 && self.crashes == 0 && self.disk_faults == 0 && self.keeps_ends()
+        self.domains == 1 && self.lost == 0 && self.crashes == 0 && self.disk_faults == 0 && self.keeps_ends()
     }
 
     pub(crate) fn lifetime_max(&self) -> Duration {

@@ -11,14 +11,15 @@ use rusqlite::Connection;
 use crate::clock::SimClock;
 use crate::dice::Dice;
 use crate::fault::Fault;
+use crate::home::Site;
 use crate::plan::{Clocks, Plan};
-use crate::role::{Shop, TABLES, Told, lock};
+use crate::role::{self, Shop, TABLES, Told, lock};
 
 /// Pages of a disk that is not full.
 const PAGES_MAX: u32 = 1 << 20;
 
 pub(crate) struct Server {
-    pub(crate) name: irsp_protocol::Server,
+    pub(crate) site: Site,
     pub(crate) clock: Arc<SimClock>,
     pub(crate) process: Option<Process>,
     disk: Connection,
@@ -49,7 +50,7 @@ pub(crate) struct Process {
 
 impl Server {
     pub(crate) fn new(
-        name: irsp_protocol::Server,
+        site: Site,
         clock: SimClock,
         plan: &Plan,
         settings: Settings,
@@ -63,7 +64,7 @@ impl Server {
             fault.spoil(&disk)?;
         }
         Ok(Server {
-            name,
+            site,
             clock: Arc::new(clock),
             process: None,
             disk,
@@ -82,7 +83,7 @@ impl Server {
     pub(crate) fn start(&mut self, dice: Dice) {
         let moods = self.moods;
         let shop = Arc::new(Shop::new(
-            self.name,
+            self.site,
             self.gapless,
             moods,
             dice,
@@ -91,7 +92,13 @@ impl Server {
         let role = Arc::clone(&shop) as Arc<dyn Role>;
         let clock = Arc::clone(&self.clock);
         self.process = Some(Process {
-            courier: Manual::start(self.name, role, &self.settings, clock),
+            courier: Manual::start(
+                self.site.server,
+                self.site.home.domain(),
+                role,
+                &self.settings,
+                clock,
+            ),
             shop,
             told: Arc::default(),
         });
@@ -135,7 +142,7 @@ impl Server {
     }
 
     pub(crate) fn receipt(&self, id: MessageId) -> Result<Option<Receipt>, StoreError> {
-        let reporter = Address::local(Principal::server(self.name));
+        let reporter = Address::local(Principal::server(self.site.server));
         Manual::receipt(&self.disk, id, &reporter)
     }
 
@@ -186,6 +193,25 @@ impl Server {
                  WHERE ended_at IS NOT NULL AND id NOT IN (SELECT id FROM dead_letter)",
             )?,
         ))
+    }
+
+    /// Whether an application of another domain has lost its grant of a device.
+    pub(crate) fn has_withdrawn(&self, device: &Principal, app: &Address) -> Result<bool, StoreError> {
+        role::is_withdrawn(&self.disk, device, app)
+    }
+
+    /// Which deletions of other domains this application server has heard of, by domain and number.
+    pub(crate) fn departures(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let mut rows = self.disk.prepare_cached("SELECT domain, n FROM gone")?;
+        let found = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// What this account server has deleted, by number.
+    pub(crate) fn deletions(&self) -> Result<Vec<i64>, StoreError> {
+        let mut rows = self.disk.prepare_cached("SELECT n FROM deleted ORDER BY n")?;
+        let found = rows.query_map([], |row| row.get(0))?;
+        Ok(found.collect::<Result<_, _>>()?)
     }
 
     /// The number of the last change that is known here.

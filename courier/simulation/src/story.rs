@@ -1,11 +1,14 @@
 //! One story: a time of random steps and faults, then quiet, in which everything has to end, then judgement.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use irsp_protocol::Server as Name;
 
 use crate::client::Wish;
 use crate::fault::Fault;
+use crate::home::Home;
+use crate::link::Link;
 use crate::oracle::Rule;
 use crate::plan::Clocks;
 use crate::world::{Failure, World};
@@ -20,6 +23,10 @@ const ROUNDS_MAX: u32 = 20_000;
 pub struct Told {
     /// Messages accepted by all servers.
     pub accepted: u64,
+    /// Messages from one domain to another that were done.
+    pub abroad: u64,
+    /// Links between domains that were made.
+    pub links: u64,
     pub crashes: u64,
     /// True time that passed.
     pub passed: Duration,
@@ -44,6 +51,8 @@ pub fn tell(seed: u64, fault: Option<Fault>) -> Result<Told, Failure> {
     }
     Ok(Told {
         accepted,
+        abroad: world.oracle.done_abroad(),
+        links: world.links_made,
         crashes,
         passed: world.time.passed(),
     })
@@ -51,7 +60,15 @@ pub fn tell(seed: u64, fault: Option<Fault>) -> Result<Told, Failure> {
 
 /// One random step; says how many processes it has ended.
 fn step(world: &mut World) -> Result<u64, Failure> {
+    if world.plan.domains > 1 && world.dice.chance(350) {
+        world.link_step()?;
+        return Ok(0);
+    }
     let place = world.dice.place(world.servers.len());
+    if world.sleeps(place) {
+        pass(world);
+        return Ok(0);
+    }
     if world.dice.chance(world.plan.crashes) {
         if world.dice.chance(300) {
             world.commit_and_crash(place)?;
@@ -67,6 +84,11 @@ fn step(world: &mut World) -> Result<u64, Failure> {
     }
     if world.plan.clocks != Clocks::Steady && world.dice.chance(10) {
         world.jump(place);
+    }
+    // With many servers, one step each brings a message nowhere.
+    if world.plan.domains > 1 && world.dice.chance(350) {
+        turn(world, place)?;
+        return Ok(0);
     }
     match world.dice.range(0, 99) {
         0..=19 => client(world)?,
@@ -91,16 +113,27 @@ fn step(world: &mut World) -> Result<u64, Failure> {
 fn client(world: &mut World) -> Result<(), Failure> {
     let device = world.dice.place(world.devices.len());
     let number = world.next_number();
-    let Some(principal) = world.devices.get(device).map(|device| device.principal.clone()) else {
+    let Some(at) = world.devices.get(device).cloned() else {
         return Ok(());
     };
+    if world.asleep.contains(&at.home) {
+        return Ok(());
+    }
     match world.dice.range(0, 19) {
+        0 if world.plan.domains > 1 => {
+            let to = world.plan.any_home(&mut world.dice);
+            if to == at.home {
+                return Ok(());
+            }
+            let wish = Wish::message(&mut world.dice, &world.plan, (at.home, to), number);
+            world.wish(wish)
+        }
         0..=4 => {
-            let wish = Wish::upload(&mut world.dice, &world.plan, &principal, number);
+            let wish = Wish::upload(&mut world.dice, &world.plan, &at, number);
             world.wish(wish)
         }
         5..=9 => {
-            let wish = Wish::push(&mut world.dice, &world.plan, &principal, number);
+            let wish = Wish::push(&mut world.dice, &world.plan, &at, number);
             world.wish(wish)
         }
         10 => {
@@ -135,6 +168,8 @@ fn pass(world: &mut World) {
 /// No more faults: everybody is there, nothing is lost, and time passes until nothing is under way.
 fn settle(world: &mut World) -> Result<(), Failure> {
     world.quiet = true;
+    world.mute.clear();
+    world.asleep.clear();
     for place in 0..world.servers.len() {
         if let Some(server) = world.servers.get_mut(place) {
             server.fill_disk(false)?;
@@ -157,7 +192,7 @@ fn settle(world: &mut World) -> Result<(), Failure> {
     }
     let mut left = String::new();
     for server in &world.servers {
-        left.push_str(&format!("{}: {:?} ", server.name, server.in_flight()?));
+        left.push_str(&format!("{}: {:?} ", server.site, server.in_flight()?));
     }
     Ok(world.oracle.broken(Rule::Stuck, left)?)
 }
@@ -212,18 +247,26 @@ fn everybody(world: &mut World) -> Result<bool, Failure> {
             moved = true;
         }
     }
+    moved |= world.link_all()?;
     for place in 0..world.servers.len() {
-        while world.receive(place)? {
-            moved = true;
-        }
-        moved |= world.timer(place)?;
-        world.commit(place)?;
-        while world.event(place)? {
-            moved = true;
-        }
-        world.read(place)?;
-        moved |= world.next_read(place)?;
+        moved |= turn(world, place)?;
     }
+    Ok(moved)
+}
+
+/// A server does what is to be done now.
+fn turn(world: &mut World, place: usize) -> Result<bool, Failure> {
+    let mut moved = false;
+    while world.receive(place)? {
+        moved = true;
+    }
+    moved |= world.timer(place)?;
+    world.commit(place)?;
+    while world.event(place)? {
+        moved = true;
+    }
+    world.read(place)?;
+    moved |= world.next_read(place)?;
     Ok(moved)
 }
 
@@ -238,7 +281,8 @@ fn at_rest(world: &World) -> Result<bool, Failure> {
             .map_or(0, |process| process.courier.waiting_jobs());
         in_flight += u64::try_from(waiting).unwrap_or(u64::MAX);
     }
-    Ok(in_flight == 0 && world.wishes.is_empty() && world.bus.next_arrival().is_none())
+    let carries = world.links.iter().any(Link::carries);
+    Ok(in_flight == 0 && world.wishes.is_empty() && !carries && world.bus.next_arrival().is_none())
 }
 
 /// Until the next frame or timer, or a little.
@@ -264,20 +308,30 @@ fn judge(world: &mut World) -> Result<(), Failure> {
     for place in 0..world.servers.len() {
         world.check_disk(place)?;
     }
-    let app = world.place(Name::App);
-    let effects = match world.servers.get(app) {
-        Some(server) => server.effects()?,
-        None => Vec::new(),
-    };
-    world.oracle.judge(&effects)?;
-    let mut last = Vec::new();
+    let (mut effects, mut departures, mut deletions) = (Vec::new(), Vec::new(), Vec::new());
     for server in &world.servers {
-        last.push(server.last_change()?);
+        let home = server.site.home;
+        match server.site.server {
+            Name::App => {
+                effects.push((home, server.effects()?));
+                departures.push((home, server.departures()?));
+            }
+            Name::Account => deletions.push((home, server.deletions()?)),
+            Name::Message => {}
+        }
     }
-    if world.plan.clocks != Clocks::Months && last.iter().any(|known| Some(known) != last.first()) {
-        return Ok(world
-            .oracle
-            .broken(Rule::Lost, format!("changes known: {last:?}"))?);
+    world.oracle.judge(&effects)?;
+    world.oracle.judge_departures(&deletions, &departures)?;
+    for home in Home::all(world.plan.domains) {
+        let mut last = BTreeSet::new();
+        for server in world.servers.iter().filter(|server| server.site.home == home) {
+            last.insert(server.last_change()?);
+        }
+        if world.plan.clocks != Clocks::Months && last.len() > 1 {
+            return Ok(world
+                .oracle
+                .broken(Rule::Lost, format!("changes known in {home:?}: {last:?}"))?);
+        }
     }
     world.check_memory()
 }

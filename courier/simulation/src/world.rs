@@ -1,16 +1,15 @@
-//! The world: three servers, their clients, the bus and time, one random step after the other.
+//! The world: the servers of one domain or more, their clients, the buses and time, one random step after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use irsp_courier::bus::Incoming;
-use irsp_courier::store::{StoreError, Tx};
-use irsp_courier::{AcceptSink, Accepted, Clock as _, Hop};
+use irsp_courier::store::StoreError;
+use irsp_courier::{AcceptSink, Accepted, Clock as _};
 use irsp_protocol::frame::{FrameError, Item};
-use irsp_protocol::receipt::{Answer, Ending};
-use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Status};
+use irsp_protocol::peer_link::PartError;
+use irsp_protocol::{MessageId, MessageKind, Status};
 use thiserror::Error;
 
 use crate::bus::Bus;
@@ -18,8 +17,11 @@ use crate::client::{Device, Wish, principal};
 use crate::clock::{SimClock, Time};
 use crate::dice::Dice;
 use crate::fault::Fault;
+use crate::home::{Home, Site};
+use crate::link::Link;
 use crate::oracle::{End, Oracle, Rule, Sent, Violation};
 use crate::plan::Plan;
+use crate::role::REFUSED;
 use crate::server::Server;
 use crate::wire;
 
@@ -35,11 +37,13 @@ pub enum Failure {
     Disk(#[from] StoreError),
     #[error("a courier's frame: {0}")]
     Frame(#[from] FrameError),
+    #[error("a part of a link: {0}")]
+    Part(#[from] PartError),
 }
 
 /// What a token stands for.
 #[derive(Clone, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     Wish { number: u64, id: MessageId },
     Answer { device: usize, id: MessageId, code: u16 },
 }
@@ -53,19 +57,28 @@ pub(crate) struct World {
     pub(crate) wishes: BTreeMap<u64, Wish>,
     pub(crate) bus: Bus,
     pub(crate) oracle: Oracle,
+    /// Between the domains.
+    pub(crate) links: Vec<Link>,
+    pub(crate) links_made: u64,
+    /// Domains that cannot reach each other, the lesser first.
+    pub(crate) apart: BTreeSet<(Home, Home)>,
+    /// Domains whose message servers lose what they and their peers say to each other, all or some of it.
+    pub(crate) mute: BTreeSet<Home>,
+    /// Domains that stand still.
+    pub(crate) asleep: BTreeSet<Home>,
     /// No more faults: everything is to end.
     pub(crate) quiet: bool,
-    fault: Option<Fault>,
-    asked: BTreeMap<(Name, u64), Asked>,
-    numbers: u64,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) asked: BTreeMap<(Site, u64), Asked>,
+    pub(crate) numbers: u64,
     /// For [`Fault::Once`].
-    sent_once: BTreeSet<(Name, Name, MessageId)>,
+    pub(crate) sent_once: BTreeSet<(Site, Site, MessageId)>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Result<World, Failure> {
         let mut dice = Dice::new(seed);
-        let plan = Plan::new(&mut dice);
+        let mut plan = Plan::new(&mut dice);
         let time = Time::new();
         let mut settings = plan.settings.clone();
         match fault {
@@ -73,6 +86,7 @@ impl World {
                 settings.server_window *= 8;
                 settings.principal_window *= 8;
             }
+            Some(Fault::Crowded) => settings.peer_window *= 8,
             Some(Fault::Heavy) => {
                 settings.server_window_bytes *= 64;
                 settings.principal_window_bytes *= 64;
@@ -83,19 +97,34 @@ impl World {
             }
             // It shows in what operators send again, so there has to be enough of that.
             Some(Fault::Recounted) => settings.failures_max = 1,
+            // And it shows where servers fail, and is lost among many.
+            Some(Fault::Overtaken) => {
+                plan.moods = 300;
+                plan.domains = 1;
+            }
             Some(_) | None => {}
         }
         let mut servers = Vec::new();
-        for name in Name::ALL {
+        let sites = Home::all(plan.domains).flat_map(|home| Name::ALL.map(|server| home.at(server)));
+        for site in sites {
             let drift = i64::try_from(dice.range(0, 2 * plan.drift_max.unsigned_abs())).unwrap_or(0);
             let clock = SimClock::new(Arc::clone(&time), drift - plan.drift_max, off(&plan, &mut dice));
-            servers.push(Server::new(name, clock, &plan, settings.clone(), fault)?);
+            servers.push(Server::new(site, clock, &plan, settings.clone(), fault)?);
         }
-        let devices = ["dev/lamp-1", "dev/lamp-2", "dev/lock"].map(|name| Device {
-            principal: principal(name),
-            present: false,
-            given: Vec::new(),
-        });
+        let mut devices = Vec::new();
+        for home in Home::all(plan.domains) {
+            // The same names everywhere: nothing may take one for the other.
+            let names: &[&'static str] = match plan.domains {
+                1 => &["dev/lamp-1", "dev/lamp-2", "dev/lock"],
+                _ => &["dev/lamp-1", "dev/lock"],
+            };
+            devices.extend(names.iter().map(|name| Device {
+                home,
+                principal: principal(name),
+                present: false,
+                given: Vec::new(),
+            }));
+        }
         let bus = Bus::new(dice.part());
         let mut world = World {
             oracle: Oracle::new(plan.clone()),
@@ -103,9 +132,14 @@ impl World {
             dice,
             time,
             servers,
-            devices: devices.into(),
+            devices,
             wishes: BTreeMap::new(),
             bus,
+            links: Vec::new(),
+            links_made: 0,
+            apart: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            asleep: BTreeSet::new(),
             quiet: false,
             fault,
             asked: BTreeMap::new(),
@@ -118,10 +152,10 @@ impl World {
         Ok(world)
     }
 
-    pub(crate) fn place(&self, name: Name) -> usize {
+    pub(crate) fn place(&self, site: Site) -> usize {
         self.servers
             .iter()
-            .position(|server| server.name == name)
+            .position(|server| server.site == site)
             .unwrap_or(0)
     }
 
@@ -134,7 +168,7 @@ impl World {
     pub(crate) fn start(&mut self, place: usize) -> Result<(), Failure> {
         let dice = self.dice.part();
         if let Some(server) = self.servers.get_mut(place) {
-            self.oracle.restarted(server.name);
+            self.oracle.restarted(server.site);
             server.start(dice);
         }
         self.look(place)
@@ -146,17 +180,18 @@ impl World {
             return Ok(());
         };
         server.process = None;
-        let name = server.name;
-        self.oracle.restarted(name);
-        self.asked.retain(|(asked, _), _| *asked != name);
+        let site = server.site;
+        self.oracle.restarted(site);
+        self.asked.retain(|(asked, _), _| *asked != site);
         // Without an id of its own a client cannot repeat what it does not know to be refused.
         self.wishes
-            .retain(|_, wish| wish.server != name || !wish.asked || wish.sender_id.is_some());
-        for wish in self.wishes.values_mut().filter(|wish| wish.server == name) {
+            .retain(|_, wish| wish.site != site || !wish.asked || wish.sender_id.is_some());
+        for wish in self.wishes.values_mut().filter(|wish| wish.site == site) {
             wish.asked = false;
         }
-        if name == Name::Message {
-            for device in &mut self.devices {
+        if site.server == Name::Message {
+            self.drop_links(site.home);
+            for device in self.devices.iter_mut().filter(|device| device.home == site.home) {
                 device.present = false;
                 device.given.clear();
             }
@@ -173,10 +208,10 @@ impl World {
         if ledger.residue() != 0 {
             return Ok(self.oracle.broken(
                 Rule::Residue,
-                format!("{} at {}: {ledger:?}", ledger.residue(), server.name),
+                format!("{} at {}: {ledger:?}", ledger.residue(), server.site),
             )?);
         }
-        for id in self.oracle.held_by(server.name) {
+        for id in self.oracle.held_by(server.site) {
             if let Some(receipt) = server.receipt(id)?
                 && receipt.status != Status::QUEUED
             {
@@ -184,7 +219,7 @@ impl World {
                     status: receipt.status,
                     answer: receipt.answer,
                 };
-                self.oracle.ended(server.name, id, end, false)?;
+                self.oracle.ended(server.site, id, end, false)?;
             }
         }
         Ok(())
@@ -206,11 +241,19 @@ impl World {
         let Some(wish) = self.wishes.get_mut(&number).filter(|wish| !wish.asked) else {
             return Ok(());
         };
-        let name = wish.server;
-        let Some(server) = self.servers.iter_mut().find(|server| server.name == name) else {
+        let site = wish.site;
+        let Some(server) = self.servers.iter_mut().find(|server| server.site == site) else {
             return Ok(());
         };
         let envelope = wish.envelope(server.clock.as_ref());
+        // The message server does not take what the device has no grant for.
+        if wish.kind == MessageKind::Upload
+            && server.process.is_some()
+            && server.has_withdrawn(&wish.source.principal, &wish.destination)?
+        {
+            self.wishes.remove(&number);
+            return Ok(());
+        }
         let Some(process) = &mut server.process else {
             return Ok(());
         };
@@ -220,69 +263,23 @@ impl World {
             id,
             Sent {
                 kind: wish.kind,
-                server: name,
-                source: wish.source.clone(),
-                destination: wish.destination.clone(),
+                origin: site,
+                source: site.home.whole(&wish.source),
+                destination: site.home.whole(&wish.destination),
                 sender_id: wish.sender_id.clone(),
                 short_lived: wish.lifetime < Duration::from_secs(3600),
-                refused: wish.data == crate::role::REFUSED,
+                refused: wish.data == REFUSED,
             },
         );
         self.numbers += 1;
         let token = self.numbers;
-        self.asked.insert((name, token), Asked::Wish { number, id });
+        self.asked.insert((site, token), Asked::Wish { number, id });
         let sink = Arc::clone(&process.told) as Arc<dyn AcceptSink>;
         process.courier.accept(envelope, wish.hop.clone(), sink, token);
         if self.fault == Some(Fault::EarlyAck) {
-            self.told(name, token, Ok(Accepted { id, duplicate: false }))?;
+            self.told(site, token, Ok(Accepted { id, duplicate: false }))?;
         }
         Ok(())
-    }
-
-    /// The account server changes something and tells the others in the same transaction.
-    pub(crate) fn change(&mut self) {
-        let reset = if self.dice.chance(300) {
-            let place = self.dice.place(self.devices.len());
-            self.devices.get(place).map(|device| device.principal.to_string())
-        } else {
-            None
-        };
-        let place = self.place(Name::Account);
-        let lifetime = self.plan.settings.seen_retention / 2;
-        if let Some(server) = self.servers.get_mut(place)
-            && let Some(process) = &mut server.process
-        {
-            let clock = Arc::clone(&server.clock);
-            let reset = reset.unwrap_or_default();
-            let change = move |tx: &mut Tx<'_>| {
-                let number: i64 = tx.sql().query_row(
-                    "INSERT INTO change (n) SELECT coalesce(max(n), 0) + 1 FROM change RETURNING n",
-                    [],
-                    |row| row.get(0),
-                )?;
-                for to in [Name::Message, Name::App] {
-                    let now = tx.now();
-                    let envelope = Envelope {
-                        id: clock.new_id(),
-                        kind: MessageKind::Directory,
-                        source: Address::local(Principal::server(Name::Account)),
-                        destination: Address::local(Principal::server(to)),
-                        channel: None,
-                        time: now,
-                        expires: now.plus(lifetime),
-                        sender_id: None,
-                        content_type: None,
-                        options: irsp_protocol::PushOptions::default(),
-                        attributes: Vec::new(),
-                        data: Bytes::from(format!("{number} {reset}")),
-                    };
-                    tx.accept(envelope, Hop::Server(to))?;
-                }
-                Ok(())
-            };
-            // The admin does not wait for the answer: what is committed has to arrive whoever was told.
-            drop(process.courier.write(change));
-        }
     }
 
     /// An operator takes up a dead letter: sends it again, or discards it.
@@ -312,76 +309,10 @@ impl World {
             self.start(place)?;
             self.commit(place)?;
             if let Some(server) = self.servers.get(place) {
-                self.oracle.remembers(server.name, server.remembered()?)?;
+                self.oracle.remembers(server.site, server.remembered()?)?;
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn connect(&mut self, place: usize) -> Result<(), Failure> {
-        let message = self.place(Name::Message);
-        if let Some(device) = self.devices.get_mut(place)
-            && let Some(process) = self
-                .servers
-                .get_mut(message)
-                .and_then(|server| server.process.as_mut())
-        {
-            device.present = true;
-            device.given.clear();
-            self.oracle.session_begins(&device.principal);
-            process.courier.present(device.hop());
-        }
-        self.look(message)
-    }
-
-    pub(crate) fn disconnect(&mut self, place: usize) -> Result<(), Failure> {
-        let message = self.place(Name::Message);
-        if let Some(device) = self.devices.get_mut(place).filter(|device| device.present)
-            && let Some(process) = self
-                .servers
-                .get_mut(message)
-                .and_then(|server| server.process.as_mut())
-        {
-            device.present = false;
-            device.given.clear();
-            self.oracle.session_ends(&device.principal);
-            process.courier.absent(device.hop());
-        }
-        self.look(message)
-    }
-
-    /// A device answers one of the pushes it was given.
-    pub(crate) fn answer(&mut self, place: usize, nth: usize) -> Result<(), Failure> {
-        let message = self.place(Name::Message);
-        let code = self.dice.pick([200, 204, 500]);
-        if let Some(device) = self
-            .devices
-            .get_mut(place)
-            .filter(|device| nth < device.given.len())
-            && let Some(process) = self
-                .servers
-                .get_mut(message)
-                .and_then(|server| server.process.as_mut())
-        {
-            let id = device.given.remove(nth);
-            self.oracle.answering(&device.principal, id);
-            self.numbers += 1;
-            let asked = Asked::Answer {
-                device: place,
-                id,
-                code,
-            };
-            self.asked.insert((Name::Message, self.numbers), asked);
-            let answer = Answer {
-                code,
-                body: Bytes::new(),
-            };
-            let sink = Arc::clone(&process.told) as Arc<dyn AcceptSink>;
-            process
-                .courier
-                .answered(device.hop(), id, answer, sink, self.numbers);
-        }
-        self.look(message)
     }
 
     /// A frame that has arrived is given to its server, or lost with its process.
@@ -397,16 +328,17 @@ impl World {
         {
             return Ok(false);
         }
-        let Some(frame) = self.bus.arrive(server.name, now, self.quiet) else {
+        let Some(frame) = self.bus.arrive(server.site, now, self.quiet) else {
             return Ok(false);
         };
+        let site = server.site;
         let Some(process) = &mut server.process else {
             return Ok(true);
         };
         for item in wire::items(frame.clone())? {
             match item {
-                Item::Hello { from } => self.oracle.heard(server.name, from),
-                Item::Answer { from, id, .. } => self.oracle.answer_arrives(server.name, from, id),
+                Item::Hello { from } => self.oracle.heard(site, site.home.at(from)),
+                Item::Answer { from, id, .. } => self.oracle.answer_arrives(site, site.home.at(from), id),
                 Item::Deliver { .. } | Item::Ask { .. } | Item::Reply { .. } => {}
             }
         }
@@ -436,7 +368,7 @@ impl World {
             && let Some(process) = &mut server.process
         {
             for other in Name::ALL {
-                self.oracle.heard(server.name, other);
+                self.oracle.heard(server.site, server.site.home.at(other));
             }
             process.courier.incoming(Incoming::Attached);
         }
@@ -502,106 +434,6 @@ impl World {
         Ok(due)
     }
 
-    /// Takes what a process has said to the bus, its clients and its role.
-    fn look(&mut self, place: usize) -> Result<(), Failure> {
-        let Some(server) = self.servers.get_mut(place) else {
-            return Ok(());
-        };
-        let (name, now) = (server.name, server.now().instant);
-        let Some(process) = &mut server.process else {
-            return Ok(());
-        };
-        let mut frames = Vec::new();
-        while let Some(frame) = process.courier.next_frame() {
-            frames.push(frame);
-        }
-        let (heard, told) = (process.shop.heard(), process.told.take());
-        for ended in heard.ended {
-            let end = End {
-                status: ended.status,
-                answer: ended.answer,
-            };
-            self.oracle.ended(name, ended.envelope.id, end, true)?;
-        }
-        let mut delivered = heard.delivered;
-        if self.fault == Some(Fault::Shuffled) {
-            delivered.reverse();
-        }
-        for (to, envelope) in delivered {
-            self.oracle.given(&to, envelope.id, envelope.data.len())?;
-            if let Some(device) = self.devices.iter_mut().find(|device| device.principal == to) {
-                device.given.push(envelope.id);
-            }
-        }
-        for (to, frame) in frames {
-            let mut items = wire::items(frame)?;
-            self.spoil(name, to, &mut items);
-            for item in &items {
-                if let Item::Deliver { envelope, .. } = item {
-                    let what = (envelope.id, envelope.data.len());
-                    self.oracle.delivering(name, to, what, now)?;
-                }
-            }
-            let plan = (!self.quiet).then_some(&self.plan);
-            self.bus.send(to, wire::frame(&items), self.time.passed(), plan);
-        }
-        for (token, result) in told {
-            self.told(name, token, result)?;
-        }
-        Ok(())
-    }
-
-    fn told(&mut self, name: Name, token: u64, result: Result<Accepted, Status>) -> Result<(), Failure> {
-        match (self.asked.remove(&(name, token)), result) {
-            (Some(Asked::Wish { number, id }), Ok(accepted)) => {
-                self.wishes.remove(&number);
-                if !accepted.duplicate && accepted.id != id {
-                    let what = format!("{id} was accepted as {}", accepted.id);
-                    return Ok(self.oracle.broken(Rule::Disagreement, what)?);
-                }
-                self.oracle.acked(accepted.id);
-            }
-            (Some(Asked::Wish { number, .. }), Err(_)) => {
-                if let Some(wish) = self.wishes.get_mut(&number) {
-                    wish.asked = false;
-                }
-            }
-            (Some(Asked::Answer { id, code, .. }), Ok(accepted)) => {
-                if !accepted.duplicate {
-                    self.oracle.answered(id, code)?;
-                }
-            }
-            // The device has not heard that its answer is stored, and gives it again.
-            (Some(Asked::Answer { device, id, .. }), Err(status)) if status != Status::NOT_FOUND => {
-                if let Some(device) = self.devices.get_mut(device).filter(|device| device.present) {
-                    device.given.push(id);
-                }
-            }
-            (Some(Asked::Answer { .. }) | None, _) => {}
-        }
-        Ok(())
-    }
-
-    /// Faults of what goes over the bus.
-    fn spoil(&mut self, from: Name, to: Name, items: &mut Vec<Item>) {
-        match self.fault {
-            Some(Fault::Once) => items.retain(|item| match item {
-                Item::Deliver { envelope, .. } => self.sent_once.insert((from, to, envelope.id)),
-                Item::Hello { .. } | Item::Answer { .. } | Item::Ask { .. } | Item::Reply { .. } => true,
-            }),
-            Some(Fault::Misreported) => {
-                for item in items {
-                    if let Item::Deliver { envelope, .. } = item
-                        && envelope.kind == MessageKind::Status
-                    {
-                        envelope.data = misreported(&envelope.data);
-                    }
-                }
-            }
-            Some(_) | None => {}
-        }
-    }
-
     /// A clock jumps.
     pub(crate) fn jump(&mut self, place: usize) {
         let off_ms = off(&self.plan, &mut self.dice);
@@ -618,15 +450,4 @@ fn off(plan: &Plan, dice: &mut Dice) -> i64 {
     let off_ms = i64::try_from(throw).unwrap_or(0) - max_ms;
     // Small jumps matter as much as great ones.
     off_ms / dice.pick([1, 60, 3600])
-}
-
-/// The end of another code.
-fn misreported(data: &Bytes) -> Bytes {
-    let spoilt = serde_json::from_slice::<Ending>(data)
-        .ok()
-        .and_then(|mut ending| {
-            ending.status = Status::CONFLICT;
-            serde_json::to_vec(&ending).ok()
-        });
-    spoilt.map_or_else(|| data.clone(), Bytes::from)
 }

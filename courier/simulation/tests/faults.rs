@@ -32,6 +32,9 @@ fn every_fault_is_found_by_the_promise_it_breaks() {
         (Fault::Recounted, Rule::Residue),
         (Fault::Hoarding, Rule::Memory),
         (Fault::Archived, Rule::Memory),
+        (Fault::Estranged, Rule::Disagreement),
+        (Fault::Untold, Rule::Lost),
+        (Fault::Crowded, Rule::Window),
     ];
     assert_eq!(expected.map(|(fault, _)| fault), Fault::ALL);
     for (fault, rule) in expected {

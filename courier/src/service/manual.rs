@@ -8,6 +8,7 @@
 //!
 //! What it holds is what a process holds in memory; dropping it is a crash. What `sql` holds is what is on disk.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -15,14 +16,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use irsp_protocol::ledger::Ledger;
 use irsp_protocol::receipt::{Answer, Receipt};
-use irsp_protocol::{Address, Envelope, MessageId, Server, Timestamp};
+use irsp_protocol::{Address, Domain, Envelope, MessageId, Principal, Server, Timestamp};
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::events::{Command, Event};
 use super::jobs;
 use super::loader::{self, Loaded};
 use super::outgoing::Outgoing;
+use super::peer::{Outlet, PeerFrame, UNDER_WAY_MAX};
 use super::pump::{Pump, Work};
 use super::settings::Settings;
 use crate::accept::AcceptSink;
@@ -41,6 +43,8 @@ const EVENTS_MAX: usize = 1 << 20;
 
 /// A courier whose every step is its caller's.
 pub struct Manual {
+    /// This server, with its domain.
+    reporter: Address,
     pump: Pump,
     context: Context,
     clock: Arc<dyn Clock>,
@@ -49,6 +53,22 @@ pub struct Manual {
     to_read: Option<Vec<Load>>,
     read: Option<Loaded>,
     bus: Attachment,
+    tickets: u64,
+}
+
+/// A link's end of a courier that is moved by hand, as [`PeerPort`](super::PeerPort) is of the other.
+pub struct ManualPort {
+    peer: Domain,
+    ticket: u64,
+    frames: mpsc::Receiver<Bytes>,
+    under_way: Arc<Semaphore>,
+}
+
+impl ManualPort {
+    /// Whether the next frame of the peer may come: not too many wait for the disk.
+    pub fn takes_frames(&self) -> bool {
+        self.under_way.available_permits() > 0
+    }
 }
 
 impl Manual {
@@ -58,7 +78,13 @@ impl Manual {
     }
 
     /// Takes up what the database holds, as a process that starts does.
-    pub fn start(server: Server, role: Arc<dyn Role>, settings: &Settings, clock: Arc<dyn Clock>) -> Manual {
+    pub fn start(
+        server: Server,
+        domain: Domain,
+        role: Arc<dyn Role>,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Manual {
         let (report, events) = mpsc::channel(EVENTS_MAX);
         let (link, bus) = bus::link();
         let metrics = Arc::new(Metrics::default());
@@ -78,6 +104,10 @@ impl Manual {
         let outgoing = Outgoing::new(link.outgoing, Arc::clone(&metrics));
         let pump = Pump::new(server, role, settings, outgoing, metrics, report, clock.as_ref());
         let mut manual = Manual {
+            reporter: Address {
+                principal: Principal::server(server),
+                domain: Some(domain),
+            },
             pump,
             context,
             clock,
@@ -86,6 +116,7 @@ impl Manual {
             to_read: None,
             read: None,
             bus,
+            tickets: 0,
         };
         manual.turn();
         manual
@@ -161,6 +192,46 @@ impl Manual {
         let frame = self.bus.outgoing.try_recv().ok();
         self.pump.flush();
         frame
+    }
+
+    /// [`Courier::link_peer`](super::Courier::link_peer).
+    pub fn link_peer(&mut self, peer: Domain, rate_max: Option<NonZeroU32>) -> ManualPort {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let (outlet, frames) = Outlet::open(ticket, self.reporter.clone());
+        self.command(Command::PeerLinked {
+            peer: peer.clone(),
+            ticket,
+            rate_max,
+            outlet,
+        });
+        ManualPort {
+            peer,
+            ticket,
+            frames,
+            under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
+        }
+    }
+
+    /// The link is down.
+    pub fn part_peer(&mut self, port: ManualPort) {
+        let ManualPort { peer, ticket, .. } = port;
+        self.command(Command::PeerParted { peer, ticket });
+    }
+
+    /// A frame for the peer.
+    pub fn next_peer_frame(&mut self, port: &mut ManualPort) -> Option<Bytes> {
+        let frame = port.frames.try_recv().ok();
+        self.pump.flush();
+        frame
+    }
+
+    /// A frame of the peer has come, which the port [takes](ManualPort::takes_frames); otherwise it is lost.
+    pub fn peer_said(&mut self, port: &ManualPort, said: PeerFrame) {
+        if let Ok(permit) = Arc::clone(&port.under_way).try_acquire_owned() {
+            let peer = port.peer.clone();
+            self.command(Command::PeerSaid { peer, said, permit });
+        }
     }
 
     /// Jobs that wait for [`commit`](Manual::commit).

@@ -56,7 +56,7 @@ use shared::Shared;
 use tail::Recorder;
 use waiters::Waiters;
 
-pub use manual::Manual;
+pub use manual::{Manual, ManualPort};
 pub use peer::{PeerAnswer, PeerFrame};
 pub use peer_port::PeerPort;
 pub use settings::Settings;

@@ -17,6 +17,11 @@ use crate::metrics::Metrics;
 /// A frame is closed once it is as long as this; one item may make it longer.
 const FRAME_BYTES: usize = 64 << 10;
 
+/// Frames for a link that it has not taken yet: a full window.
+const FRAMES_MAX: usize = 64;
+/// Frames of one peer whose effects are not on disk yet.
+pub(super) const UNDER_WAY_MAX: usize = 4;
+
 /// Frames held back for a slow link: two windows, so that only what a peer asks for again and again, and does not take, is
 /// lost.
 const HELD_BYTES_MAX: usize = 8 << 20;
@@ -43,14 +48,27 @@ pub struct PeerAnswer {
 pub(super) struct Outlet {
     pub(super) ticket: u64,
     /// This server, with its domain.
-    pub(super) reporter: Address,
-    pub(super) frames: mpsc::Sender<Bytes>,
-    pub(super) open: BytesMut,
+    reporter: Address,
+    frames: mpsc::Sender<Bytes>,
+    open: BytesMut,
     /// What the link has not taken yet, in order.
-    pub(super) held: VecDeque<Bytes>,
+    held: VecDeque<Bytes>,
 }
 
 impl Outlet {
+    /// The receiver has the frames for the link.
+    pub(super) fn open(ticket: u64, reporter: Address) -> (Outlet, mpsc::Receiver<Bytes>) {
+        let (frames, outgoing) = mpsc::channel(FRAMES_MAX);
+        let outlet = Outlet {
+            ticket,
+            reporter,
+            frames,
+            open: BytesMut::new(),
+            held: VecDeque::new(),
+        };
+        (outlet, outgoing)
+    }
+
     /// An envelope, with its addresses as a stranger reads them.
     pub(super) fn deliver(&mut self, place: Place, envelope: &Envelope, metrics: &Metrics) {
         let mut envelope = envelope.clone();

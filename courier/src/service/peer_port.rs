@@ -3,23 +3,17 @@
 //!
 //! A peer can delay only itself: no more than [`UNDER_WAY_MAX`] of what it sent wait for the disk.
 
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use irsp_protocol::Domain;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::events::Command;
-use super::peer::{Outlet, PeerFrame};
+use super::peer::{Outlet, PeerFrame, UNDER_WAY_MAX};
 use super::shared::Shared;
-
-/// Frames for a link that it has not taken yet: a full window.
-const FRAMES_MAX: usize = 64;
-/// Frames of one peer whose effects are not on disk yet.
-const UNDER_WAY_MAX: usize = 4;
 
 /// A link's end of the courier. Dropped when the link is down: what waits stays on disk.
 pub struct PeerPort {
@@ -36,19 +30,13 @@ impl PeerPort {
         peer: Domain,
         rate_max: Option<NonZeroU32>,
     ) -> (PeerPort, mpsc::Receiver<Bytes>) {
-        let (frames, outgoing) = mpsc::channel(FRAMES_MAX);
         let ticket = shared.tokens.fetch_add(1, Ordering::Relaxed);
+        let (outlet, outgoing) = Outlet::open(ticket, shared.reporter.clone());
         shared.command(Command::PeerLinked {
             peer: peer.clone(),
             ticket,
             rate_max,
-            outlet: Outlet {
-                ticket,
-                reporter: shared.reporter.clone(),
-                frames,
-                open: BytesMut::new(),
-                held: VecDeque::new(),
-            },
+            outlet,
         });
         let port = PeerPort {
             shared: Arc::clone(shared),
