@@ -94,11 +94,20 @@ pub enum Order {
     Leave,
 }
 
+/// What a source's messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// With a status at its end.
+    Message(Kind),
+    /// Plain publish/subscribe.
+    Live { retain: bool },
+}
+
 /// Messages a member sends by itself.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub model: Model,
-    pub kind: Kind,
+    pub says: Says,
     /// Receiver and topic, one after the other.
     pub targets: Vec<(Party, String)>,
     pub channel: String,
@@ -123,6 +132,8 @@ pub struct Part {
     pub roam: Option<Roam>,
     pub clock_skew_ms: i64,
     pub slow: Option<Duration>,
+    /// The topic of its will.
+    pub will: Option<String>,
     pub manners: Manners,
     pub dice: Dice,
     /// When it connects.
@@ -347,8 +358,9 @@ impl Actor {
 
     async fn connect(&mut self) {
         self.desk.note(What::Connecting);
+        let testament = self.part.will.is_some().then(|| self.desk.testament());
         let opened = {
-            let login = self.login();
+            let login = self.login(testament.as_ref().map(|(_, payload)| &payload[..]));
             self.stage.dialer.open(&login).await
         };
         match opened {
@@ -357,6 +369,9 @@ impl Actor {
                 self.attempts = 0;
                 self.arrive();
                 self.desk.note(What::Connected);
+                if let Some((message, _)) = testament {
+                    self.desk.note(What::Testament { message });
+                }
                 self.stage.live.connected.add(1);
                 let link = self.link.insert(link);
                 self.reads = true;
@@ -385,7 +400,7 @@ impl Actor {
         }
     }
 
-    fn login(&self) -> Login<'_> {
+    fn login<'a>(&'a self, testament: Option<&'a [u8]>) -> Login<'a> {
         Login {
             with: wire::Connect {
                 version: self.part.version,
@@ -396,6 +411,12 @@ impl Actor {
                 clean: false,
                 session_expiry: SESSION_EXPIRY_S,
                 receive_max: 0,
+                will: self
+                    .part
+                    .will
+                    .as_deref()
+                    .zip(testament)
+                    .map(|(topic, payload)| wire::Will { topic, payload }),
             },
             source: self
                 .stage

@@ -182,6 +182,7 @@ impl Device {
             clean: errand.version == MqttVersion::V5 && !again,
             session_expiry: SESSION_EXPIRY_S,
             receive_max: 0,
+            will: None,
         };
         let opened = Peer::open(&errand.dialer, &with, None, Close::Orderly);
         let (peer, welcome, early) = match timeout(OPEN_WAIT, opened).await {

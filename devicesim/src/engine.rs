@@ -62,6 +62,7 @@ impl Login {
             clean: true,
             session_expiry: 0,
             receive_max: 0,
+            will: None,
         }
     }
 }

@@ -2,10 +2,12 @@
 //! Pure. Oracles and figures read nothing else.
 
 mod rules;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
 use irsp_protocol::MessageId;
+use irsp_protocol::presence::Reason;
 
 use crate::cast::{APP, Cast};
 use crate::observation::{
@@ -13,6 +15,7 @@ use crate::observation::{
 };
 
 pub use rules::Rules;
+pub use words::{Listened, Word};
 
 /// All that is known at the end.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Story<'a> {
     pub overheard: Vec<(Moment, Party, Number)>,
     /// What came and belongs to no message, with who heard it.
     pub strays: Vec<(Moment, Party, Stray)>,
+    /// What was said on `live` topics, and wills.
+    pub words: BTreeMap<Number, Word>,
     pub revoked: HashMap<Party, Revoked>,
     /// Devices as the application server takes them at the end.
     pub online: &'a [(Party, Option<bool>)],
@@ -138,6 +143,8 @@ pub struct Connection {
     pub from: Moment,
     /// Still connected at the end: none.
     pub to: Option<(Moment, Ending)>,
+    /// The will that was left with it.
+    pub will: Option<Number>,
 }
 
 impl Life {
@@ -174,6 +181,7 @@ pub struct Sight {
     pub epoch: u64,
     pub seq: u64,
     pub online: bool,
+    pub reason: Reason,
 }
 
 /// A reset or a deletion.
@@ -216,6 +224,7 @@ impl<'a> Story<'a> {
             sights: Vec::new(),
             overheard: Vec::new(),
             strays: Vec::new(),
+            words: BTreeMap::new(),
             revoked: HashMap::new(),
             online,
             begin,
@@ -255,11 +264,11 @@ impl<'a> Story<'a> {
                 What::Connecting => connecting = at,
                 What::Connected => {
                     self.connects.took.push((at, at.saturating_sub(connecting)));
-                    self.lives
-                        .entry(by)
-                        .or_default()
-                        .spans
-                        .push(Connection { from: at, to: None });
+                    self.lives.entry(by).or_default().spans.push(Connection {
+                        from: at,
+                        to: None,
+                        will: None,
+                    });
                 }
                 What::Refused => self.connects.refused.push(at),
                 What::Unreachable => self.connects.unreachable.push(at),
@@ -277,6 +286,7 @@ impl<'a> Story<'a> {
                     epoch,
                     seq,
                     online,
+                    reason,
                 } => {
                     self.sights.push(Sight {
                         at,
@@ -285,6 +295,7 @@ impl<'a> Story<'a> {
                         epoch,
                         seq,
                         online,
+                        reason,
                     });
                 }
                 What::Overheard { message } => self.overheard.push((at, by, message)),
@@ -320,6 +331,17 @@ impl<'a> Story<'a> {
                     if let Some(revoked) = self.revoked.get_mut(&of) {
                         revoked.restored = Some(at);
                     }
+                }
+                What::Said { message }
+                | What::SaidTaken { message }
+                | What::Testament { message }
+                | What::Listened { message, .. } => {
+                    if let What::Testament { .. } = seen.what
+                        && let Some(span) = self.lives.entry(by).or_default().spans.last_mut()
+                    {
+                        span.will = Some(message);
+                    }
+                    self.words.entry(message).or_default().read(by, at, &seen.what);
                 }
                 What::Sent { message, .. }
                 | What::Acknowledged { message, .. }
@@ -406,6 +428,10 @@ impl Message {
             | What::Unreadable { .. }
             | What::Overheard { .. }
             | What::Presence { .. }
+            | What::Said { .. }
+            | What::SaidTaken { .. }
+            | What::Testament { .. }
+            | What::Listened { .. }
             | What::Revoking { .. }
             | What::Revoked { .. }
             | What::Restored { .. } => {}

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::options::MqttVersion;
 
-pub use write::{Connect, PublishOut, ack, connect, disconnect, ping, publish, subscribe, unsubscribe};
+pub use write::{Connect, PublishOut, Will, ack, connect, disconnect, ping, publish, subscribe, unsubscribe};
 
 /// Packet types, the high four bits of the first byte.
 pub mod kind {
