@@ -71,10 +71,13 @@ pub enum Broken {
 
 impl From<std::io::Error> for Broken {
     fn from(error: std::io::Error) -> Broken {
-        Broken::Lost(match error.kind() {
-            ErrorKind::UnexpectedEof => "closed by the server".to_owned(),
-            ErrorKind::Other => error.to_string(),
-            kind => kind.to_string(),
+        let kind = error.kind();
+        Broken::Lost(if kind == ErrorKind::UnexpectedEof {
+            "closed by the server".to_owned()
+        } else if kind == ErrorKind::Other {
+            error.to_string()
+        } else {
+            kind.to_string()
         })
     }
 }

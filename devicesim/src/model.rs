@@ -192,7 +192,10 @@ mod tests {
                 }
             }
         }
-        assert!(tenths.iter().all(|count| (330..470).contains(count)), "{tenths:?}");
+        assert!(
+            tenths.iter().all(|count| (330..470).contains(count)),
+            "{tenths:?}"
+        );
     }
 
     #[test]

@@ -332,16 +332,24 @@ impl<'a> Story<'a> {
                         revoked.restored = Some(at);
                     }
                 }
-                What::Said { message }
-                | What::SaidTaken { message }
-                | What::Testament { message }
-                | What::Listened { message, .. } => {
-                    if let What::Testament { .. } = seen.what
-                        && let Some(span) = self.lives.entry(by).or_default().spans.last_mut()
-                    {
+                What::Said { message } => self.word(message).said.push(at),
+                What::SaidTaken { message } => {
+                    let word = self.word(message);
+                    word.taken = word.taken.or(Some(at));
+                }
+                What::Testament { message } => {
+                    self.word(message).is_will = true;
+                    if let Some(span) = self.lives.entry(by).or_default().spans.last_mut() {
                         span.will = Some(message);
                     }
-                    self.words.entry(message).or_default().read(by, at, &seen.what);
+                }
+                What::Listened {
+                    message,
+                    of,
+                    retained,
+                } => {
+                    let listened = Listened { at, by, of, retained };
+                    self.word(message).heard.push(listened);
                 }
                 What::Sent { message, .. }
                 | What::Acknowledged { message, .. }
@@ -357,6 +365,10 @@ impl<'a> Story<'a> {
                 },
             }
         }
+    }
+
+    fn word(&mut self, number: Number) -> &mut Word {
+        self.words.entry(number).or_default()
     }
 
     /// Whether this party's login or its right was taken away between these moments.

@@ -69,6 +69,14 @@ fn io_error(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         Error::ConnectionClosed | Error::AlreadyClosed => ErrorKind::UnexpectedEof.into(),
-        other => io::Error::other(other),
+        other @ (Error::Tls(_)
+        | Error::Capacity(_)
+        | Error::Protocol(_)
+        | Error::WriteBufferFull(_)
+        | Error::Utf8(_)
+        | Error::AttackAttempt
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_)) => io::Error::other(other),
     }
 }

@@ -1,6 +1,6 @@
 //! What was said on a `live` topic, or left as a will: when it went out, who took it, who heard it.
 
-use crate::observation::{Moment, Party, What};
+use crate::observation::{Moment, Party};
 
 /// One `live` message or will.
 #[derive(Clone, Debug, Default)]
@@ -23,15 +23,6 @@ pub struct Listened {
 }
 
 impl Word {
-    pub(super) fn read(&mut self, by: Party, at: Moment, what: &What) {
-        match *what {
-            What::SaidTaken { .. } => self.taken = self.taken.or(Some(at)),
-            What::Testament { .. } => self.is_will = true,
-            What::Listened { of, retained, .. } => self.heard.push(Listened { at, by, of, retained }),
-            _ => self.said.push(at),
-        }
-    }
-
     /// Whether anybody is known to have said it, or to have left it.
     pub fn is_known(&self) -> bool {
         self.is_will || !self.said.is_empty()

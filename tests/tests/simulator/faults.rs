@@ -50,7 +50,7 @@ connect_rate = 200.0
 [[devices]]
 kind = "lamp"
 count = 12
-mqtt = "3.1.1"
+uploads = [{ channel = "state", every = "1s" }]
 live = { every = "60ms", retain = true }
 will = true
 flap = { every = "1s", away = "300ms" }
@@ -177,7 +177,7 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
     let outcome = play(
         platform,
         proxy.address(),
-        &format!("{fault:?}").to_lowercase(),
+        &format!("{fault:?}-{oracle}").to_lowercase(),
         scenario,
     )
     .await;

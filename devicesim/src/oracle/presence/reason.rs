@@ -68,7 +68,7 @@ fn offline(story: &Story<'_>, sight: &Sight) -> bool {
 /// How connections ended that this news may be about: the last one before it, and all within the tolerance.
 fn endings(life: &Life, since: Moment, at: Moment) -> impl Iterator<Item = Ending> {
     let ended = life.spans.iter().filter_map(|span| span.to);
-    let last = ended.clone().filter(|(to, _)| *to <= since).next_back();
+    let last = ended.clone().rfind(|(to, _)| *to <= since);
     let recent = ended.filter(move |(to, _)| *to > since && *to <= at.saturating_add(NOTED));
     last.into_iter().chain(recent).map(|(_, ending)| ending)
 }
