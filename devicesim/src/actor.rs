@@ -13,6 +13,7 @@ mod agenda;
 mod desk;
 mod hear;
 mod outgoing;
+mod part;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -24,17 +25,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cast::Cast;
-use crate::dice::Dice;
 use crate::link::{Broken, Dialer, Link, Login};
 use crate::live::Live;
-use crate::model::Model;
-use crate::observation::{Ending, Kind, Log, Moment, Party, What};
-use crate::options::MqttVersion;
-use crate::scenario::{Answers, Cut, Flap, Manners, Roam};
+use crate::observation::{Ending, Log, Moment, What};
+use crate::scenario::Cut;
 use crate::wire;
 
 use agenda::{Agenda, Timer};
 use desk::Desk;
+pub use part::{Part, Says, Source};
 
 /// First pause before connecting again; it doubles up to the longest, half of it random.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
@@ -92,52 +91,6 @@ pub enum Order {
     Cease,
     /// Say goodbye and end.
     Leave,
-}
-
-/// What a source's messages are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
-    /// With a status at its end.
-    Message(Kind),
-    /// Plain publish/subscribe.
-    Live { retain: bool },
-}
-
-/// Messages a member sends by itself.
-#[derive(Clone, Debug)]
-pub struct Source {
-    pub model: Model,
-    pub says: Says,
-    /// Receiver and topic, one after the other.
-    pub targets: Vec<(Party, String)>,
-    pub channel: String,
-    pub expiry: Option<Duration>,
-    pub qos: u8,
-    pub size: usize,
-}
-
-/// Who a member is and how it behaves.
-#[derive(Clone, Debug)]
-pub struct Part {
-    pub party: Party,
-    pub client_id: String,
-    pub code: Secret,
-    pub version: MqttVersion,
-    pub keep_alive: Duration,
-    /// Filters, each with the QoS asked for.
-    pub filters: Vec<(String, u8)>,
-    pub sources: Vec<Source>,
-    pub answers: Answers,
-    pub flap: Option<Flap>,
-    pub roam: Option<Roam>,
-    pub clock_skew_ms: i64,
-    pub slow: Option<Duration>,
-    /// The topic of its will.
-    pub will: Option<String>,
-    pub manners: Manners,
-    pub dice: Dice,
-    /// When it connects.
-    pub opens: Instant,
 }
 
 /// A member at work.
