@@ -71,6 +71,7 @@ impl Connecting {
                 clean: self.session_expiry_s == 0,
                 session_expiry: self.session_expiry_s,
                 receive_max: 0,
+                will: None,
             },
             source: None,
             receive_buffer: None,

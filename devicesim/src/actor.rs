@@ -13,6 +13,7 @@ mod agenda;
 mod desk;
 mod hear;
 mod outgoing;
+mod part;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -24,17 +25,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cast::Cast;
-use crate::dice::Dice;
 use crate::link::{Broken, Dialer, Link, Login};
 use crate::live::Live;
-use crate::model::Model;
-use crate::observation::{Ending, Kind, Log, Moment, Party, What};
-use crate::options::MqttVersion;
-use crate::scenario::{Answers, Cut, Flap, Manners, Roam};
+use crate::observation::{Ending, Log, Moment, What};
+use crate::scenario::Cut;
 use crate::wire;
 
 use agenda::{Agenda, Timer};
 use desk::Desk;
+pub use part::{Part, Says, Source};
 
 /// First pause before connecting again; it doubles up to the longest, half of it random.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
@@ -92,41 +91,6 @@ pub enum Order {
     Cease,
     /// Say goodbye and end.
     Leave,
-}
-
-/// Messages a member sends by itself.
-#[derive(Clone, Debug)]
-pub struct Source {
-    pub model: Model,
-    pub kind: Kind,
-    /// Receiver and topic, one after the other.
-    pub targets: Vec<(Party, String)>,
-    pub channel: String,
-    pub expiry: Option<Duration>,
-    pub qos: u8,
-    pub size: usize,
-}
-
-/// Who a member is and how it behaves.
-#[derive(Clone, Debug)]
-pub struct Part {
-    pub party: Party,
-    pub client_id: String,
-    pub code: Secret,
-    pub version: MqttVersion,
-    pub keep_alive: Duration,
-    /// Filters, each with the QoS asked for.
-    pub filters: Vec<(String, u8)>,
-    pub sources: Vec<Source>,
-    pub answers: Answers,
-    pub flap: Option<Flap>,
-    pub roam: Option<Roam>,
-    pub clock_skew_ms: i64,
-    pub slow: Option<Duration>,
-    pub manners: Manners,
-    pub dice: Dice,
-    /// When it connects.
-    pub opens: Instant,
 }
 
 /// A member at work.
@@ -347,8 +311,9 @@ impl Actor {
 
     async fn connect(&mut self) {
         self.desk.note(What::Connecting);
+        let testament = self.part.will.is_some().then(|| self.desk.testament());
         let opened = {
-            let login = self.login();
+            let login = self.login(testament.as_ref().map(|(_, payload)| &payload[..]));
             self.stage.dialer.open(&login).await
         };
         match opened {
@@ -357,6 +322,9 @@ impl Actor {
                 self.attempts = 0;
                 self.arrive();
                 self.desk.note(What::Connected);
+                if let Some((message, _)) = testament {
+                    self.desk.note(What::Testament { message });
+                }
                 self.stage.live.connected.add(1);
                 let link = self.link.insert(link);
                 self.reads = true;
@@ -385,7 +353,7 @@ impl Actor {
         }
     }
 
-    fn login(&self) -> Login<'_> {
+    fn login<'a>(&'a self, testament: Option<&'a [u8]>) -> Login<'a> {
         Login {
             with: wire::Connect {
                 version: self.part.version,
@@ -396,6 +364,12 @@ impl Actor {
                 clean: false,
                 session_expiry: SESSION_EXPIRY_S,
                 receive_max: 0,
+                will: self
+                    .part
+                    .will
+                    .as_deref()
+                    .zip(testament)
+                    .map(|(topic, payload)| wire::Will { topic, payload }),
             },
             source: self
                 .stage

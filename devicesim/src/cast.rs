@@ -155,6 +155,21 @@ impl Cast {
         }
     }
 
+    /// The users who own a device.
+    pub fn owners(&self, device: Party) -> Vec<Party> {
+        let owns = |member: &Member| match &member.role {
+            Role::User { devices } => devices.contains(&device),
+            Role::App | Role::Device { .. } => false,
+        };
+        let owners = self.parties().filter(|(_, member)| owns(member));
+        owners.map(|(party, _)| party).collect()
+    }
+
+    /// Of whoever it is, if it is anybody of this run.
+    pub fn name_of(&self, party: Option<Party>) -> String {
+        party.map_or_else(|| "a stranger".to_owned(), |party| self.name(party))
+    }
+
     /// The party of `dev/...`, `usr/...` or `app/...`, if it is one.
     pub fn find(&self, principal: &str) -> Option<Party> {
         self.by_name.get(principal).copied()

@@ -125,12 +125,18 @@ pub struct Merge {
 
 #[derive(Clone, Debug, Args)]
 pub struct Compare {
-    /// A server: NAME=mqtt://host:port; ratios are of the first one
+    /// A server: NAME=mqtt://host:port, mqtts://, ws:// or wss://; ratios are of the first one
     #[arg(long = "target", required = true, value_name = "NAME=URL")]
     pub targets: Vec<Named<Target>>,
     /// Logins of a server: NAME=FILE with lines client_id,username,password, devices and one app/... that hears them
     #[arg(long, value_name = "NAME=FILE")]
     pub logins: Vec<Named<PathBuf>>,
+    /// Certificate authority of a server at mqtts:// or wss://: NAME=FILE, a PEM file
+    #[arg(long, value_name = "NAME=FILE")]
+    pub ca: Vec<Named<PathBuf>>,
+    /// Connect by MQTT 5.0 instead of 3.1.1
+    #[arg(long)]
+    pub v5: bool,
     /// Process of a server on this machine: NAME=PID
     #[arg(long = "pid", value_name = "NAME=PID")]
     pub pids: Vec<Named<u32>>,

@@ -22,7 +22,6 @@ use crate::cli;
 use crate::engine::{self, EngineError, Login, Measured};
 use crate::link::{Dialer, DialerError};
 use crate::options::{OptionsError, check_open_files};
-use crate::target::{Target, Way};
 
 pub use cases::{Case, Shape};
 pub use named::Named;
@@ -30,8 +29,6 @@ pub use named::Named;
 /// Why servers could not be compared.
 #[derive(Debug, Error)]
 pub enum CompareError {
-    #[error("{0}: compared are servers at mqtt://, without TLS and WebSocket")]
-    Way(Target),
     #[error("--{option} {name}: there is no --target of this name")]
     Unknown { option: &'static str, name: String },
     #[error("--target {0}: this name stands twice")]
@@ -175,18 +172,20 @@ const BETWEEN: Duration = Duration::from_millis(500);
 async fn contenders(options: &cli::Compare, cases: &[Case]) -> Result<Vec<Contender>, CompareError> {
     let mut contenders: Vec<Contender> = Vec::new();
     for Named { name, value: target } in &options.targets {
-        if target.way != Way::Tcp {
-            return Err(CompareError::Way(target.clone()));
-        }
+        let ca = options.ca.iter().find(|ca| ca.name == *name);
+        let ca = ca.map(|ca| ca.value.as_path()).filter(|_| target.way.is_tls());
         if contenders.iter().any(|known| known.name == *name) {
             return Err(CompareError::Twice(name.clone()));
         }
         contenders.push(Contender {
             name: name.clone(),
-            dialer: Dialer::new(target.clone(), None).await?,
+            dialer: Dialer::new(target.clone(), ca).await?,
             logins: None,
             pid: None,
         });
+    }
+    for Named { name, .. } in &options.ca {
+        find(&mut contenders, "ca", name)?;
     }
     let wanted = cases.iter().map(Case::devices).max().unwrap_or(0);
     for Named { name, value: path } in &options.logins {

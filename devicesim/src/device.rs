@@ -5,11 +5,15 @@
 //!    ^                                                             |
 //!    +---------------------- back-off <------- broken -------------+
 //! ```
-//! An upload stands in exactly one place: not due yet, asked of the client (`order`), under way with a packet id, or
-//! answered. When the server has kept the session, what is under way goes out again under its packet id
-//! [MQTT-4.4.0-1]; when it has not, the device publishes it again with the same number.
+//! An upload stands in exactly one place: not due yet, under way with a packet id, to be published again, or answered. When
+//! the server has kept the session, what is under way goes out again under its packet id [MQTT-4.4.0-1]; when it has not,
+//! the device publishes it again with the same number. All that is due at once is written at once.
+//!
+//! The session is persistent (3.1.1: clean session 0; 5.0: clean start only the first time, then resumed), so that
+//! statuses wait for a device that comes back.
 
 mod desk;
+mod flights;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,26 +21,35 @@ use std::time::Duration;
 
 use irsp_protocol::{Channel, Id, Principal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::creds::Credential;
 use crate::ledger::Lane;
-use crate::mqtt::{self, Broken, Events, Heard, Server, Session};
-use crate::options::Qos;
+use crate::link::{Broken, Close, Dialer, Welcome};
+use crate::options::{MqttVersion, Qos};
+use crate::peer::Peer;
 use crate::progress::Progress;
 use crate::schedule::Schedule;
+use crate::wire::{self, Frame};
 
 use desk::Desk;
 
 /// First pause before connecting again; it doubles up to the longest, half of it random.
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Seconds.
+const KEEP_ALIVE: u16 = 60;
+/// TCP, TLS, WebSocket and CONNACK together.
+const OPEN_WAIT: Duration = Duration::from_secs(20);
+/// How long the server is asked to keep the session of a device that is away.
+const SESSION_EXPIRY_S: u32 = 3600;
 
 /// What every device of the fleet is told.
 #[derive(Debug)]
 pub struct Errand {
-    pub server: Server,
+    pub dialer: Dialer,
+    pub version: MqttVersion,
     pub run: String,
     pub app: Id,
     pub channel: Channel,
@@ -122,15 +135,7 @@ enum End {
 
 impl Device {
     pub async fn run(self) -> Outcome {
-        let principal = Principal::device(self.credential.device.clone());
-        let username = principal.to_string();
-        let (client, mut events) = mqtt::prepare(
-            &self.errand.server,
-            &self.credential.client_id,
-            username,
-            &self.credential.code,
-        );
-        let desk = Desk::new(&self, principal);
+        let mut desk = Desk::new(&self);
         let leave = self.errand.leave.clone();
         tokio::select! {
             () = sleep_until(self.opens) => {}
@@ -140,16 +145,13 @@ impl Device {
         let mut backoff = Backoff::default();
         loop {
             let opened = tokio::select! {
-                opened = open(&mut events) => opened,
+                opened = self.open(desk.was_here()) => opened,
                 () = leave.cancelled() => break,
             };
             let broken = match opened {
-                Ok(session) => {
+                Ok(opened) => {
                     backoff = Backoff::default();
-                    match desk
-                        .converse(session, began.elapsed(), &client, &mut events)
-                        .await
-                    {
+                    match desk.converse(opened, began.elapsed()).await {
                         End::Left => break,
                         End::Broken(broken) => broken,
                     }
@@ -166,15 +168,36 @@ impl Device {
         }
         desk.close()
     }
+
+    /// Connects. `again` says whether there may be a session to be resumed.
+    async fn open(&self, again: bool) -> Result<Opened, Broken> {
+        let errand = &self.errand;
+        let username = Principal::device(self.credential.device.clone()).to_string();
+        let with = wire::Connect {
+            version: errand.version,
+            client_id: &self.credential.client_id,
+            username: Some(&username),
+            password: Some(self.credential.code.expose()),
+            keep_alive: KEEP_ALIVE,
+            clean: errand.version == MqttVersion::V5 && !again,
+            session_expiry: SESSION_EXPIRY_S,
+            receive_max: 0,
+            will: None,
+        };
+        let opened = Peer::open(&errand.dialer, &with, None, Close::Orderly);
+        let (peer, welcome, early) = match timeout(OPEN_WAIT, opened).await {
+            Ok(opened) => opened?,
+            Err(_) => return Err(Broken::Lost("no CONNACK in time".to_owned())),
+        };
+        Ok(Opened { peer, welcome, early })
+    }
 }
 
-/// Connects; what is heard meanwhile is left over from nothing and says nothing.
-async fn open(events: &mut Events) -> Result<Session, Broken> {
-    loop {
-        if let Heard::Connected { session } = events.heard().await? {
-            return Ok(session);
-        }
-    }
+/// A connection that was accepted, and what came right behind CONNACK.
+struct Opened {
+    peer: Peer,
+    welcome: Welcome,
+    early: Vec<Frame>,
 }
 
 /// Pauses between attempts.

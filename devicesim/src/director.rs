@@ -141,7 +141,7 @@ pub async fn play(play: Play, interrupt: impl Future<Output = ()>) -> Result<Pla
     check_open_files(wanted)?;
     let dialer = Dialer::new(play.target.clone(), play.ca.as_deref()).await?;
     // Before anything is registered: without a message server there is no run.
-    if let Err(broken) = dialer.tcp(None, None).await {
+    if let Err(broken) = dialer.reaches().await {
         let target = play.target.clone();
         return Err(PlayError::Unreached { target, broken });
     }

@@ -2,10 +2,9 @@
 //! it can do. One task and one socket for each connection, no buffer while nothing passes, packets written in batches.
 //!
 //! A message carries the instant at which it was to be sent, so that every latency counts from there (open loop at a
-//! steady rate; at saturation, from when it was written). MQTT 3.1.1 over TCP.
+//! steady rate; at saturation, from when it was written). MQTT 3.1.1 or 5.0, over whatever the server's address says.
 
 mod books;
-mod peer;
 mod publisher;
 mod reset;
 mod subscriber;
@@ -20,12 +19,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::link::{Broken, Dialer};
+use crate::link::{Broken, Close, Dialer};
+use crate::options::MqttVersion;
+use crate::peer::Peer;
 use crate::usage::Usage;
+use crate::wire;
 
 use books::Books;
 pub use books::Measured;
-use peer::Peer;
 
 /// Connections opened at once.
 const OPEN_AT_ONCE: usize = 128;
@@ -45,6 +46,25 @@ pub struct Login {
     pub client_id: String,
     pub username: Option<String>,
     pub password: Option<String>,
+}
+
+/// Seconds.
+const KEEP_ALIVE: u16 = 120;
+
+impl Login {
+    fn with(&self, version: MqttVersion) -> wire::Connect<'_> {
+        wire::Connect {
+            version,
+            client_id: &self.client_id,
+            username: self.username.as_deref(),
+            password: self.password.as_deref(),
+            keep_alive: KEEP_ALIVE,
+            clean: true,
+            session_expiry: 0,
+            receive_max: 0,
+            will: None,
+        }
+    }
 }
 
 /// What one connection does.
@@ -71,6 +91,7 @@ pub enum Pace {
 #[derive(Clone, Debug)]
 pub struct Load {
     pub connections: Vec<(Login, Work)>,
+    pub version: MqttVersion,
     pub pace: Pace,
     pub qos: u8,
     /// Bytes, at least the eight of the instant.
@@ -100,6 +121,7 @@ pub enum EngineError {
 /// What a connection's task is told.
 #[derive(Clone)]
 struct Brief {
+    version: MqttVersion,
     books: Arc<Books>,
     /// Nothing is sent from here on.
     cease: Instant,
@@ -114,11 +136,12 @@ pub async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError> 
     let before_all = load.pid.and_then(Usage::of);
     let books = Arc::new(Books::new()?);
     let opened = Instant::now();
-    let peers = open(dialer, &load.connections, load.qos, &books).await?;
+    let peers = open(dialer, &load.connections, load, Close::Orderly, &books).await?;
     let connect_s = opened.elapsed().as_secs_f64();
     let connected = load.pid.and_then(Usage::of);
     let begin = Instant::now() + load.warm_up;
     let brief = Brief {
+        version: load.version,
         books: Arc::clone(&books),
         begin,
         cease: begin + load.length,
@@ -128,16 +151,16 @@ pub async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError> 
     };
     let publishers = peers
         .iter()
-        .filter(|(_, work)| matches!(work, Work::Publish(_)))
+        .filter(|(_, work, _)| matches!(work, Work::Publish(_)))
         .count();
     let mut tasks = JoinSet::new();
     books.measure(brief.begin, brief.cease);
     let mut index = 0;
-    for (n, (peer, work)) in peers.into_iter().enumerate() {
+    for (n, (peer, work, receive_max)) in peers.into_iter().enumerate() {
         match work {
             Work::Publish(topic) => {
                 tasks.spawn(publisher::run(
-                    peer,
+                    (peer, receive_max),
                     topic,
                     load.pace,
                     (index, publishers),
@@ -189,13 +212,17 @@ pub async fn reset(dialer: &Dialer, load: &Load) -> Result<Measured, EngineError
     reset::run(dialer, load).await
 }
 
+/// A connection, what it does, and how many publishes the server takes of it at once.
+type Opened = (Peer, Work, u16);
+
 /// Opens every connection, subscribers first.
 async fn open(
     dialer: &Dialer,
     connections: &[(Login, Work)],
-    qos: u8,
+    load: &Load,
+    close: Close,
     books: &Arc<Books>,
-) -> Result<Vec<(Peer, Work)>, EngineError> {
+) -> Result<Vec<Opened>, EngineError> {
     let places = Arc::new(Semaphore::new(OPEN_AT_ONCE));
     let many = dialer.target().is_loopback();
     let mut peers = Vec::with_capacity(connections.len());
@@ -207,19 +234,24 @@ async fn open(
         {
             let (dialer, login, work) = (dialer.clone(), login.clone(), work.clone());
             let (books, places) = (Arc::clone(books), Arc::clone(&places));
+            let (version, qos) = (load.version, load.qos);
             let source = many.then(|| Ipv4Addr::new(127, 0, 0, 2 + (n % 200) as u8));
             tasks.spawn(async move {
                 // The semaphore is never closed.
                 let _place = places.acquire_owned().await;
                 let began = Instant::now();
-                let filter = match &work {
-                    Work::Subscribe(filter) => Some((filter.as_str(), qos)),
-                    Work::Publish(_) | Work::Rest => None,
+                let peer = async {
+                    let (mut peer, welcome, _) =
+                        Peer::open(&dialer, &login.with(version), source, close).await?;
+                    if let Work::Subscribe(filter) = &work {
+                        peer.subscribe(filter, qos).await?;
+                    }
+                    Ok((peer, welcome))
                 };
-                let peer = Peer::open(&dialer, &login, source, filter).await;
+                let peer = peer.await;
                 books.connected(began.elapsed());
                 match peer {
-                    Ok(peer) => Ok((peer, work)),
+                    Ok((peer, welcome)) => Ok((peer, work, welcome.receive_max)),
                     Err(broken) => Err(EngineError::Open {
                         client_id: login.client_id,
                         broken,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::creds::Credential;
 use crate::device::{Arrival, Device, Errand, Outcome, Plan, Statuses};
 use crate::ledger::Shelf;
-use crate::mqtt::Server;
+use crate::link::Dialer;
 use crate::options::{Options, Qos};
 use crate::progress::{Line, Progress};
 use crate::schedule::Schedule;
@@ -76,12 +76,13 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts connecting every device.
-    pub fn start(options: &Options, run: String, server: Server, credentials: Vec<Credential>) -> Fleet {
+    pub fn start(options: &Options, run: String, dialer: Dialer, credentials: Vec<Credential>) -> Fleet {
         let (plan, plans) = watch::channel(None);
         let devices = credentials.len();
         let (arrival, arrivals) = mpsc::channel(devices.max(1));
         let errand = Arc::new(Errand {
-            server,
+            dialer,
+            version: options.mqtt,
             run,
             app: options.app.clone(),
             channel: options.channel.clone(),

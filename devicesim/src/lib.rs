@@ -25,11 +25,11 @@ pub mod link;
 pub mod live;
 pub mod message;
 pub mod model;
-pub mod mqtt;
 pub mod observation;
 pub mod options;
 pub mod oracle;
 pub mod outcome;
+mod peer;
 pub mod platform;
 pub mod play;
 pub mod progress;
@@ -41,6 +41,7 @@ pub mod slo;
 pub mod store;
 pub mod story;
 pub mod target;
+pub mod tls;
 pub mod usage;
 pub mod wire;
 
@@ -50,10 +51,11 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::fleet::Fleet;
-use crate::mqtt::Server;
+use crate::link::{Broken, Dialer};
 use crate::options::{DEVICES_MAX, Options};
 use crate::report::Report;
 use crate::store::Store;
+use crate::target::Target;
 
 /// Why there is no report.
 #[derive(Debug, Error)]
@@ -62,15 +64,12 @@ pub enum RunError {
     Options(#[from] options::OptionsError),
     #[error("--creds")]
     Creds(#[from] creds::CredsError),
-    #[error("--ca")]
-    Ca(#[from] mqtt::CaError),
+    #[error(transparent)]
+    Dialer(#[from] link::DialerError),
     #[error("--devices {asked}: the credentials file has {found}")]
     TooFewCreds { asked: usize, found: usize },
     #[error("{url} is not reached: {error}")]
-    Unreached {
-        url: options::BrokerUrl,
-        error: std::io::Error,
-    },
+    Unreached { url: Target, error: Broken },
     #[error("before the run")]
     Store(#[from] store::StoreError),
     #[error("cannot write --report {path}: {error}", path = path.display())]
@@ -101,9 +100,8 @@ pub async fn run(options: &Options, interrupt: impl AsyncFnMut()) -> Result<Repo
         credentials.truncate(DEVICES_MAX);
     }
     options::check_open_files(credentials.len())?;
-    let server = Server::new(options.url.clone(), options.mqtt, options.ca.as_deref())?;
-    let (host, port) = (options.url.host.trim_matches(['[', ']']), options.url.port);
-    if let Err(error) = tokio::net::TcpStream::connect((host, port)).await {
+    let dialer = Dialer::new(options.url.clone(), options.ca.as_deref()).await?;
+    if let Err(error) = dialer.reaches().await {
         let url = options.url.clone();
         return Err(RunError::Unreached { url, error });
     }
@@ -118,7 +116,7 @@ pub async fn run(options: &Options, interrupt: impl AsyncFnMut()) -> Result<Repo
     // Opened before the run, so that a wrong path does not cost its result.
     let file = options.report.as_ref().map(|path| create(path)).transpose()?;
     let run = format!("{:016x}", rand::random::<u64>());
-    let fleet = Fleet::start(options, run.clone(), server, credentials);
+    let fleet = Fleet::start(options, run.clone(), dialer, credentials);
     let ran = fleet.run(options, store, interrupt).await?;
     let report = Report::new(options, run, ran, notes)?;
     if let Some((path, file)) = file {

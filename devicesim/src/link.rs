@@ -3,27 +3,28 @@
 //! What is put is written by [`Link::flush`], all of it at once. [`Link::recv`] may be dropped and called again: nothing
 //! that has arrived is lost.
 
+mod ws;
+
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::mqtt::CaError;
 use crate::options::MqttVersion;
 use crate::target::{Target, Way};
+use crate::tls::{self, CaError};
 use crate::wire::{self, Packet, WireError};
 
 /// TCP, TLS, WebSocket and CONNACK together.
@@ -34,7 +35,7 @@ const WRITE_WAIT: Duration = Duration::from_secs(30);
 const READ: usize = 4096;
 
 /// How connections to one server are made.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Dialer {
     target: Target,
     addresses: Arc<[SocketAddr]>,
@@ -70,7 +71,14 @@ pub enum Broken {
 
 impl From<std::io::Error> for Broken {
     fn from(error: std::io::Error) -> Broken {
-        Broken::Lost(error.kind().to_string())
+        let kind = error.kind();
+        Broken::Lost(if kind == ErrorKind::UnexpectedEof {
+            "closed by the server".to_owned()
+        } else if kind == ErrorKind::Other {
+            error.to_string()
+        } else {
+            kind.to_string()
+        })
     }
 }
 
@@ -96,6 +104,15 @@ pub struct Login<'a> {
     pub receive_buffer: Option<u32>,
 }
 
+/// How a connection ends that its holder drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// What was written still arrives.
+    Orderly,
+    /// As a lost network does, without a word: the other side is reset.
+    Reset,
+}
+
 /// What CONNACK said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Welcome {
@@ -108,7 +125,7 @@ impl Dialer {
     pub async fn new(target: Target, ca: Option<&Path>) -> Result<Dialer, DialerError> {
         let tls = match (target.way.is_tls(), ca) {
             (true, None) => return Err(DialerError::NoCa(target)),
-            (true, Some(path)) => Some(Arc::new(crate::mqtt::tls(path)?)),
+            (true, Some(path)) => Some(Arc::new(tls::trusting(path)?)),
             (false, _) => None,
         };
         let nowhere = |error: String| DialerError::Nowhere {
@@ -140,7 +157,9 @@ impl Dialer {
     }
 
     async fn open_now(&self, login: &Login<'_>) -> Result<(Link, Welcome), Broken> {
-        let stream = self.stream(login.source, login.receive_buffer).await?;
+        let stream = self
+            .stream(login.source, login.receive_buffer, Close::Orderly)
+            .await?;
         let mut link = Link {
             version: login.with.version,
             stream,
@@ -149,38 +168,11 @@ impl Dialer {
         };
         wire::connect(&mut link.out, &login.with);
         link.flush().await?;
-        match link.recv().await? {
-            Packet::ConnAck {
-                code: 0,
-                resumed,
-                receive_max,
-            } => Ok((link, Welcome { resumed, receive_max })),
-            Packet::ConnAck { code, .. } => {
-                let name = wire::connack_name(login.with.version, code);
-                Err(if wire::connack_passes(login.with.version, code) {
-                    Broken::NotNow(name)
-                } else {
-                    Broken::Refused(name)
-                })
-            }
-            Packet::Publish(_)
-            | Packet::PubAck { .. }
-            | Packet::PubRec { .. }
-            | Packet::PubRel { .. }
-            | Packet::PubComp { .. }
-            | Packet::SubAck { .. }
-            | Packet::UnsubAck { .. }
-            | Packet::Pong
-            | Packet::Disconnect { .. } => Err(Broken::Lost("another packet before CONNACK".to_owned())),
-        }
+        let welcome = Welcome::read(login.with.version, &link.recv().await?)?;
+        Ok((link, welcome))
     }
 
-    /// A TCP connection; the load engine writes on it itself.
-    pub async fn tcp(
-        &self,
-        source: Option<Ipv4Addr>,
-        receive_buffer: Option<u32>,
-    ) -> Result<TcpStream, Broken> {
+    async fn tcp(&self, source: Option<Ipv4Addr>, receive_buffer: Option<u32>) -> Result<TcpStream, Broken> {
         let mut last = Broken::Lost("no address".to_owned());
         for address in self.addresses.iter() {
             let socket = if address.is_ipv4() {
@@ -205,8 +197,17 @@ impl Dialer {
         Err(last)
     }
 
-    async fn stream(&self, source: Option<Ipv4Addr>, receive_buffer: Option<u32>) -> Result<Stream, Broken> {
+    /// The bytes of a connection, as the server's address says they travel.
+    pub(crate) async fn stream(
+        &self,
+        source: Option<Ipv4Addr>,
+        receive_buffer: Option<u32>,
+        close: Close,
+    ) -> Result<Box<dyn Duplex>, Broken> {
         let tcp = self.tcp(source, receive_buffer).await?;
+        if close == Close::Reset {
+            tcp.set_zero_linger()?;
+        }
         let bytes: Box<dyn Duplex> = match &self.tls {
             None => Box::new(tcp),
             Some(tls) => {
@@ -216,31 +217,62 @@ impl Dialer {
             }
         };
         match self.target.way {
-            Way::Tcp | Way::Tls => Ok(Stream::Bytes(bytes)),
+            Way::Tcp | Way::Tls => Ok(bytes),
             Way::Ws | Way::Wss => {
                 let mut request = self.target.to_string().into_client_request()?;
                 request
                     .headers_mut()
                     .insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
                 let (stream, _) = tokio_tungstenite::client_async(request, bytes).await?;
-                Ok(Stream::Messages(Box::new(stream)))
+                Ok(Box::new(ws::Messages::new(stream)))
             }
+        }
+    }
+
+    /// Whether a connection can be made at all.
+    pub async fn reaches(&self) -> Result<(), Broken> {
+        self.tcp(None, None).await.map(drop)
+    }
+}
+
+impl Welcome {
+    /// Judges the packet that has to be CONNACK.
+    pub(crate) fn read(version: MqttVersion, packet: &Packet) -> Result<Welcome, Broken> {
+        match *packet {
+            Packet::ConnAck {
+                code: 0,
+                resumed,
+                receive_max,
+            } => Ok(Welcome { resumed, receive_max }),
+            Packet::ConnAck { code, .. } => {
+                let name = wire::connack_name(version, code);
+                Err(if wire::connack_passes(version, code) {
+                    Broken::NotNow(name)
+                } else {
+                    Broken::Refused(name)
+                })
+            }
+            Packet::Publish(_)
+            | Packet::PubAck { .. }
+            | Packet::PubRec { .. }
+            | Packet::PubRel { .. }
+            | Packet::PubComp { .. }
+            | Packet::SubAck { .. }
+            | Packet::UnsubAck { .. }
+            | Packet::Pong
+            | Packet::Disconnect { .. } => Err(Broken::Lost("another packet before CONNACK".to_owned())),
         }
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-enum Stream {
-    Bytes(Box<dyn Duplex>),
-    Messages(Box<WebSocketStream<Box<dyn Duplex>>>),
-}
 
 /// A connection that was accepted.
 pub struct Link {
     pub version: MqttVersion,
-    stream: Stream,
+    stream: Box<dyn Duplex>,
     input: BytesMut,
     /// Packets that wait to be flushed.
     pub out: Vec<u8>,
@@ -257,17 +289,9 @@ impl Link {
                 }
                 return Ok(packet);
             }
-            match &mut self.stream {
-                Stream::Bytes(stream) => {
-                    self.input.reserve(READ);
-                    if stream.read_buf(&mut self.input).await? == 0 {
-                        return Err(Broken::Lost("closed by the server".to_owned()));
-                    }
-                }
-                Stream::Messages(stream) => match stream.next().await {
-                    Some(message) => self.input.extend_from_slice(&message?.into_data()),
-                    None => return Err(Broken::Lost("closed by the server".to_owned())),
-                },
+            self.input.reserve(READ);
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(Broken::Lost("closed by the server".to_owned()));
             }
         }
     }
@@ -279,13 +303,8 @@ impl Link {
         }
         let out = std::mem::take(&mut self.out);
         let wrote = timeout(WRITE_WAIT, async {
-            match &mut self.stream {
-                Stream::Bytes(stream) => {
-                    stream.write_all(&out).await?;
-                    Ok(stream.flush().await?)
-                }
-                Stream::Messages(stream) => Ok(stream.send(Message::binary(out)).await?),
-            }
+            self.stream.write_all(&out).await?;
+            Ok(self.stream.flush().await?)
         });
         match wrote.await {
             Ok(wrote) => wrote,
@@ -297,9 +316,6 @@ impl Link {
     pub async fn goodbye(mut self) -> Result<(), Broken> {
         wire::disconnect(&mut self.out);
         self.flush().await?;
-        match &mut self.stream {
-            Stream::Bytes(stream) => Ok(stream.shutdown().await?),
-            Stream::Messages(stream) => Ok(stream.as_mut().close(None).await?),
-        }
+        Ok(self.stream.shutdown().await?)
     }
 }

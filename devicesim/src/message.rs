@@ -15,7 +15,10 @@ pub fn payload(run: &str, n: u64, value: f64, size: usize) -> Bytes {
 
 /// The same with any JSON as the value.
 pub fn letter(run: &str, n: u64, value: &str, size: usize) -> Bytes {
-    let mut text = format!("{{\"run\":\"{run}\",\"n\":{n},\"v\":{value}");
+    let mut text = String::with_capacity(size.max(128));
+    for part in ["{\"run\":\"", run, "\",\"n\":", &n.to_string(), ",\"v\":", value] {
+        text.push_str(part);
+    }
     let room = size.saturating_sub(text.len() + 1);
     match room.checked_sub(PAD.len() + 1) {
         Some(pad) => {

@@ -107,7 +107,8 @@ impl Model {
         let at = self.at_s + (self.dice.unit() - 0.5) * self.jitter * step;
         self.at_s += step / self.busy().unwrap_or(1.0);
         Due {
-            at: Duration::from_secs_f64(at.max(0.0)),
+            // What jitter moves before the beginning comes as long after it: a fleet then begins at the rate it goes on with.
+            at: Duration::from_secs_f64(at.abs()),
             value,
         }
     }
@@ -179,6 +180,22 @@ mod tests {
         for (n, at) in times.iter().enumerate() {
             assert!((at - times[0] - n as f64).abs() <= 0.8, "{n} {at}");
         }
+    }
+
+    #[test]
+    fn a_fleet_with_jitter_begins_at_the_rate_it_goes_on_with() {
+        let mut tenths = [0u32; 20];
+        for seed in 0..4_000 {
+            for at in times(&mut model("jitter = 1.0", seed), 4) {
+                if let Some(tenth) = tenths.get_mut((at * 10.0) as usize) {
+                    *tenth += 1;
+                }
+            }
+        }
+        assert!(
+            tenths.iter().all(|count| (330..470).contains(count)),
+            "{tenths:?}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the simulator sees, as it sees it: one log for each party, in the order of its time. Nothing is judged here.
 
 use irsp_protocol::MessageId;
+use irsp_protocol::presence::Reason;
 
 /// Microseconds since the run began.
 pub type Moment = u64;
@@ -155,6 +156,25 @@ pub enum What {
         epoch: u64,
         seq: u64,
         online: bool,
+        reason: Reason,
+    },
+    /// A `live` message went out.
+    Said {
+        message: Number,
+    },
+    /// The server has taken it.
+    SaidTaken {
+        message: Number,
+    },
+    /// The will of the connection that has just begun.
+    Testament {
+        message: Number,
+    },
+    /// A `live` message or a will has come, from the topics of this party.
+    Listened {
+        message: Number,
+        of: Option<Party>,
+        retained: bool,
     },
     /// The director: an account change was asked for.
     Revoking {

@@ -1,13 +1,14 @@
 //! What the caller asks for. Every value is checked here, before the first connection.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use irsp_protocol::{Channel, Id};
 use serde::Serialize;
 use thiserror::Error;
+
+use crate::target::Target;
 
 /// Most connections one process opens: below the 20,000 open files a usual limit allows, with room for the rest.
 pub const DEVICES_MAX: usize = 19_000;
@@ -46,10 +47,10 @@ pub struct Options {
     /// Size of an upload in bytes; it is never smaller than its run, number and value need
     #[arg(long, default_value_t = 64, value_name = "BYTES")]
     pub payload_size: usize,
-    /// Message server: mqtt://host:port or mqtts://host:port
+    /// Message server: mqtt://host:port, mqtts://host:port, ws://host:port/path or wss://...
     #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
-    pub url: BrokerUrl,
-    /// Certificate authority of an mqtts:// server, a PEM file
+    pub url: Target,
+    /// Certificate authority of mqtts:// and wss://, a PEM file
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// MQTT version of the devices
@@ -81,9 +82,9 @@ pub struct Options {
 /// Why the options do not fit together.
 #[derive(Debug, Error)]
 pub enum OptionsError {
-    #[error("--url mqtts:// needs --ca with the certificate authority's PEM file")]
+    #[error("--url mqtts:// or wss:// needs --ca with the certificate authority's PEM file")]
     NoCa,
-    #[error("--ca is only for --url mqtts://")]
+    #[error("--ca is only for --url mqtts:// or wss://")]
     NeedlessCa,
     #[error("--rate {rate} for --duration {seconds} s makes no upload")]
     NoUpload { rate: f64, seconds: f64 },
@@ -104,7 +105,7 @@ pub enum OptionsError {
 impl Options {
     /// Checks what no single option shows.
     pub fn check(&self) -> Result<(), OptionsError> {
-        match (self.url.tls, &self.ca) {
+        match (self.url.way.is_tls(), &self.ca) {
             (true, None) => return Err(OptionsError::NoCa),
             (false, Some(_)) => return Err(OptionsError::NeedlessCa),
             (true, Some(_)) | (false, None) => {}
@@ -162,6 +163,16 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+impl Qos {
+    pub fn level(self) -> u8 {
+        match self {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce => 1,
+            Qos::ExactlyOnce => 2,
+        }
+    }
+}
+
 /// MQTT version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 pub enum MqttVersion {
@@ -173,52 +184,6 @@ pub enum MqttVersion {
     #[value(name = "5", aliases = ["5.0"])]
     #[serde(rename = "5")]
     V5,
-}
-
-/// Where the message server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokerUrl {
-    pub tls: bool,
-    pub host: String,
-    pub port: u16,
-}
-
-/// Why a text is not such a URL.
-#[derive(Debug, PartialEq, Eq, Error)]
-#[error("expected mqtt://host:port or mqtts://host:port")]
-pub struct BrokerUrlError;
-
-impl FromStr for BrokerUrl {
-    type Err = BrokerUrlError;
-    fn from_str(text: &str) -> Result<BrokerUrl, BrokerUrlError> {
-        let (tls, rest) = match text.split_once("://") {
-            Some(("mqtt", rest)) => (false, rest),
-            Some(("mqtts", rest)) => (true, rest),
-            Some(_) | None => return Err(BrokerUrlError),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let default = if tls { 8883 } else { 1883 };
-        // [::1]:1883 keeps its colons within the brackets.
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| BrokerUrlError)?),
-            Some(_) | None => (rest, default),
-        };
-        if host.is_empty() || host.contains(['/', '@', ' ']) || port == 0 {
-            return Err(BrokerUrlError);
-        }
-        Ok(BrokerUrl {
-            tls,
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-impl std::fmt::Display for BrokerUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.tls { "mqtts" } else { "mqtt" };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
-    }
 }
 
 fn channel(text: &str) -> Result<Channel, String> {
@@ -324,20 +289,6 @@ mod tests {
         ] {
             let error = parse(line).unwrap().check().expect_err(line).to_string();
             assert!(error.contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn server_urls() {
-        for (text, host, port) in [
-            ("mqtt://127.0.0.1:1884", "127.0.0.1", 1884),
-            ("mqtt://broker.example", "broker.example", 1883),
-            ("mqtts://broker.example/", "broker.example", 8883),
-            ("mqtt://[::1]", "[::1]", 1883),
-            ("mqtt://[::1]:99", "[::1]", 99),
-        ] {
-            let url: BrokerUrl = text.parse().unwrap();
-            assert_eq!((url.host.as_str(), url.port), (host, port), "{text}");
         }
     }
 

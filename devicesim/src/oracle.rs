@@ -4,12 +4,14 @@
 mod corrupted;
 mod duplicated;
 mod expiry;
+mod live;
 mod lost;
 mod misdelivered;
 pub mod presence;
 mod reordered;
 mod revocation;
 mod status;
+mod will;
 
 use irsp_protocol::MessageId;
 
@@ -43,6 +45,8 @@ pub const ORACLES: &[(&str, Find)] = &[
     (expiry::NAME, expiry::find),
     (presence::NAME, presence::find),
     (revocation::NAME, revocation::find),
+    (live::NAME, live::find),
+    (will::NAME, will::find),
 ];
 
 /// What all oracles find, in the order of time.
@@ -53,6 +57,18 @@ pub fn ask(story: &Story<'_>) -> Vec<Finding> {
 }
 
 impl Finding {
+    /// About a device and none of its messages.
+    fn on(oracle: &'static str, device: Party, at: Moment, what: impl Into<String>) -> Finding {
+        Finding {
+            oracle,
+            what: what.into(),
+            device,
+            at,
+            message: None,
+            mid: None,
+        }
+    }
+
     fn of(oracle: &'static str, message: &Message, at: Moment, what: impl Into<String>) -> Finding {
         Finding {
             oracle,
@@ -64,6 +80,20 @@ impl Finding {
         }
     }
 }
+
+/// Users who own a device and are there from before `from` to after `to`.
+fn owners_there(story: &Story<'_>, device: Party, from: Moment, to: Moment) -> impl Iterator<Item = Party> {
+    let there = move |party: &Party| {
+        let span = story.lives.get(party).and_then(|life| life.at(from));
+        span.is_some_and(|span| {
+            span.from.saturating_add(SUBSCRIBED) <= from && span.to.is_none_or(|(end, _)| end > to)
+        })
+    };
+    story.cast.owners(device).into_iter().filter(there)
+}
+
+/// By then whoever has connected has its subscriptions.
+const SUBSCRIBED: Moment = 1_000_000;
 
 /// A length of time for a person.
 fn ms(micros: Moment) -> String {

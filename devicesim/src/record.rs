@@ -65,6 +65,7 @@ pub async fn run(options: &cli::Record, interrupt: impl Future<Output = ()>) -> 
             clean: true,
             session_expiry: 0,
             receive_max: 0,
+            will: None,
         },
         source: None,
         receive_buffer: None,

@@ -271,11 +271,7 @@ impl Asked {
             mqtt: options.mqtt,
             app: options.app.to_string(),
             channel: options.channel.to_string(),
-            qos: match options.qos {
-                Qos::AtMostOnce => 0,
-                Qos::AtLeastOnce => 1,
-                Qos::ExactlyOnce => 2,
-            },
+            qos: options.qos.level(),
             rate: options.rate,
             duration_s: options.duration.as_secs_f64(),
             payload_size: options.payload_size,

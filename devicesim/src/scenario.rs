@@ -74,6 +74,12 @@ pub struct Devices {
     pub children: u32,
     #[serde(default)]
     pub uploads: Vec<Uploads>,
+    /// Messages to whoever owns them, plain publish/subscribe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+    /// They leave a will, which is heard when they go without a goodbye.
+    #[serde(default)]
+    pub will: bool,
     /// Connections that break and come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flap: Option<Flap>,
@@ -126,6 +132,19 @@ pub struct Uploads {
     #[serde(default)]
     pub payload: Payload,
     /// Bytes of an upload; never fewer than its run, number and value need.
+    #[serde(default = "hundred")]
+    pub size: usize,
+}
+
+/// What a device says on its `live` topics.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// Mean time between two messages of one device.
+    pub every: Span,
+    /// The server keeps the last one for whoever comes later.
+    #[serde(default)]
+    pub retain: bool,
     #[serde(default = "hundred")]
     pub size: usize,
 }

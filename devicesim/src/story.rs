@@ -2,10 +2,12 @@
 //! Pure. Oracles and figures read nothing else.
 
 mod rules;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 
 use irsp_protocol::MessageId;
+use irsp_protocol::presence::Reason;
 
 use crate::cast::{APP, Cast};
 use crate::observation::{
@@ -13,6 +15,7 @@ use crate::observation::{
 };
 
 pub use rules::Rules;
+pub use words::{Listened, Word};
 
 /// All that is known at the end.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Story<'a> {
     pub overheard: Vec<(Moment, Party, Number)>,
     /// What came and belongs to no message, with who heard it.
     pub strays: Vec<(Moment, Party, Stray)>,
+    /// What was said on `live` topics, and wills.
+    pub words: BTreeMap<Number, Word>,
     pub revoked: HashMap<Party, Revoked>,
     /// Devices as the application server takes them at the end.
     pub online: &'a [(Party, Option<bool>)],
@@ -138,6 +143,8 @@ pub struct Connection {
     pub from: Moment,
     /// Still connected at the end: none.
     pub to: Option<(Moment, Ending)>,
+    /// The will that was left with it.
+    pub will: Option<Number>,
 }
 
 impl Life {
@@ -174,6 +181,7 @@ pub struct Sight {
     pub epoch: u64,
     pub seq: u64,
     pub online: bool,
+    pub reason: Reason,
 }
 
 /// A reset or a deletion.
@@ -216,6 +224,7 @@ impl<'a> Story<'a> {
             sights: Vec::new(),
             overheard: Vec::new(),
             strays: Vec::new(),
+            words: BTreeMap::new(),
             revoked: HashMap::new(),
             online,
             begin,
@@ -255,11 +264,11 @@ impl<'a> Story<'a> {
                 What::Connecting => connecting = at,
                 What::Connected => {
                     self.connects.took.push((at, at.saturating_sub(connecting)));
-                    self.lives
-                        .entry(by)
-                        .or_default()
-                        .spans
-                        .push(Connection { from: at, to: None });
+                    self.lives.entry(by).or_default().spans.push(Connection {
+                        from: at,
+                        to: None,
+                        will: None,
+                    });
                 }
                 What::Refused => self.connects.refused.push(at),
                 What::Unreachable => self.connects.unreachable.push(at),
@@ -277,6 +286,7 @@ impl<'a> Story<'a> {
                     epoch,
                     seq,
                     online,
+                    reason,
                 } => {
                     self.sights.push(Sight {
                         at,
@@ -285,6 +295,7 @@ impl<'a> Story<'a> {
                         epoch,
                         seq,
                         online,
+                        reason,
                     });
                 }
                 What::Overheard { message } => self.overheard.push((at, by, message)),
@@ -321,6 +332,25 @@ impl<'a> Story<'a> {
                         revoked.restored = Some(at);
                     }
                 }
+                What::Said { message } => self.word(message).said.push(at),
+                What::SaidTaken { message } => {
+                    let word = self.word(message);
+                    word.taken = word.taken.or(Some(at));
+                }
+                What::Testament { message } => {
+                    self.word(message).is_will = true;
+                    if let Some(span) = self.lives.entry(by).or_default().spans.last_mut() {
+                        span.will = Some(message);
+                    }
+                }
+                What::Listened {
+                    message,
+                    of,
+                    retained,
+                } => {
+                    let listened = Listened { at, by, of, retained };
+                    self.word(message).heard.push(listened);
+                }
                 What::Sent { message, .. }
                 | What::Acknowledged { message, .. }
                 | What::Rejected { message, .. }
@@ -335,6 +365,10 @@ impl<'a> Story<'a> {
                 },
             }
         }
+    }
+
+    fn word(&mut self, number: Number) -> &mut Word {
+        self.words.entry(number).or_default()
     }
 
     /// Whether this party's login or its right was taken away between these moments.
@@ -406,6 +440,10 @@ impl Message {
             | What::Unreadable { .. }
             | What::Overheard { .. }
             | What::Presence { .. }
+            | What::Said { .. }
+            | What::SaidTaken { .. }
+            | What::Testament { .. }
+            | What::Listened { .. }
             | What::Revoking { .. }
             | What::Revoked { .. }
             | What::Restored { .. } => {}

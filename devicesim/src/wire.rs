@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::options::MqttVersion;
 
-pub use write::{Connect, PublishOut, ack, connect, disconnect, ping, publish, subscribe, unsubscribe};
+pub use write::{Connect, PublishOut, Will, ack, connect, disconnect, ping, publish, subscribe, unsubscribe};
 
 /// Packet types, the high four bits of the first byte.
 pub mod kind {
@@ -368,6 +368,26 @@ pub fn connack_name(version: MqttVersion, code: u8) -> &'static str {
         (MqttVersion::V5, 0x97) => "QuotaExceeded",
         (MqttVersion::V5, 0x9F) => "ConnectionRateExceeded",
         (_, _) => "Refused",
+    }
+}
+
+/// Whether a reason code refuses.
+pub fn refuses(code: u8) -> bool {
+    code >= 0x80
+}
+
+/// The name of a reason code that refuses a publish or a subscription; 3.1.1 knows but one.
+pub fn reason_name(code: u8) -> &'static str {
+    match code {
+        0x80 => "UnspecifiedError",
+        0x83 => "ImplementationSpecificError",
+        0x87 => "NotAuthorized",
+        0x8F => "TopicFilterInvalid",
+        0x90 => "TopicNameInvalid",
+        0x91 => "PacketIdentifierInUse",
+        0x97 => "QuotaExceeded",
+        0x99 => "PayloadFormatInvalid",
+        _ => "Refused",
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, MessageId, Timestamp, Topic};
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use crate::wire;
 
 use super::agenda::{Agenda, Timer};
 use super::outgoing::{Answer, Cargo, Outbox, Outgoing};
-use super::{Part, Stage};
+use super::{Part, Says, Stage};
 
 /// The packet id of subscriptions; publishes count from 1 and pass it over.
 const SUBSCRIBE_ID: u16 = u16::MAX;
@@ -97,8 +98,29 @@ impl Desk {
             return;
         };
         self.target[source] += 1;
-        let number = Number::of(part.party, self.count);
-        self.count += 1;
+        let number = self.number();
+        let kind = match from.says {
+            Says::Message(kind) => kind,
+            Says::Live { retain } => {
+                let payload = message::letter(&self.stage.run, number.0, &due.value, from.size);
+                let live = Outgoing {
+                    cargo: Cargo::Live(number),
+                    topic: topic.clone(),
+                    payload,
+                    qos: from.qos,
+                    retain,
+                    expiry_s: None,
+                    id: String::new(),
+                    time: String::new(),
+                    sends: 0,
+                };
+                self.outbox.add(live);
+                if let Some(out) = out {
+                    self.send(out);
+                }
+                return;
+            }
+        };
         let named = self.version == MqttVersion::V5;
         // Whole seconds: MQTT knows no shorter expiry.
         let expiry_s = from
@@ -106,7 +128,7 @@ impl Desk {
             .map(|expiry| u32::try_from(expiry.as_secs().max(1)).unwrap_or(u32::MAX));
         let payload = message::letter(&self.stage.run, number.0, &due.value, from.size);
         let facts = Facts {
-            kind: from.kind,
+            kind,
             door: Door::Mqtt,
             to: *to,
             due: self.stage.moment(begin + due.at),
@@ -125,6 +147,7 @@ impl Desk {
             topic: topic.clone(),
             payload,
             qos: from.qos,
+            retain: false,
             expiry_s,
             id: if named {
                 message::id(&self.stage.run, number.0)
@@ -141,6 +164,18 @@ impl Desk {
         if let Some(out) = out {
             self.send(out);
         }
+    }
+
+    fn number(&mut self) -> Number {
+        let number = Number::of(self.log.party, self.count);
+        self.count += 1;
+        number
+    }
+
+    /// The will of the next connection: its number and payload.
+    pub(super) fn testament(&mut self) -> (Number, Bytes) {
+        let number = self.number();
+        (number, message::letter(&self.stage.run, number.0, "\"will\"", 0))
     }
 
     pub(super) fn connected(&mut self, welcome: Welcome, filters: &[(String, u8)], out: &mut Vec<u8>) {
@@ -175,6 +210,7 @@ impl Desk {
                     }
                 }
             }
+            Cargo::Live(message) => self.note(What::Said { message }),
             Cargo::Answer(Answer { message, code, .. }) => self.note(What::Answering { message, code }),
         }
     }
@@ -232,6 +268,7 @@ impl Desk {
             topic: topic.to_string(),
             payload: answer.code.to_string().into(),
             qos: 1,
+            retain: false,
             expiry_s: None,
             id: String::new(),
             time: String::new(),

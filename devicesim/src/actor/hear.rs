@@ -59,6 +59,9 @@ impl Desk {
                 self.note(What::Acknowledged { message, mid: None });
                 self.stage.live.acknowledged.raise();
             }
+            Cargo::Live(message) if code < REFUSES => self.note(What::SaidTaken { message }),
+            // Refused: it may be heard by nobody, and need not.
+            Cargo::Live(_) => {}
             Cargo::Answer(answer) if code < REFUSES => self.note(What::Answered {
                 message: answer.message,
             }),
@@ -85,11 +88,11 @@ impl Desk {
                 Branch::Up { channel, .. } => {
                     self.observe(publish, &topic.owner.principal.to_string(), channel.as_str());
                 }
+                Branch::Live { .. } => self.live(publish, &topic.owner.principal.to_string()),
                 Branch::CloudEvent { .. }
                 | Branch::Answers
                 | Branch::In(_)
                 | Branch::Ack { .. }
-                | Branch::Live { .. }
                 | Branch::To { .. } => {}
             }
         }
@@ -162,6 +165,17 @@ impl Desk {
         });
     }
 
+    /// A `live` message or a will.
+    fn live(&mut self, publish: &Publish, owner: &str) {
+        if let Letter::Ours(n, _) = message::read(&self.stage.run, &publish.payload) {
+            self.note(What::Listened {
+                message: Number(n),
+                of: self.stage.cast.find(owner),
+                retained: publish.retain,
+            });
+        }
+    }
+
     fn presence(&mut self, payload: &[u8]) {
         let Ok(presence) = serde_json::from_slice::<Presence>(payload) else {
             return;
@@ -176,6 +190,7 @@ impl Desk {
                 epoch: presence.epoch,
                 seq: presence.seq,
                 online,
+                reason: presence.reason,
             });
         }
     }

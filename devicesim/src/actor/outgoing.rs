@@ -24,6 +24,7 @@ pub(super) struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cargo {
     Message(Number),
+    Live(Number),
     Answer(Answer),
 }
 
@@ -33,6 +34,7 @@ pub(super) struct Outgoing {
     pub(super) topic: String,
     pub(super) payload: Bytes,
     pub(super) qos: u8,
+    pub(super) retain: bool,
     pub(super) expiry_s: Option<u32>,
     /// Empty where the message has none.
     pub(super) id: String,
@@ -99,7 +101,7 @@ impl Outbox {
             }
         }
         rest.sort_by_key(|outgoing| match outgoing.cargo {
-            Cargo::Message(number) => number,
+            Cargo::Message(number) | Cargo::Live(number) => number,
             Cargo::Answer(answer) => answer.message,
         });
         for outgoing in rest.into_iter().rev() {
@@ -171,7 +173,7 @@ fn write(out: &mut Vec<u8>, version: MqttVersion, outgoing: &Outgoing, id: u16, 
             qos: outgoing.qos,
             id,
             dup,
-            retain: false,
+            retain: outgoing.retain,
             expiry_s: outgoing.expiry_s,
             user: &user,
         },

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{CompareError, Logins};
 use crate::cli;
 use crate::engine::{Load, Login, Pace, Work};
+use crate::options::MqttVersion;
 
 /// Who sends to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +214,11 @@ impl Case {
         let seconds = Duration::from_secs_f64(options.seconds);
         Load {
             connections,
+            version: if options.v5 {
+                MqttVersion::V5
+            } else {
+                MqttVersion::V311
+            },
             pace,
             qos: self.qos,
             payload: options.payload,

@@ -68,7 +68,7 @@ async fn what_does_not_fit_together_is_said() {
     std::fs::write(&file, "c-1,dev/a,x\nc-2,dev/b,y\n").unwrap();
     let path = file.display();
     for (line, part) in [
-        ("--target b=mqtts://127.0.0.1:1", "without TLS"),
+        ("--target b=mqtts://127.0.0.1:1", "needs --ca"),
         ("--target a=mqtt://127.0.0.1:1", "stands twice"),
         ("--pid b=1", "no --target of this name"),
         ("--logins a=/nowhere", "cannot read /nowhere"),

@@ -1,40 +1,41 @@
 //! A device's books and its conversation: what it sends when, what it hears, what is sent again.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Principal, Topic};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::ledger::{Lane, Told};
+use crate::link::{Broken, Welcome};
 use crate::message::{self, Of};
-use crate::mqtt::{self, Broken, Client, Events, Heard, Session};
-use crate::progress::Progress;
+use crate::options::{MqttVersion, Qos};
+use crate::peer::{Peer, SUBSCRIBE_ID, Slice};
+use crate::progress::{Progress, Raised};
+use crate::wire::{self, PublishOut, kind};
 
-use super::{Arrival, Device, End, First, Outcome, Plan, Statuses};
+use super::flights::{Flight, Flights};
+use super::{Arrival, Device, End, Errand, First, KEEP_ALIVE, Opened, Outcome, Plan, Statuses};
 
 /// Attempts at the first connection before a device counts as unreachable.
 const FIRST_ATTEMPTS: u32 = 5;
 /// How long a goodbye may take.
 const LEAVE_WAIT: Duration = Duration::from_secs(3);
+/// Bytes written in one go.
+const BATCH: usize = 16 << 10;
+/// Two of these and no answer: nobody is there.
+const PING_EVERY: Duration = Duration::from_secs(KEEP_ALIVE as u64 / 2);
 
-/// The device's books, shared between what it hears and what it sends. Both run in the device's own task, so the lock
-/// is never waited for.
 pub(super) struct Desk<'a> {
     device: &'a Device,
+    errand: &'a Errand,
     status_topic: String,
     up_topic: String,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// Asked of the client, not gone out yet.
-    order: VecDeque<u64>,
-    /// Gone out, not answered, by packet id.
-    under_way: HashMap<u16, u64>,
+    flights: Flights,
     /// To be published again.
     again: VecDeque<u64>,
     /// How many of its uploads the device has begun.
@@ -42,145 +43,281 @@ struct State {
     plan: Option<Arc<Plan>>,
     arrival: Option<mpsc::Sender<Arrival>>,
     standing: bool,
+    /// A ping is not answered yet.
+    pinged: bool,
+    /// The reason code of a DISCONNECT.
+    dismissed: Option<u8>,
     outcome: Outcome,
 }
 
-impl Desk<'_> {
-    pub(super) fn new<'a>(device: &'a Device, principal: Principal) -> Desk<'a> {
+/// What a device waits for before it sends again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The next upload is due then.
+    Due(Instant),
+    /// As much is written as goes out at once.
+    Batch,
+    /// An answer, or a plan.
+    Answer,
+    /// Nothing is left to be sent.
+    Done,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(device: &'a Device) -> Desk<'a> {
+        let errand = &*device.errand;
+        let principal = Principal::device(device.credential.device.clone());
         let topic = |branch| {
-            Topic {
-                owner: Address::local(principal.clone()),
-                branch,
-            }
-            .to_string()
+            let owner = Address::local(principal.clone());
+            Topic { owner, branch }.to_string()
         };
-        let app = Address::local(Principal::application(device.errand.app.clone()));
-        let channel = device.errand.channel.clone();
+        let app = Address::local(Principal::application(errand.app.clone()));
+        let channel = errand.channel.clone();
         Desk {
             device,
+            errand,
             status_topic: topic(Branch::Status),
             up_topic: topic(Branch::Up { app, channel }),
-            state: Mutex::new(State {
-                order: VecDeque::new(),
-                under_way: HashMap::new(),
-                again: VecDeque::new(),
-                begun: 0,
-                plan: None,
-                arrival: Some(device.arrival.clone()),
-                standing: false,
-                outcome: Outcome {
-                    first: First::Unreachable("the run ended before it connected".to_owned()),
-                    lane: None,
-                    broken: BTreeMap::new(),
-                    reconnected: 0,
-                    refusals: BTreeMap::new(),
-                    subscription_refused: None,
-                    stale_statuses: 0,
-                    unreadable_statuses: 0,
-                },
-            }),
+            flights: Flights::new(),
+            again: VecDeque::new(),
+            begun: 0,
+            plan: None,
+            arrival: Some(device.arrival.clone()),
+            standing: false,
+            pinged: false,
+            dismissed: None,
+            outcome: Outcome {
+                first: First::Unreachable("the run ended before it connected".to_owned()),
+                lane: None,
+                broken: BTreeMap::new(),
+                reconnected: 0,
+                refusals: BTreeMap::new(),
+                subscription_refused: None,
+                stale_statuses: 0,
+                unreadable_statuses: 0,
+            },
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether it was connected before.
+    pub(super) fn was_here(&self) -> bool {
+        matches!(self.outcome.first, First::Connected(_))
     }
 
     /// One connection, from its CONNACK to its end.
-    pub(super) async fn converse(
-        &self,
-        session: Session,
-        after: Duration,
-        client: &Client,
-        events: &mut Events,
-    ) -> End {
-        let errand = &self.device.errand;
-        let window = Semaphore::new(self.state().connected(session, after));
+    pub(super) async fn converse(&mut self, opened: Opened, after: Duration) -> End {
+        let Opened {
+            mut peer,
+            welcome,
+            early,
+        } = opened;
+        let errand = self.errand;
+        if errand.statuses == Statuses::Expected {
+            let filter = [(self.status_topic.as_str(), 1)];
+            wire::subscribe(&mut peer.out, errand.version, SUBSCRIBE_ID, &filter);
+        }
+        self.connected(welcome, after, &mut peer.out);
+        for frame in &early {
+            self.hear(Slice::of(errand.version, frame), &mut peer.out);
+        }
         Progress::raise(&errand.progress.connected);
         if errand.statuses == Statuses::None {
             self.arrive(true);
         }
-        let end = tokio::select! {
-            end = self.hear_all(events, &window) => end,
-            end = self.send_all(client, &window) => end,
-            () = async { errand.leave.cancelled().await; sleep(LEAVE_WAIT).await; } => End::Left,
+        let talked = self.talk(&mut peer).await;
+        let end = match talked {
+            Ok(()) => self.leave(peer).await,
+            Err(broken) => End::Broken(self.dismissed.take().map_or(broken, Broken::Disconnected)),
         };
         Progress::lower(&errand.progress.connected);
         end
     }
 
-    async fn hear_all(&self, events: &mut Events, window: &Semaphore) -> End {
+    /// Sends and hears until it is time to leave.
+    async fn talk(&mut self, peer: &mut Peer) -> Result<(), Broken> {
+        let errand = self.errand;
+        let mut plans = errand.plan.clone();
+        let mut leave = pin!(errand.leave.cancelled());
+        let mut uploading: Option<Raised<'_>> = None;
+        let mut ping = Instant::now() + PING_EVERY;
         loop {
-            match events.heard().await {
-                Ok(Heard::Left) => return End::Left,
-                Ok(heard) => self.hear(heard, window),
-                Err(broken) => return End::Broken(broken),
+            if self.plan.is_none() {
+                let plan = plans.borrow_and_update().clone();
+                self.take_part(plan);
             }
-        }
-    }
-
-    fn hear(&self, heard: Heard, window: &Semaphore) {
-        match heard {
-            Heard::Sent(packet_id) => {
-                self.sent(packet_id);
-                if packet_id == 0 {
-                    window.add_permits(1);
+            let ceased = errand.cease.is_cancelled();
+            let next = if ceased {
+                Next::Done
+            } else {
+                self.put_due(Instant::now(), &mut peer.out)
+            };
+            match next {
+                Next::Done => uploading = None,
+                Next::Due(_) | Next::Batch | Next::Answer if self.plan.is_some() && uploading.is_none() => {
+                    uploading = Some(Progress::during(&errand.progress.uploading));
+                }
+                Next::Due(_) | Next::Batch | Next::Answer => {}
+            }
+            peer.write().await?;
+            if next == Next::Batch && peer.out.is_empty() {
+                // The connection takes more: others have their turn first.
+                tokio::task::yield_now().await;
+                if !errand.leave.is_cancelled() {
+                    continue;
                 }
             }
-            Heard::Acknowledged(packet_id) => {
-                window.add_permits(self.answered(packet_id, None));
+            let wake = match next {
+                Next::Due(due) => due.min(ping),
+                Next::Batch | Next::Answer | Next::Done => ping,
+            };
+            tokio::select! {
+                turned = peer.turn(|packet, out| self.hear(packet, out)) => turned?,
+                () = sleep_until(wake) => {
+                    if Instant::now() >= ping {
+                        if std::mem::replace(&mut self.pinged, true) {
+                            return Err(Broken::Lost("no answer to a ping".to_owned()));
+                        }
+                        wire::ping(&mut peer.out);
+                        ping = Instant::now() + PING_EVERY;
+                    }
+                }
+                // A fleet that has ended has told everybody to leave.
+                _ = plans.changed(), if self.plan.is_none() => {}
+                () = &mut leave => return Ok(()),
             }
-            Heard::Refused { packet_id, reason } => {
-                window.add_permits(self.answered(packet_id, Some(reason)));
+        }
+    }
+
+    /// Takes the subscription back and says goodbye.
+    async fn leave(&self, mut peer: Peer) -> End {
+        if self.errand.statuses == Statuses::Expected {
+            let filter = [self.status_topic.as_str()];
+            wire::unsubscribe(&mut peer.out, self.errand.version, SUBSCRIBE_ID, &filter);
+        }
+        // Whether the server still hears it makes no difference to who leaves.
+        let _ = timeout(LEAVE_WAIT, peer.goodbye()).await;
+        End::Left
+    }
+
+    /// Writes all that is due and may go out.
+    fn put_due(&mut self, now: Instant, out: &mut Vec<u8>) -> Next {
+        let Some(plan) = self.plan.clone() else {
+            return Next::Answer;
+        };
+        loop {
+            let Some((n, due)) = self.next(&plan) else {
+                return Next::Done;
+            };
+            let due = plan.start + due;
+            if due > now {
+                return Next::Due(due);
             }
-            Heard::Subscribed(answer) => {
-                self.state().outcome.subscription_refused = answer.err();
+            if self.flights.full() {
+                return Next::Answer;
+            }
+            if out.len() >= BATCH {
+                return Next::Batch;
+            }
+            if self.take(n) {
+                Progress::raise(&self.errand.progress.begun);
+            }
+            let id = match self.errand.qos {
+                Qos::AtMostOnce => 0,
+                Qos::AtLeastOnce | Qos::ExactlyOnce => self.flights.begin(n),
+            };
+            self.publish(&plan, n, (id, false), out);
+        }
+    }
+
+    /// Writes upload `n` under a packet id, with DUP or without.
+    fn publish(&mut self, plan: &Plan, n: u64, (id, dup): (u16, bool), out: &mut Vec<u8>) {
+        let errand = self.errand;
+        let payload = message::payload(&errand.run, n, plan.schedule.value(n), errand.payload_size);
+        let name = match errand.version {
+            MqttVersion::V311 => String::new(),
+            MqttVersion::V5 => message::id(&errand.run, n),
+        };
+        let publish = PublishOut {
+            topic: &self.up_topic,
+            payload: &payload,
+            qos: errand.qos.level(),
+            id,
+            dup,
+            retain: false,
+            expiry_s: None,
+            user: &[("id", &name)],
+        };
+        wire::publish(out, errand.version, &publish);
+        if self.outcome.lane.as_mut().map(|lane| lane.sent(n)) == Some(Told::First) {
+            Progress::raise(&errand.progress.sent);
+        }
+    }
+
+    fn hear(&mut self, packet: Slice<'_>, out: &mut Vec<u8>) {
+        match packet.kind() {
+            kind::PUBLISH => {
+                let Some((qos, id, payload)) = packet.publish() else {
+                    return;
+                };
+                self.status(payload);
+                match qos {
+                    0 => {}
+                    1 => wire::ack(out, kind::PUBACK, id),
+                    _ => wire::ack(out, kind::PUBREC, id),
+                }
+            }
+            kind::SUBACK => {
+                let refused = wire::refuses(packet.last());
+                self.outcome.subscription_refused =
+                    refused.then(|| wire::reason_name(packet.last()).to_owned());
                 self.arrive(true);
             }
-            Heard::Message(payload) => self.status(&payload),
-            Heard::Connected { .. } | Heard::Left | Heard::Other => {}
+            kind::PINGRESP => self.pinged = false,
+            kind::DISCONNECT => self.dismissed = Some(packet.last()),
+            _ => {
+                if let Some(id) = packet.id() {
+                    self.answer(packet.kind(), id, packet.code(), out);
+                }
+            }
         }
     }
 
-    fn sent(&self, packet_id: u16) {
-        let mut state = self.state();
-        let known = state.under_way.get(&packet_id).copied();
-        let Some(n) = known.or_else(|| state.order.pop_front()) else {
+    fn answer(&mut self, kind: u8, id: u16, code: u8, out: &mut Vec<u8>) {
+        match kind {
+            kind::PUBACK | kind::PUBREC if wire::refuses(code) => {
+                self.answered(id, Some(wire::reason_name(code)));
+            }
+            kind::PUBACK | kind::PUBCOMP => self.answered(id, None),
+            kind::PUBREC => {
+                self.flights.release(id);
+                wire::ack(out, kind::PUBREL, id);
+            }
+            kind::PUBREL => wire::ack(out, kind::PUBCOMP, id),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, packet_id: u16, refusal: Option<&str>) {
+        let Some(n) = self.flights.end(packet_id) else {
             return;
         };
-        if packet_id != 0 {
-            state.under_way.insert(packet_id, n);
-        }
-        if state.outcome.lane.as_mut().map(|lane| lane.sent(n)) == Some(Told::First) {
-            Progress::raise(&self.device.errand.progress.sent);
-        }
-    }
-
-    /// How many places in the window the answer has freed.
-    fn answered(&self, packet_id: u16, refusal: Option<String>) -> usize {
-        let mut state = self.state();
-        let Some(n) = state.under_way.remove(&packet_id) else {
-            return 0;
-        };
-        let after_due = state.after_due(n);
-        let told = match (&mut state.outcome.lane, &refusal) {
+        let after_due = self.after_due(n);
+        let told = match (&mut self.outcome.lane, refusal) {
             (Some(lane), None) => lane.acknowledged(n, after_due),
             (Some(lane), Some(_)) => lane.refused(n),
             (None, _) => Told::Again,
         };
         if let Some(reason) = refusal {
-            *state.outcome.refusals.entry(reason).or_default() += 1;
+            *self.outcome.refusals.entry(reason.to_owned()).or_default() += 1;
         }
         if told == Told::First {
-            Progress::raise(&self.device.errand.progress.answered);
+            Progress::raise(&self.errand.progress.answered);
         }
-        1
     }
 
-    fn status(&self, payload: &[u8]) {
-        let mut state = self.state();
-        let Some(status) = message::status(&self.device.errand.run, payload) else {
-            state.outcome.unreadable_statuses += 1;
+    fn status(&mut self, payload: &[u8]) {
+        let Some(status) = message::status(&self.errand.run, payload) else {
+            self.outcome.unreadable_statuses += 1;
             return;
         };
         // 202: on its way, the end follows.
@@ -191,158 +328,103 @@ impl Desk<'_> {
             Of::Upload(n) => Some(n),
             Of::Unnamed => None,
             Of::EarlierRun => {
-                state.outcome.stale_statuses += 1;
+                self.outcome.stale_statuses += 1;
                 return;
             }
         };
-        let Some(lane) = &mut state.outcome.lane else {
-            state.outcome.stale_statuses += 1;
+        let Some(lane) = &mut self.outcome.lane else {
+            self.outcome.stale_statuses += 1;
             return;
         };
         if let Some(n) = lane.status_for(named, status.code) {
-            let after_due = state.after_due(n);
-            if let Some(lane) = &mut state.outcome.lane {
+            let after_due = self.after_due(n);
+            if let Some(lane) = &mut self.outcome.lane {
                 lane.ended(n, after_due);
             }
-            Progress::raise(&self.device.errand.progress.ended);
+            Progress::raise(&self.errand.progress.ended);
         }
     }
 
-    /// Sends until it is time to leave; then says goodbye and waits for the connection's end.
-    async fn send_all(&self, client: &Client, window: &Semaphore) -> End {
-        let leave = &self.device.errand.leave;
-        let sent = tokio::select! {
-            sent = self.upload_all(client, window) => sent,
-            () = leave.cancelled() => Ok(()),
+    /// Takes the plan, once there is one, and the device's part in it.
+    fn take_part(&mut self, plan: Option<Arc<Plan>>) {
+        let Some(plan) = plan else {
+            return;
         };
-        if sent.is_ok() {
-            leave.cancelled().await;
-            if client.leave(&self.status_topic).await.is_ok() {
-                return std::future::pending().await;
-            }
-        }
-        End::Broken(Broken::Again("the client has ended".to_owned()))
-    }
-
-    async fn upload_all(&self, client: &Client, window: &Semaphore) -> Result<(), mqtt::Ended> {
-        let errand = &self.device.errand;
-        if errand.statuses == Statuses::Expected {
-            client.subscribe(&self.status_topic).await?;
-        }
-        let Some(plan) = self.plan().await else {
-            return Ok(());
-        };
-        let _uploading = Progress::during(&errand.progress.uploading);
-        while let Some((n, due)) = self.next(&plan) {
-            tokio::select! {
-                biased;
-                () = errand.cease.cancelled() => return Ok(()),
-                () = sleep_until(plan.start + due) => {}
-            }
-            let Ok(place) = window.acquire().await else {
-                return Ok(());
-            };
-            place.forget();
-            if self.state().take(n) {
-                Progress::raise(&errand.progress.begun);
-            }
-            let payload = message::payload(&errand.run, n, plan.schedule.value(n), errand.payload_size);
-            let id = message::id(&errand.run, n);
-            client.publish(&self.up_topic, errand.qos, id, payload).await?;
-        }
-        Ok(())
-    }
-
-    fn next(&self, plan: &Plan) -> Option<(u64, Duration)> {
-        self.state().next(plan)
-    }
-
-    /// The plan, once there is one; `None` when this device has no part in it.
-    async fn plan(&self) -> Option<Arc<Plan>> {
-        let mut plans = self.device.errand.plan.clone();
-        let plan = plans.wait_for(Option::is_some).await.ok()?.clone()?;
-        let position = plan.positions.get(self.device.index).copied().flatten()?;
-        let mut state = self.state();
-        if state.outcome.lane.is_none() {
+        if let Some(position) = plan.positions.get(self.device.index).copied().flatten() {
             let device = self.device.credential.device.clone();
-            state.outcome.lane = Some(Lane::new(device, &plan.schedule, position));
-            state.plan = Some(Arc::clone(&plan));
+            self.outcome.lane = Some(Lane::new(device, &plan.schedule, position));
         }
-        Some(plan)
+        self.plan = Some(plan);
     }
 
-    fn arrive(&self, arrived: bool) {
+    fn arrive(&mut self, arrived: bool) {
         let index = self.device.index;
-        if let Some(arrival) = self.state().arrival.take() {
+        if let Some(arrival) = self.arrival.take() {
             // The channel has room for every device; a fleet that no longer listens has given up.
             let _ = arrival.try_send(Arrival { index, arrived });
         }
     }
 
     /// Books a connection that broke or did not come about; says whether to try again.
-    pub(super) fn goes_on(&self, broken: Broken, attempts: u32) -> bool {
+    pub(super) fn goes_on(&mut self, broken: Broken, attempts: u32) -> bool {
         let cause = broken.to_string();
-        let mut state = self.state();
-        if std::mem::take(&mut state.standing) {
-            Progress::raise(&self.device.errand.progress.broken);
-            *state.outcome.broken.entry(cause.clone()).or_default() += 1;
+        if std::mem::take(&mut self.standing) {
+            Progress::raise(&self.errand.progress.broken);
+            *self.outcome.broken.entry(cause.clone()).or_default() += 1;
         }
-        if matches!(state.outcome.first, First::Connected(_)) {
-            if let Broken::Refused(cause) = broken {
-                *state
-                    .outcome
-                    .broken
-                    .entry(format!("refused: {cause}"))
-                    .or_default() += 1;
-                drop(state);
-                self.arrive(false);
-                return false;
-            }
-            return true;
-        }
-        let goes_on = match broken {
-            Broken::Refused(cause) => {
-                state.outcome.first = First::Refused(cause);
+        let for_good = matches!(broken, Broken::Refused(_));
+        let goes_on = match (self.was_here(), for_good) {
+            (true, true) => {
+                let cause = format!("refused: {cause}");
+                *self.outcome.broken.entry(cause).or_default() += 1;
                 false
             }
-            Broken::Again(cause) => {
-                state.outcome.first = First::Unreachable(cause);
+            (true, false) => true,
+            (false, true) => {
+                self.outcome.first = First::Refused(cause);
+                false
+            }
+            (false, false) => {
+                self.outcome.first = First::Unreachable(cause);
                 attempts + 1 < FIRST_ATTEMPTS
             }
         };
-        drop(state);
         if !goes_on {
             self.arrive(false);
         }
         goes_on
     }
 
-    pub(super) fn close(self) -> Outcome {
+    pub(super) fn close(mut self) -> Outcome {
         self.arrive(false);
-        self.state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .outcome
+        self.outcome
     }
-}
 
-impl State {
-    /// Books a new connection; says how many uploads may go out at once beside those the session resumes.
-    fn connected(&mut self, session: Session, after: Duration) -> usize {
-        match self.outcome.first {
-            First::Connected(_) => self.outcome.reconnected += 1,
-            First::Refused(_) | First::Unreachable(_) => self.outcome.first = First::Connected(after),
+    /// Books a new connection, and writes again what is under way, if the server has kept the session.
+    fn connected(&mut self, welcome: Welcome, after: Duration, out: &mut Vec<u8>) {
+        if self.was_here() {
+            self.outcome.reconnected += 1;
+        } else {
+            self.outcome.first = First::Connected(after);
         }
         self.standing = true;
-        let mut again: Vec<u64> = self.order.drain(..).collect();
-        if session == Session::New {
-            again.extend(self.under_way.drain().map(|(_, n)| n));
+        self.pinged = false;
+        self.flights.allow(welcome.receive_max);
+        if !welcome.resumed {
+            for n in self.flights.forget().into_iter().rev() {
+                self.again.push_front(n);
+            }
+            return;
         }
-        again.sort_unstable();
-        for n in again.into_iter().rev() {
-            self.again.push_front(n);
+        let Some(plan) = self.plan.clone() else {
+            return;
+        };
+        for (id, flight) in self.flights.all() {
+            match flight {
+                Flight::Published(n) => self.publish(&plan, n, (id, true), out),
+                Flight::Released(_) => wire::ack(out, kind::PUBREL, id),
+            }
         }
-        mqtt::WINDOW.saturating_sub(self.under_way.len())
     }
 
     /// The next upload and when it is due.
@@ -355,7 +437,7 @@ impl State {
         Some((n, plan.schedule.due(n)))
     }
 
-    /// Takes what [`State::next`] has shown; says whether it is taken for the first time.
+    /// Takes what [`Desk::next`] has shown; says whether it is taken for the first time.
     fn take(&mut self, n: u64) -> bool {
         let again = self.again.front() == Some(&n);
         if again {
@@ -363,7 +445,6 @@ impl State {
         } else {
             self.begun += 1;
         }
-        self.order.push_back(n);
         !again
     }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use irsp_protocol::Secret;
 use tokio::time::Instant;
 
-use crate::actor::{Part, Source};
+use crate::actor::{Part, Says, Source};
 use crate::cast::{APP, Cast, Role};
 use crate::dice::Dice;
 use crate::model::{Model, Trace, TraceFault, trace};
 use crate::observation::{Kind, Party};
 use crate::options::MqttVersion;
-use crate::scenario::{Answers, Manners, Mqtt, Payload, Pushes, Scenario, Via};
+use crate::scenario::{Answers, Devices, Manners, Mqtt, Payload, Pushes, Scenario, Via};
 
 use super::Play;
 
@@ -62,6 +62,7 @@ pub(super) fn part(
         roam: None,
         clock_skew_ms: 0,
         slow: None,
+        will: None,
         manners: Manners::default(),
         dice: Dice::new(play.seed, u64::from(party.0)),
         opens,
@@ -95,6 +96,7 @@ fn device(play: &Play, cast: &Cast, traces: &Traces, kind: usize, part: &mut Par
     part.clock_skew_ms = devices.clock_skew.map_or(0, crate::scenario::Skew::as_millis);
     part.slow = devices.slow.map(crate::scenario::Span::as_duration);
     part.manners = devices.manners;
+    words(play, devices, &own, part);
     let day = scenario.day.unwrap_or(scenario.duration).as_duration();
     for uploads in &devices.uploads {
         let trace = match &uploads.payload {
@@ -109,7 +111,7 @@ fn device(play: &Play, cast: &Cast, traces: &Traces, kind: usize, part: &mut Par
             let dice = dice(play, part.party, part.sources.len());
             part.sources.push(Source {
                 model: Model::new(uploads, day, dice, trace.clone()),
-                kind: Kind::Upload,
+                says: Says::Message(Kind::Upload),
                 targets: vec![(APP, format!("v1/{own}/up/{app}/{channel}"))],
                 channel,
                 expiry: None,
@@ -120,6 +122,22 @@ fn device(play: &Play, cast: &Cast, traces: &Traces, kind: usize, part: &mut Par
     }
 }
 
+fn words(play: &Play, devices: &Devices, own: &str, part: &mut Part) {
+    part.will = devices.will.then(|| format!("v1/{own}/live/will"));
+    if let Some(live) = devices.live {
+        let dice = dice(play, part.party, part.sources.len());
+        part.sources.push(Source {
+            model: Model::steady(live.every.as_duration(), 1.0, dice),
+            says: Says::Live { retain: live.retain },
+            targets: vec![(part.party, format!("v1/{own}/live/state"))],
+            channel: String::new(),
+            expiry: None,
+            qos: 1,
+            size: live.size,
+        });
+    }
+}
+
 fn user(play: &Play, cast: &Cast, devices: &[Party], part: &mut Part) {
     let own = cast.name(part.party);
     part.filters.push((format!("v1/{own}/status"), 1));
@@ -127,6 +145,9 @@ fn user(play: &Play, cast: &Cast, devices: &[Party], part: &mut Part) {
     for device in devices {
         let device = cast.name(*device);
         part.filters.push((format!("v1/{device}/presence"), 1));
+        if play.scenario.speaks_live() {
+            part.filters.push((format!("v1/{device}/live/#"), 1));
+        }
         if users.is_some_and(|users| users.hears_uploads) {
             part.filters.push((format!("v1/{device}/up/#"), 1));
         }
@@ -135,7 +156,7 @@ fn user(play: &Play, cast: &Cast, devices: &[Party], part: &mut Part) {
         let to = |device: &Party| (*device, format!("v1/{own}/to/{}/{CHANNEL}", cast.name(*device)));
         part.sources.push(Source {
             model: Model::steady(pushes.every.as_duration(), 1.0, dice(play, part.party, 0)),
-            kind: Kind::Push,
+            says: Says::Message(Kind::Push),
             targets: devices.iter().map(to).collect(),
             channel: CHANNEL.to_owned(),
             expiry: None,
@@ -168,7 +189,7 @@ fn application(play: &Play, cast: &Cast, part: &mut Part) {
         let every = Duration::from_secs_f64(1.0 / push_rate(play, pushes));
         part.sources.push(Source {
             model: Model::steady(every, 0.0, dice(play, part.party, part.sources.len())),
-            kind: Kind::Push,
+            says: Says::Message(Kind::Push),
             targets: devices.iter().map(to).collect(),
             channel: CHANNEL.to_owned(),
             expiry: pushes.expiry.map(crate::scenario::Span::as_duration),

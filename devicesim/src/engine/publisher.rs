@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::peer::Peer;
 use super::{Brief, Pace};
-use crate::options::MqttVersion;
+use crate::peer::Peer;
 use crate::wire::{self, PublishOut, kind};
 
 /// Publishes under way: at saturation few, so that the load is shared; at a steady rate as many as there are ids for, so
@@ -25,11 +24,17 @@ struct Flights {
 }
 
 /// Publishes to `topic` until the end; `place` is its number and how many publishers there are.
-pub(super) async fn run(mut peer: Peer, topic: String, pace: Pace, place: (usize, usize), brief: Brief) {
-    let window = match pace {
+pub(super) async fn run(
+    (mut peer, receive_max): (Peer, u16),
+    topic: String,
+    pace: Pace,
+    place: (usize, usize),
+    brief: Brief,
+) {
+    let window = receive_max.min(match pace {
         Pace::Saturated => WINDOW,
         Pace::Steady(_) => WINDOW_STEADY,
-    };
+    });
     let mut flights = Flights {
         stamps: vec![0; if brief.qos > 0 { usize::from(window) + 1 } else { 0 }],
         free: if brief.qos > 0 {
@@ -73,7 +78,7 @@ pub(super) async fn run(mut peer: Peer, topic: String, pace: Pace, place: (usize
                 expiry_s: None,
                 user: &[],
             };
-            wire::publish(&mut peer.out, MqttVersion::V311, &publish);
+            wire::publish(&mut peer.out, brief.version, &publish);
             count += 1;
         }
         if count > 0 {
@@ -83,7 +88,7 @@ pub(super) async fn run(mut peer: Peer, topic: String, pace: Pace, place: (usize
             wire::ping(&mut peer.out);
             ping = now + PING_EVERY;
         }
-        if peer.write().is_err() {
+        if peer.write().await.is_err() {
             brief.books.broke();
             return;
         }
@@ -101,6 +106,8 @@ pub(super) async fn run(mut peer: Peer, topic: String, pace: Pace, place: (usize
                     return;
                 };
                 match packet.kind() {
+                    // Refused: not acknowledged, and heard by nobody.
+                    kind::PUBACK | kind::PUBREC if wire::refuses(packet.code()) => flights.free.push(id),
                     kind::PUBACK | kind::PUBCOMP => {
                         if let Some(stamp) = flights.stamps.get(usize::from(id)) {
                             acknowledged.push(*stamp);
@@ -123,5 +130,5 @@ pub(super) async fn run(mut peer: Peer, topic: String, pace: Pace, place: (usize
             acknowledged.clear();
         }
     }
-    peer.leave();
+    peer.leave().await;
 }

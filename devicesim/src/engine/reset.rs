@@ -5,10 +5,9 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 
 use super::books::Books;
-use super::peer::Peer;
-use super::{EngineError, Load, Measured, SERVED, Work, open};
-use crate::link::Dialer;
-use crate::options::MqttVersion;
+use super::{EngineError, Load, Measured, Opened, SERVED, Work, open};
+use crate::link::{Close, Dialer};
+use crate::peer::Slice;
 use crate::usage::Usage;
 use crate::wire::{self, PublishOut, kind};
 
@@ -21,19 +20,15 @@ pub(super) async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, Engine
         .partition(|(_, work)| *work == Work::Rest);
     let clients = resting.len();
     let opened = Instant::now();
-    let peers = open(dialer, &resting, load.qos, &books).await?;
+    let peers = open(dialer, &resting, load, Close::Reset, &books).await?;
     let connect_s = opened.elapsed().as_secs_f64();
     let before = load.pid.and_then(Usage::of);
     tokio::time::sleep(load.warm_up).await;
-    for (peer, _) in peers {
-        // One that the server has ended already cannot be reset.
-        if peer.reset().is_err() {
-            books.broke();
-        }
-    }
+    // Each was opened to be reset by whoever drops it.
+    drop(peers);
     let began = Instant::now();
     let served = async {
-        let peers = open(dialer, &newcomers, load.qos, &books).await?;
+        let peers = open(dialer, &newcomers, load, Close::Orderly, &books).await?;
         pass_one(peers, load).await
     };
     timeout(SERVED, served)
@@ -53,9 +48,9 @@ pub(super) async fn run(dialer: &Dialer, load: &Load) -> Result<Measured, Engine
 }
 
 /// Publishes one message by whoever publishes, until whoever subscribes has it.
-async fn pass_one(peers: Vec<(Peer, Work)>, load: &Load) -> Result<(), EngineError> {
+async fn pass_one(peers: Vec<Opened>, load: &Load) -> Result<(), EngineError> {
     let (mut hears, mut says) = (Vec::new(), Vec::new());
-    for (peer, work) in peers {
+    for (peer, work, _) in peers {
         match work {
             Work::Publish(topic) => says.push((peer, topic)),
             Work::Subscribe(_) | Work::Rest => hears.push(peer),
@@ -72,19 +67,18 @@ async fn pass_one(peers: Vec<(Peer, Work)>, load: &Load) -> Result<(), EngineErr
             expiry_s: None,
             user: &[],
         };
-        wire::publish(&mut peer.out, MqttVersion::V311, &publish);
-        peer.write().map_err(EngineError::Newcomer)?;
+        wire::publish(&mut peer.out, load.version, &publish);
+        peer.write().await.map_err(EngineError::Newcomer)?;
     }
     for peer in &mut hears {
         let mut heard = false;
         while !heard {
-            let on =
-                |packet: super::peer::Slice<'_>, _: &mut Vec<u8>| heard |= packet.kind() == kind::PUBLISH;
+            let on = |packet: Slice<'_>, _: &mut Vec<u8>| heard |= packet.kind() == kind::PUBLISH;
             peer.turn(on).await.map_err(EngineError::Newcomer)?;
         }
     }
     for peer in says.into_iter().map(|(peer, _)| peer).chain(hears) {
-        peer.leave();
+        peer.leave().await;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Brief;
-use super::peer::Peer;
+use crate::peer::Peer;
 use crate::wire::{self, kind};
 
 /// Of an idle connection.
@@ -45,7 +45,7 @@ pub(super) async fn run(mut peer: Peer, shard: usize, brief: Brief) {
             }
             () = brief.leave.cancelled() => break,
         };
-        if turned.and_then(|()| peer.write()).is_err() {
+        if turned.is_err() || peer.write().await.is_err() {
             brief.books.broke();
             return;
         }
@@ -54,5 +54,5 @@ pub(super) async fn run(mut peer: Peer, shard: usize, brief: Brief) {
             stamps.clear();
         }
     }
-    peer.leave();
+    peer.leave().await;
 }

@@ -14,14 +14,8 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
         .collect();
     for (at, by, stray) in &story.strays {
         if let Stray::Unreadable(device) = stray {
-            findings.push(Finding {
-                oracle: NAME,
-                what: format!("{} heard what nobody can read", story.cast.name(*by)),
-                device: *device,
-                at: *at,
-                message: None,
-                mid: None,
-            });
+            let what = format!("{} heard what nobody can read", story.cast.name(*by));
+            findings.push(Finding::on(NAME, *device, *at, what));
         }
     }
     findings

@@ -26,15 +26,9 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     }
     for (at, by, stray) in &story.strays {
         if let Stray::StatusOf(of) = stray {
-            let of = of.map_or_else(|| "a stranger".to_owned(), |of| story.cast.name(of));
-            findings.push(Finding {
-                oracle: NAME,
-                what: format!("{} is told how a message of {of} ended", story.cast.name(*by)),
-                device: *by,
-                at: *at,
-                message: None,
-                mid: None,
-            });
+            let (by_name, of) = (story.cast.name(*by), story.cast.name_of(*of));
+            let what = format!("{by_name} is told how a message of {of} ended");
+            findings.push(Finding::on(NAME, *by, *at, what));
         }
     }
     for message in story.messages.values() {
@@ -58,9 +52,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
             .iter()
             .filter(|stored| stored.source.is_none_or(wrong))
         {
-            let source = stored
-                .source
-                .map_or_else(|| "a stranger".to_owned(), |source| story.cast.name(source));
+            let source = story.cast.name_of(stored.source);
             let what = format!("sent by {}, stored as from {source}", story.cast.name(sender));
             findings.push(Finding::of(
                 NAME,
@@ -80,9 +72,7 @@ fn elsewhere(story: &Story<'_>, message: &Message) -> Vec<Finding> {
     let mut findings = Vec::new();
     for delivery in &message.pushed {
         if delivery.from != Some(sender) {
-            let from = delivery
-                .from
-                .map_or_else(|| "a stranger".to_owned(), |from| story.cast.name(from));
+            let from = story.cast.name_of(delivery.from);
             let what = format!("pushed by {}, delivered as from {from}", story.cast.name(sender));
             findings.push(Finding::of(NAME, message, delivery.at, what));
         }

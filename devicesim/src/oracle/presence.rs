@@ -1,6 +1,8 @@
 //! *Presence*: what observers are told of a device agrees with what the device does, after a settling time; it never
 //! goes back; and no two observers hold different states under the same epoch and sequence.
 
+mod reason;
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Finding, ms};
@@ -23,14 +25,7 @@ pub struct Divergence {
 
 pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     let tolerance = story.rules.tolerance.presence.as_micros();
-    let finding = |device, at, what| Finding {
-        oracle: NAME,
-        what,
-        device,
-        at,
-        message: None,
-        mid: None,
-    };
+    let finding = |device, at, what| Finding::on(NAME, device, at, what);
     let mut findings = Vec::new();
     for divergence in divergences(story) {
         let length = divergence.to - divergence.from;
@@ -73,6 +68,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
             findings.push(finding(sight.of, sight.at, what));
         }
     }
+    findings.extend(reason::find(story));
     for (device, online) in story.online {
         let truth = Truth::of(story.lives.get(device), story.quiet);
         let steady = truth

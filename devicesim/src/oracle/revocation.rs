@@ -22,14 +22,7 @@ fn of(story: &Story<'_>, device: Party, revoked: &Revoked) -> Vec<Finding> {
         Revocation::Reset => "reset",
         Revocation::Deleted => "deletion",
     };
-    let finding = |at, what| Finding {
-        oracle: NAME,
-        what,
-        device,
-        at,
-        message: None,
-        mid: None,
-    };
+    let finding = |at, what| Finding::on(NAME, device, at, what);
     let Some(effective) = revoked.effective else {
         return vec![finding(
             revoked.asked,

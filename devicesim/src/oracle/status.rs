@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Finding;
-use crate::observation::{Door, Kind, Party};
+use crate::observation::{Door, Kind, Moment, Party};
 use crate::story::{End, Message, Story, Stray};
 
 pub(super) const NAME: &str = "status";
@@ -12,6 +12,8 @@ pub(super) const NAME: &str = "status";
 const THERE: u64 = 1_000_000;
 /// What a server may answer that cannot take more now: unspecified, busy, over a quota or out of room.
 const BUSY: [u16; 3] = [0x80, 0x83, 0x97];
+/// What a session could not keep for who was away.
+const QUEUE_FULL: u16 = 507;
 const BUSY_HTTP: [u16; 5] = [429, 500, 503, 504, 507];
 
 pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
@@ -24,8 +26,8 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Statuses of nothing. A repeat without an id has one that cannot be told from the first one's, and a refusal one that
-/// says why.
+/// Statuses of nothing. A repeat without an id has one that cannot be told from the first one's, a refusal one that
+/// says why, and who was away is told how much it has missed.
 fn strays(story: &Story<'_>) -> Vec<Finding> {
     let mut nameless: HashMap<Party, usize> = HashMap::new();
     for message in story.messages.values() {
@@ -47,20 +49,24 @@ fn strays(story: &Story<'_>) -> Vec<Finding> {
                     *left -= 1;
                     continue;
                 }
+                if *code == QUEUE_FULL && was_away(story, *by, *at) {
+                    continue;
+                }
                 format!("a status {code} of what it has not sent")
             }
             Stray::Unreadable(_) | Stray::StatusOf(_) => continue,
         };
-        findings.push(Finding {
-            oracle: NAME,
-            what,
-            device: *by,
-            at: *at,
-            message: None,
-            mid: None,
-        });
+        findings.push(Finding::on(NAME, *by, *at, what));
     }
     findings
+}
+
+fn was_away(story: &Story<'_>, party: Party, before: Moment) -> bool {
+    let life = story.lives.get(&party);
+    life.is_some_and(|life| {
+        let mut ends = life.spans.iter().filter_map(|span| span.to);
+        ends.any(|(at, _)| at <= before)
+    })
 }
 
 fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
@@ -150,6 +156,9 @@ fn repeat(message: &Message, code: u16) -> bool {
 fn wrong(story: &Story<'_>, message: &Message, end: &End) -> Option<String> {
     let code = end.code;
     let side = message.device();
+    if message.facts.kind == Kind::Upload && !matches!(code, 200 | 208) && !message.stored.is_empty() {
+        return Some(format!("ended with {code}, and is in the store all the same"));
+    }
     let revoked = story.revoked_between(side, message.facts.due, end.at);
     if repeat(message, code) || (revoked && matches!(code, 401 | 403 | 404 | 410)) {
         return None;

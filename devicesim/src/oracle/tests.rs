@@ -4,12 +4,14 @@ mod messages;
 mod observers;
 mod presence;
 mod statuses;
+mod words;
 
 use super::*;
 use crate::cast::{APP, Cast, Part};
 use crate::observation::{Door, Ending, Facts, Kind, Log, Observation, Print, Revocation, Stored, What};
 use crate::scenario::Scenario;
 use crate::story::Rules;
+use irsp_protocol::presence::Reason;
 
 const MS: Moment = 1000;
 const QUIET: Moment = 60_000 * MS;
@@ -99,6 +101,7 @@ impl Seen {
                         epoch: 1,
                         seq: 1,
                         online: true,
+                        reason: Reason::Connected,
                     },
                 );
             }
@@ -241,6 +244,7 @@ fn away(seen: &mut Seen, at_ms: Moment) {
                 epoch: 1,
                 seq: 2,
                 online: false,
+                reason: Reason::Disconnected,
             },
         );
     }

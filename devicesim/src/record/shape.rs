@@ -239,6 +239,8 @@ fn describe(kind: &str, members: &[Heard], length: Duration) -> Devices {
         roam: None,
         clock_skew: None,
         slow: None,
+        live: None,
+        will: false,
         manners: Manners::default(),
     }
 }

@@ -31,6 +31,11 @@ fn fault<T>(place: impl Into<String>, what: impl Into<String>) -> Result<T, Faul
 }
 
 impl Scenario {
+    /// Whether there is anything to be heard on `live` topics.
+    pub fn speaks_live(&self) -> bool {
+        self.devices.iter().any(|kind| kind.will || kind.live.is_some())
+    }
+
     /// The first value that is not right.
     pub fn check(&self) -> Result<(), Fault> {
         some("duration", self.duration)?;

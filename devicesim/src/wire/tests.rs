@@ -25,6 +25,7 @@ fn golden_packets() {
         clean: false,
         session_expiry: 3600,
         receive_max: 0,
+        will: None,
     };
     connect(&mut out, &with);
     assert_eq!(
@@ -37,6 +38,16 @@ fn golden_packets() {
     assert_eq!(
         out,
         b"\x10\x1C\x00\x04MQTT\x05\xC2\x00\x3C\x08\x11\x00\x00\x0E\x10\x21\x00\x0A\x00\x01c\x00\x01u\x00\x01p"
+    );
+    out.clear();
+    with.will = Some(Will {
+        topic: "w",
+        payload: b"x",
+    });
+    connect(&mut out, &with);
+    assert_eq!(
+        out,
+        b"\x10\x23\x00\x04MQTT\x05\xCE\x00\x3C\x08\x11\x00\x00\x0E\x10\x21\x00\x0A\x00\x01c\x00\x00\x01w\x00\x01x\x00\x01u\x00\x01p"
     );
     out.clear();
     subscribe(&mut out, MqttVersion::V5, 7, &[("a/#", 1)]);

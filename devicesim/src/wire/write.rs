@@ -4,7 +4,14 @@ use crate::options::MqttVersion;
 
 use super::kind::{self, self as kinds};
 
-/// A CONNECT without a will.
+/// A will: a message at QoS 1, not retained, published when the connection ends without a goodbye.
+#[derive(Clone, Copy, Debug)]
+pub struct Will<'a> {
+    pub topic: &'a str,
+    pub payload: &'a [u8],
+}
+
+/// A CONNECT.
 #[derive(Clone, Copy, Debug)]
 pub struct Connect<'a> {
     pub version: MqttVersion,
@@ -19,6 +26,7 @@ pub struct Connect<'a> {
     pub session_expiry: u32,
     /// 5.0: publishes this client takes at once; 0 leaves it to the default.
     pub receive_max: u16,
+    pub will: Option<Will<'a>>,
 }
 
 /// A PUBLISH to be written.
@@ -37,13 +45,17 @@ pub struct PublishOut<'a> {
     pub user: &'a [(&'a str, &'a str)],
 }
 
+/// Will Flag and Will QoS in the flags of CONNECT.
+const WILL_AT_QOS_1: u8 = 0x0C;
+
 pub fn connect(out: &mut Vec<u8>, with: &Connect<'_>) {
     frame(out, kind::CONNECT << 4, |body| {
         text(body, "MQTT");
         let v5 = with.version == MqttVersion::V5;
         let flags = u8::from(with.username.is_some()) << 7
             | u8::from(with.password.is_some()) << 6
-            | u8::from(with.clean) << 1;
+            | u8::from(with.clean) << 1
+            | with.will.map_or(0, |_| WILL_AT_QOS_1);
         body.extend_from_slice(&[if v5 { 5 } else { 4 }, flags]);
         body.extend_from_slice(&with.keep_alive.to_be_bytes());
         if v5 {
@@ -58,6 +70,13 @@ pub fn connect(out: &mut Vec<u8>, with: &Connect<'_>) {
             body.extend_from_slice(&list);
         }
         text(body, with.client_id);
+        if let Some(will) = with.will {
+            if v5 {
+                body.push(0);
+            }
+            text(body, will.topic);
+            bytes(body, will.payload);
+        }
         for part in [with.username, with.password].into_iter().flatten() {
             text(body, part);
         }
@@ -156,9 +175,13 @@ pub(super) fn frame(out: &mut Vec<u8>, first: u8, write: impl FnOnce(&mut Vec<u8
 
 /// A text longer than 65,535 bytes is cut: the contract's texts are far shorter.
 fn text(out: &mut Vec<u8>, text: &str) {
-    let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    bytes(out, text.as_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(&text.as_bytes()[..usize::from(len)]);
+    out.extend_from_slice(&bytes[..usize::from(len)]);
 }
 
 fn varint(out: &mut Vec<u8>, mut value: usize) {

@@ -8,10 +8,17 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// Two ports, both held until both are known.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
 pub(crate) struct Mosquitto {
     binary: PathBuf,
     dir: TempDir,
     port: u16,
+    ws: u16,
     child: Child,
 }
 
@@ -25,14 +32,10 @@ impl Mosquitto {
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let [port, ws] = free_ports();
         write_passwords(dir.path());
         let conf = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\nuser root\n\
+            "listener {port} 127.0.0.1\nlistener {ws} 127.0.0.1\nprotocol websockets\nallow_anonymous false\npassword_file {}\nuser root\n\
              max_inflight_messages 0\nmax_queued_messages 0\n",
             dir.path().join("passwords").display()
         );
@@ -42,6 +45,7 @@ impl Mosquitto {
             binary,
             dir,
             port,
+            ws,
             child,
         };
         broker.listening().await;
@@ -58,6 +62,10 @@ impl Mosquitto {
 
     pub(crate) fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}/mqtt", self.ws)
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -73,6 +73,31 @@ async fn every_shape_and_qos_moves_its_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn so_it_does_by_mqtt_5_and_over_websocket() {
+    let Some(broker) = Mosquitto::start().await else {
+        return;
+    };
+    let (tcp, ws) = (broker.url(), broker.ws_url());
+    let logins = logins(&broker, "any,app/climate,code-app");
+    let line = format!(
+        "devicesim compare --v5 --target tcp={tcp} --target ws={ws} --logins tcp={logins} --logins ws={logins} \
+         --rounds 1 --seconds 0.5 --clients 5 --idle 19 --rate 400 --payload 50 \
+         --case reset,pairs-steady,fan-in-saturated-qos1"
+    );
+    let comparison = compare::run(&options(&line)).await.unwrap();
+    for case in &comparison.cases {
+        for (target, rounds) in &case.measured {
+            for measured in rounds {
+                let said = format!("{} {target}: {measured:?}", case.case);
+                assert_eq!((measured.broken, measured.missing), (0, 0), "{said}");
+                let passed = measured.served_ms.is_some() || measured.received_ms.count > 0;
+                assert!(passed, "{said}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_login_is_said_by_its_client() {
     let Some(broker) = Mosquitto::start().await else {
         return;

@@ -73,6 +73,7 @@ impl Device {
                 clean: false,
                 session_expiry: 3600,
                 receive_max: 0,
+                will: None,
             },
             source: None,
             receive_buffer: None,

@@ -41,6 +41,31 @@ count = 2
 every = "200ms"
 "#;
 
+/// Lamps that say some 800 things in four seconds and break their connections, plugs that say goodbye; all leave wills.
+const WORDS: &str = r#"
+about = "live messages and wills for faults to hide in"
+duration = "4s"
+settle = "10s"
+connect_rate = 200.0
+[[devices]]
+kind = "lamp"
+count = 12
+uploads = [{ channel = "state", every = "1s" }]
+live = { every = "60ms", retain = true }
+will = true
+flap = { every = "1s", away = "300ms" }
+[[devices]]
+kind = "plug"
+count = 4
+will = true
+flap = { every = "1s", away = "300ms", how = "goodbye" }
+[users]
+count = 2
+binds = 8
+[tolerance]
+presence = "1s"
+"#;
+
 fn scenario() -> Scenario {
     toml::from_str(SCENARIO).unwrap()
 }
@@ -96,6 +121,32 @@ async fn so_is_each_fault_in_what_observers_hear_and_senders_are_told() {
         (Fault::MisrouteStatus, "misdelivered"),
         (Fault::RepeatStatus, "status"),
         (Fault::RefuseTheTaken, "status"),
+        (Fault::RefuseTheStored, "status"),
+        (Fault::LieAboutTheReason, "presence"),
+    ] {
+        found_out(&platform, fault, oracle).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_messages_and_wills_of_a_clean_platform_pass() {
+    let platform = Platform::start().await.unwrap();
+    let proxy = Proxy::start(platform.doors().tcp, None).await;
+    let words = toml::from_str(WORDS).unwrap();
+    let outcome = play(&platform, proxy.address(), "words", words).await;
+    assert!(outcome.verdict.pass, "{}", outcome.table());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_each_fault_in_live_messages_and_wills() {
+    let platform = Platform::start().await.unwrap();
+    for (fault, oracle) in [
+        (Fault::LoseLive, "live"),
+        (Fault::RepeatLive, "live"),
+        (Fault::MisrouteLive, "live"),
+        (Fault::LoseWill, "will"),
+        (Fault::SwallowGoodbye, "will"),
+        (Fault::SwallowGoodbye, "presence"),
     ] {
         found_out(&platform, fault, oracle).await;
     }
@@ -106,6 +157,8 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
     let proxy = Proxy::start(platform.doors().tcp, Some(fault)).await;
     let mut scenario = if fault == Fault::KeepTheRevoked {
         with_resets()
+    } else if matches!(oracle, "live" | "will") || fault == Fault::SwallowGoodbye {
+        toml::from_str(WORDS).unwrap()
     } else {
         scenario()
     };
@@ -124,7 +177,7 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
     let outcome = play(
         platform,
         proxy.address(),
-        &format!("{fault:?}").to_lowercase(),
+        &format!("{fault:?}-{oracle}").to_lowercase(),
         scenario,
     )
     .await;
@@ -140,6 +193,16 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
         .find(|finding| finding.oracle == oracle)
         .unwrap();
     assert!(finding.device.starts_with("dev/"), "{finding:?}");
+    for (told, words) in [
+        (Fault::RefuseTheStored, "in the store all the same"),
+        (Fault::LieAboutTheReason, "with the reason disconnected"),
+        (Fault::LoseLive, "who was there"),
+        (Fault::RepeatLive, "heard twice"),
+        (Fault::MisrouteLive, "who may not"),
+        (Fault::LoseWill, "did not hear its will"),
+    ] {
+        assert!(fault != told || finding.what.contains(words), "{finding:?}");
+    }
     if matches!(
         fault,
         Fault::LosePush | Fault::RepeatPush | Fault::SwapPushes | Fault::ChangeStatus

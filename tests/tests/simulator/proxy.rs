@@ -23,6 +23,8 @@ const ONE_IN_MANY: u64 = 150;
 const FIRST: u64 = 200;
 /// Packet ids of what the proxy itself delivers; their acknowledgements end here.
 const OWN_IDS: u16 = 60_000;
+/// Will Flag in the flags of CONNECT.
+const WILL: u8 = 4;
 /// How long a push is held back: beyond its expiry and the tolerance.
 const HELD: Duration = Duration::from_millis(4_500);
 
@@ -49,6 +51,13 @@ pub(crate) enum Fault {
     MisrouteStatus,
     RepeatStatus,
     RefuseTheTaken,
+    RefuseTheStored,
+    LieAboutTheReason,
+    LoseLive,
+    RepeatLive,
+    MisrouteLive,
+    LoseWill,
+    SwallowGoodbye,
 }
 
 /// Ends with the test: dropping the set aborts its tasks.
@@ -128,7 +137,7 @@ impl Mischief {
         let every = match fault {
             _ if self.always => 1,
             Fault::LieAboutPresence => 5,
-            Fault::KeepTheRevoked => 1,
+            Fault::KeepTheRevoked | Fault::LieAboutTheReason | Fault::LoseWill | Fault::SwallowGoodbye => 1,
             Fault::LoseUpload
             | Fault::LosePush
             | Fault::RepeatPush
@@ -147,7 +156,11 @@ impl Mischief {
             | Fault::MovePush
             | Fault::MisrouteStatus
             | Fault::RepeatStatus
-            | Fault::RefuseTheTaken => ONE_IN_MANY,
+            | Fault::RefuseTheTaken
+            | Fault::RefuseTheStored
+            | Fault::LoseLive
+            | Fault::RepeatLive
+            | Fault::MisrouteLive => ONE_IN_MANY,
         };
         let strikes = self.seen.fetch_add(1, Ordering::Relaxed) % every == FIRST % every;
         if strikes {
@@ -239,6 +252,10 @@ impl Side {
             if !server_is_there {
                 self.pretend(&frame, publish.as_ref());
                 continue;
+            }
+            let goodbye = frame.kind() == kind::DISCONNECT && self.is_device();
+            if self.mischief.strikes(Fault::SwallowGoodbye, goodbye) {
+                return;
             }
             let ours = matches!(frame.kind(), kind::PUBACK)
                 && frame.body.len() >= 2
@@ -338,6 +355,14 @@ impl Side {
             {
                 continue;
             }
+            let live = publish.topic.contains("/live/state");
+            let will = publish.topic.ends_with("/live/will");
+            if self.mischief.strikes(Fault::LoseLive, live) || self.mischief.strikes(Fault::LoseWill, will) {
+                continue;
+            }
+            if self.mischief.strikes(Fault::MisrouteLive, live) {
+                self.misroute(&publish);
+            }
             let copy = publish.topic.contains("/up/");
             if self.mischief.strikes(Fault::LoseCopy, copy) {
                 continue;
@@ -358,6 +383,7 @@ impl Side {
             }
             if self.mischief.strikes(Fault::RepeatStatus, status)
                 || self.mischief.strikes(Fault::RepeatCopy, copy)
+                || self.mischief.strikes(Fault::RepeatLive, live)
             {
                 self.put(&mut out, &publish, self.mischief.own_id(), &publish.payload);
             }
@@ -429,6 +455,13 @@ impl Side {
                     .into(),
             );
         }
+        if self.mischief.strikes(Fault::RefuseTheStored, upload) {
+            return Some(text.replace(done, "\"code\":507,\"name\":\"queue-full\"").into());
+        }
+        let lost = publish.topic.ends_with("/presence") && text.contains("\"connection-lost\"");
+        if self.mischief.strikes(Fault::LieAboutTheReason, lost) {
+            return Some(text.replace("connection-lost", "disconnected").into());
+        }
         if self.mischief.strikes(Fault::ExpireEarly, push) {
             return Some(text.replace(done, "\"code\":408,\"name\":\"expired\"").into());
         }
@@ -480,7 +513,7 @@ async fn next(from: &mut OwnedReadHalf, input: &mut BytesMut) -> Option<Frame> {
     }
 }
 
-/// The username in a CONNECT without a will.
+/// The username in a CONNECT; before it stand the client id and what belongs to a will.
 fn username(version: MqttVersion, body: &[u8]) -> String {
     let mut at = 10;
     if version == MqttVersion::V5 {
@@ -493,6 +526,13 @@ fn username(version: MqttVersion, body: &[u8]) -> String {
             at + 2 + len,
         )
     };
-    let (_, at) = text(at);
+    let (_, mut at) = text(at);
+    if body[7] & WILL != 0 {
+        if version == MqttVersion::V5 {
+            at += 1 + usize::from(body[at]);
+        }
+        // Topic and payload.
+        at = text(text(at).1).1;
+    }
     text(at).0
 }

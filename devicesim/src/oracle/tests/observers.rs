@@ -33,6 +33,7 @@ fn a_copy_that_an_observer_does_not_hear_is_lost() {
                     epoch: 1,
                     seq: 1,
                     online: true,
+                    reason: Reason::Connected,
                 },
             );
         }

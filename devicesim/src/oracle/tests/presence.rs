@@ -19,6 +19,7 @@ fn presence_that_disagrees() {
                     epoch: 1,
                     seq: 2,
                     online: false,
+                    reason: Reason::ConnectionLost,
                 },
             );
             seen.add(
@@ -29,6 +30,7 @@ fn presence_that_disagrees() {
                     epoch: 2,
                     seq: 1,
                     online: true,
+                    reason: Reason::Connected,
                 },
             );
         }
@@ -48,6 +50,45 @@ fn presence_that_disagrees() {
 }
 
 #[test]
+fn presence_with_another_reason_than_the_devices() {
+    let until = 30_000 * MS;
+    for (ending, reason, right) in [
+        (Ending::Goodbye, Reason::Disconnected, true),
+        (Ending::Goodbye, Reason::ConnectionLost, false),
+        (Ending::Broken, Reason::ConnectionLost, true),
+        (Ending::Broken, Reason::Disconnected, false),
+        (Ending::Broken, Reason::Revoked, false),
+        (Ending::Silent { until }, Reason::KeepAliveTimeout, true),
+        (Ending::Silent { until }, Reason::Disconnected, false),
+        (Ending::ByServer(0x97), Reason::ProtocolError, true),
+        (Ending::Broken, Reason::ServerStopped, true),
+    ] {
+        let mut seen = Seen::well();
+        seen.add(OTHER, 29_999, What::Gone(ending));
+        seen.online[1].1 = Some(false);
+        for observer in [APP, USER] {
+            let told = What::Presence {
+                of: OTHER,
+                epoch: 1,
+                seq: 2,
+                online: false,
+                reason: if observer == USER {
+                    reason
+                } else {
+                    Reason::ServerStopped
+                },
+            };
+            seen.add(observer, 30_010, told);
+        }
+        if right {
+            assert_eq!(seen.found(), [], "{ending:?} {reason:?}");
+        } else {
+            one(seen, "presence", "which is not what it did");
+        }
+    }
+}
+
+#[test]
 fn presence_that_contradicts_itself() {
     let mut seen = Seen::well();
     seen.add(
@@ -58,6 +99,7 @@ fn presence_that_contradicts_itself() {
             epoch: 1,
             seq: 1,
             online: false,
+            reason: Reason::ConnectionLost,
         },
     );
     one(seen, "presence", "told as online and as offline");
@@ -70,6 +112,7 @@ fn presence_that_contradicts_itself() {
             epoch: 2,
             seq: 1,
             online: true,
+            reason: Reason::Connected,
         },
     );
     seen.add(
@@ -80,6 +123,7 @@ fn presence_that_contradicts_itself() {
             epoch: 1,
             seq: 1,
             online: true,
+            reason: Reason::Connected,
         },
     );
     one(seen, "presence", "was told (1, 1) after (2, 1)");
@@ -98,6 +142,7 @@ fn nobody_knows_of_a_device_that_fell_silent_before_its_keep_alive_is_over() {
                 epoch: 1,
                 seq: 2,
                 online: false,
+                reason: Reason::ConnectionLost,
             },
         );
     }
@@ -130,6 +175,7 @@ fn revocation_too_late() {
                     epoch: 1,
                     seq: 2,
                     online: false,
+                    reason: Reason::ConnectionLost,
                 },
             );
             seen.add(
@@ -140,6 +186,7 @@ fn revocation_too_late() {
                     epoch: 2,
                     seq: 1,
                     online: true,
+                    reason: Reason::Connected,
                 },
             );
         }
