@@ -120,6 +120,25 @@ class Hostile(unittest.TestCase):
                 peer.deliver((head, b"{}"))
                 self.assertEqual(peer.answers(), {head["id"]: code}, (kind, source, destination))
 
+    def test_a_user_of_somebody_else_s_whom_a_device_is_shared_with(self):
+        for bob in ("usr/bob@a.example", "usr/bob@evil.example"):
+            given = self.b.admin().post("/v1/grants", {"principal": "dev/lamp", "to": bob, "pushes": True})
+            self.assertEqual(given.code, 201, given)
+        for source, destination, code in [
+            ("usr/bob@a.example", "dev/lamp@b.example", 403),
+            ("usr/bob@b.example", "dev/lamp@b.example", 403),
+            ("usr/bob", "dev/lamp@b.example", 403),
+            ("usr/eve@evil.example", "dev/lamp@b.example", 403),
+            ("usr/bob@evil.example", "dev/nobody@b.example", 403),
+            ("usr/bob@evil.example", "usr/bob@b.example", 403),
+            ("usr/bob@evil.example", "dev/lamp@a.example", 421),
+            ("usr/bob@evil.example", "dev/lamp@b.example", 202),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope("push", source, destination)
+                peer.deliver((head, b"{}"))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (source, destination))
+
     def test_a_replay_takes_effect_once(self):
         head = envelope("upload", "dev/replayed@evil.example", "app/shop@b.example")
         for _ in range(2):

@@ -1,4 +1,4 @@
-//! Grants to applications of other domains (clause 8.7): given and withdrawn by a device's owner, by the user whom they
+//! Grants to applications and users of other domains (clause 8.7): given and withdrawn by a device's owner, by the user whom they
 //! are about, or by an administrator.
 
 use std::sync::Arc;
@@ -81,7 +81,8 @@ pub(super) async fn list(
     Ok(page(grants, limit, grant::place))
 }
 
-/// Lets an application of another domain hear a device or a user, or push to it.
+/// Lets an application of another domain hear a device or a user, or push to it; or shares a device with a user of another
+/// domain, who may then ask for its presence (`hears`) or push to it (`pushes`).
 #[utoipa::path(post, path = "/v1/grants", tag = "grants", request_body = NewGrant,
     responses((status = 201, body = Changed<GrantView>), (status = 202, body = Changed<GrantView>), Problems))]
 pub(super) async fn create(
@@ -139,9 +140,15 @@ pub(super) async fn delete(
 /// What of a new grant needs no database to be refused. Within the domain (`own`) applications are granted by themselves.
 pub(super) fn check_new(new: &NewGrant, own: &Domain) -> Result<(), Refusal> {
     let abroad = new.to.domain.as_ref().is_some_and(|domain| domain != own);
-    if !abroad || new.to.principal.kind != Kind::Application {
+    let to = new.to.principal.kind;
+    if !abroad || !matches!(to, Kind::Application | Kind::User) {
         return Err(Refusal::Malformed(
-            "to: an application of another domain, such as app/climate@other.example".to_owned(),
+            "to: an application or user of another domain, such as app/climate@other.example".to_owned(),
+        ));
+    }
+    if to == Kind::User && new.principal.kind != Kind::Device {
+        return Err(Refusal::Malformed(
+            "principal: only a device is shared with a user".to_owned(),
         ));
     }
     match new.hears || new.pushes {

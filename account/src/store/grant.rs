@@ -1,4 +1,4 @@
-//! Grants to applications of other domains (clause 8.7). A grant's record is its entity alone.
+//! Grants to applications and users of other domains (clause 8.7). A grant's record is its entity alone.
 
 use irsp_courier::store::StoreError;
 use irsp_protocol::api::peer::{GrantView, NewGrant};
