@@ -48,6 +48,14 @@ impl Heard {
         }
     }
 
+    /// A user of ours is deleted.
+    pub(crate) fn forget_user(&self, user: &Id) {
+        let hearer = Principal::user(user.clone());
+        for address in self.shared_with(user) {
+            self.set(&address, &hearer, false);
+        }
+    }
+
     pub(crate) fn set(&self, address: &Address, hearer: &Principal, hears: bool) {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if hears {

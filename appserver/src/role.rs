@@ -202,13 +202,17 @@ impl ApplicationServer {
         Ok(Received::Ended(Status::DONE))
     }
 
-    /// A deleted application's endpoint goes with what waits for it.
+    /// A deleted application's endpoint goes with what waits for it; a deleted user hears nobody of other domains.
     fn end_queue(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
-        if let Some((principal, status)) = ends_queue(change)
-            && principal.kind == Kind::Application
-        {
+        let Some((principal, status)) = ends_queue(change) else {
+            return Ok(());
+        };
+        if principal.kind == Kind::Application {
             tx.end_hop(&external::hop(&principal.id), status)?;
             endpoint::remove(tx.sql(), &principal.id)?;
+        }
+        if principal.kind == Kind::User {
+            heard::forget_user(tx.sql(), &principal.id)?;
         }
         Ok(())
     }
@@ -221,10 +225,13 @@ impl ApplicationServer {
         let mut rights_lost = false;
         for change in &batch.changes {
             rights_lost |= !self.directory.apply(change).is_empty();
-            if let EntityKey::Principal(principal) = &change.key
-                && principal.kind == Kind::Application
-            {
-                self.external.doorbell.changed(&principal.id);
+            if let EntityKey::Principal(principal) = &change.key {
+                if principal.kind == Kind::Application {
+                    self.external.doorbell.changed(&principal.id);
+                }
+                if principal.kind == Kind::User && change.entity.is_none() {
+                    self.heard.forget_user(&principal.id);
+                }
             }
         }
         if rights_lost {

@@ -173,6 +173,60 @@ class ForeignUser(unittest.TestCase):
         until(lambda: self.presence(self.bob, "heater") == 403, "its presence is forgotten")
         self.assertEqual(self.push(self.bob, "heater", wait="30s").code, 403)
 
+    def received(self, user):
+        page = user.get("/v1/grants/received")
+        self.assertEqual(page.code, 200, page)
+        return {(one["principal"], one["hears"], one["pushes"]) for one in page["items"]}
+
+    def test_what_is_shared_is_listed_where_it_is_shared(self):
+        self.ann_s_device("gate")
+        self.share("gate", pushes=True)
+        until(lambda: ("dev/gate@a.example", False, True) in self.received(self.bob), "bob finds it in his list")
+        self.assertEqual(self.received(self.strange), set())
+        self.share("gate", hears=True, pushes=True)
+        until(lambda: ("dev/gate@a.example", True, True) in self.received(self.bob), "with what it is now")
+        self.withdraw("gate")
+        until(lambda: not [one for one in self.received(self.bob) if one[0] == "dev/gate@a.example"], "and not any more")
+
+    def test_a_user_who_is_deleted_takes_the_shares_along(self):
+        code = self.ann_s_device("oven")
+        dora = self.a_user(self.b, "dora")
+        self.share("oven", "usr/dora@b.example", pushes=True, hears=True)
+        until(lambda: self.received(dora), "b knows of the share")
+        with client(self.a, "dev/oven", code):
+            until(lambda: self.presence(dora, "oven") == "online", "dora sees it")
+        waiting = self.push(dora, "oven")
+        self.assertEqual(waiting.code, 202, waiting)
+        self.assertEqual(self.b.admin().delete("/v1/users/dora").code, 200)
+
+        def shares():
+            return self.a.admin().get("/v1/grants?principal=dev/oven")["items"]
+
+        until(lambda: not shares(), "a has ended the share")
+        until(lambda: self.ended(self.b.admin(), waiting), "what waited has ended")
+        self.assertEqual(self.ended(self.b.admin(), waiting)["status"], 403)
+
+        def told():
+            (one,) = self.b.admin().get("/v1/deletions?principal=usr/dora")["items"]
+            return one["domain"] == "a.example" and one["status"] == 200
+
+        until(told, "a has confirmed it")
+        self.assertEqual(self.b.admin().get("/v1/grants/received?to=usr/dora")["items"], [])
+
+    def test_an_application_that_is_deleted_is_told_to_who_granted_it_something(self):
+        self.assertEqual(self.b.admin().post("/v1/apps", {"id": "shop"}).code, 201)
+        self.ann_s_device("till")
+        self.share("till", "app/shop@b.example", hears=True)
+        until(lambda: self.b.admin().get("/v1/grants/received?to=app/shop")["items"], "b knows of the grant")
+        self.assertEqual(self.b.admin().delete("/v1/apps/shop").code, 200)
+        until(lambda: not self.a.admin().get("/v1/grants?principal=dev/till")["items"], "a has ended the grant")
+        (told,) = until(lambda: self.b.admin().get("/v1/deletions?principal=app/shop")["items"], "it was told")
+        self.assertEqual(told["domain"], "a.example")
+
+    def test_z_nothing_is_left_under_way(self):
+        for domain in (self.a, self.b, self.c):
+            until(lambda: domain.residue() == 0, f"{domain.name}: ledgers add up and nothing is in flight", 60)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::api::account::{Changed, Page};
-use irsp_protocol::api::peer::{GrantView, NewGrant};
+use irsp_protocol::api::peer::{GrantView, NewGrant, ReceivedGrant};
 use irsp_protocol::change::EntityKey;
 use irsp_protocol::{Address, Domain, Kind, Principal};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use super::doc::Problems;
 use super::page::{self, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
-use crate::store::{binding, grant};
+use crate::store::{binding, grant, granted};
 
 /// Whose grants are meant.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -79,6 +79,48 @@ pub(super) async fn list(
         .read(move |sql| grant::list(sql, of.as_ref(), &after, limit + 1))
         .await?;
     Ok(page(grants, limit, grant::place))
+}
+
+/// To whom something was granted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Receiver {
+    /// Such as `usr/bob` or `app/climate`; oneself unless given. Administrators and operators see all of them without it.
+    #[param(value_type = Option<String>)]
+    to: Option<Principal>,
+    /// Only what comes after this; `next` of the page before.
+    after: Option<String>,
+    /// Items on a page, 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// What other domains have granted to a user or an application, as they told it: devices that are shared with it.
+#[utoipa::path(get, path = "/v1/grants/received", tag = "grants", params(Receiver),
+    responses((status = 200, body = Page<ReceivedGrant>), Problems))]
+pub(super) async fn received(
+    State(account): State<Arc<Account>>,
+    caller: Caller,
+    Asked(Receiver { to, after, limit }): Asked<Receiver>,
+) -> Result<Json<Page<ReceivedGrant>>, Refusal> {
+    let limit = page::limit(limit)?;
+    let after = after.unwrap_or_default();
+    let of = match to {
+        Some(to) if to != caller.principal && !caller.reads_everything() => {
+            return Err(Refusal::NotGranted(
+                "only for oneself, administrators and operators",
+            ));
+        }
+        None if !caller.reads_everything() => Some(caller.principal),
+        to => to,
+    };
+    let grants = account
+        .courier
+        .store()
+        .read(move |sql| granted::list(sql, of.as_ref(), &after, limit + 1))
+        .await?;
+    Ok(page(grants, limit, granted::place))
 }
 
 /// Lets an application of another domain hear a device or a user, or push to it; or shares a device with a user of another

@@ -43,6 +43,13 @@ pub(crate) fn forget(conn: &Connection, address: &Address) -> Result<(), StoreEr
     Ok(())
 }
 
+/// A user of ours is deleted, and hears nobody.
+pub(crate) fn forget_user(conn: &Connection, user: &Id) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM presence_shared WHERE user = ?1")?
+        .execute([user.as_str()])?;
+    Ok(())
+}
+
 pub(crate) fn all(conn: &Connection) -> Result<Vec<(Address, Principal)>, StoreError> {
     let mut heard = Vec::new();
     for (kind, select) in [

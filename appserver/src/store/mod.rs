@@ -56,6 +56,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
                 address TEXT NOT NULL, -- dev/lamp-1@other.example
                 user    TEXT NOT NULL,
                 PRIMARY KEY (address, user)
-              ) STRICT, WITHOUT ROWID;",
+              ) STRICT, WITHOUT ROWID;
+              CREATE INDEX presence_shared_user ON presence_shared (user);",
     },
 ];

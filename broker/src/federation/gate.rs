@@ -62,7 +62,7 @@ fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope
     if envelope.destination.domain.as_ref() != Some(own) {
         return refuse(Status::WRONG_DOMAIN);
     }
-    if envelope.kind == MessageKind::Directory && !is_departure(&envelope) {
+    if envelope.kind == MessageKind::Directory && !is_account_news(&envelope) {
         return refuse(Status::FORBIDDEN);
     }
     let is_notice = matches!(envelope.kind, MessageKind::Presence | MessageKind::Directory);
@@ -73,10 +73,17 @@ fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope
     Ok(envelope)
 }
 
-/// Of its accounts a peer tells one thing: that a device or user of its is deleted.
-fn is_departure(envelope: &Envelope) -> bool {
+/// Of its accounts a peer tells two things: that a principal of its is deleted, and what is granted to one of ours about a
+/// device or user of its.
+fn is_account_news(envelope: &Envelope) -> bool {
     let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
-    matches!(from.kind, Kind::Device | Kind::User) && *to == Principal::server(Server::App)
+    match from.kind {
+        Kind::Device | Kind::User => {
+            *to == Principal::server(Server::App) || *to == Principal::server(Server::Account)
+        }
+        Kind::Application => *to == Principal::server(Server::App),
+        Kind::External | Kind::Peer | Kind::Server => false,
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +169,7 @@ mod tests {
             (
                 MessageKind::Directory,
                 "dev/x@b.example",
-                "srv/account@a.example",
+                "srv/message@a.example",
                 403,
             ),
         ] {
@@ -173,19 +180,22 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_tells_of_its_own_that_are_deleted() {
-        let told = |source| {
-            let notice = deliver(MessageKind::Directory, source, "srv/app@a.example");
-            sorted(&[notice]).unwrap().taken.delivered.len()
+    fn a_peer_tells_of_its_own_that_are_deleted_and_of_what_is_granted_about_them() {
+        let told = |source, server| {
+            let notice = deliver(MessageKind::Directory, source, server);
+            !sorted(&[notice]).unwrap().taken.delivered.is_empty()
         };
-        assert_eq!((told("dev/x@b.example"), told("usr/ann@b.example")), (1, 1));
-        for other in [
-            "dev/x@c.example",
-            "dev/x@a.example",
-            "srv/account@b.example",
-            "app/x@b.example",
+        for (source, deleted, granted) in [
+            ("dev/x@b.example", true, true),
+            ("usr/ann@b.example", true, true),
+            ("app/x@b.example", true, false),
+            ("dev/x@c.example", false, false),
+            ("usr/ann@a.example", false, false),
+            ("app/x@c.example", false, false),
+            ("srv/account@b.example", false, false),
         ] {
-            assert_eq!(told(other), 0, "{other}");
+            assert_eq!(told(source, "srv/app@a.example"), deleted, "{source}");
+            assert_eq!(told(source, "srv/account@a.example"), granted, "{source}");
         }
     }
 

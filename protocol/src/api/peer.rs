@@ -54,7 +54,7 @@ pub struct WellKnown {
     pub links: Vec<PeerUrl>,
 }
 
-/// A domain that was told that a device or user is deleted, and what it said.
+/// A domain that was told that a device, user or application is deleted, and what it said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeletionView {
     #[schema(value_type = String, example = "dev/lamp-1")]
@@ -150,4 +150,18 @@ pub struct GrantView {
     pub pushes: bool,
     /// Rises with every change.
     pub version: u64,
+}
+
+/// What another domain has granted to an application or user of this one, as it told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceivedGrant {
+    /// The device or user it is about.
+    #[schema(value_type = String, example = "dev/lamp-1@other.example")]
+    pub principal: Address,
+    #[schema(value_type = String, example = "usr/bob")]
+    pub to: Principal,
+    /// Its presence; for an application its uploads, too.
+    pub hears: bool,
+    /// Pushes to it.
+    pub pushes: bool,
 }
