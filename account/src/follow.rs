@@ -127,14 +127,9 @@ impl Role for Lead {
         if ended.envelope.kind != MessageKind::Directory {
             return;
         }
-        let to = &ended.envelope.destination;
-        if let Some(domain) = &to.domain {
+        if let Some(domain) = &ended.envelope.destination.domain {
             let principal = &ended.envelope.source.principal;
-            if to.principal == Principal::server(Server::App) {
-                tracing::info!(%principal, %domain, status = %ended.status, "a deletion was told");
-            } else {
-                debug!(%principal, %domain, status = %ended.status, "a grant was told");
-            }
+            tracing::info!(%principal, %domain, status = %ended.status, "another domain was told of a deletion or a grant");
         } else if ended.status.is_error() {
             warn!(%follower, id = %ended.envelope.id, status = %ended.status, "a change was not taken over");
             self.metrics.not_taken(follower);

@@ -90,3 +90,27 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_hears_is_found_both_ways_until_either_is_gone() {
+        let heard = Heard::default();
+        let (lamp, oven): (Address, Address) = (
+            "dev/lamp@b.example".parse().unwrap(),
+            "dev/oven@b.example".parse().unwrap(),
+        );
+        let (ann, app): (Principal, Principal) = ("usr/ann".parse().unwrap(), "app/ann".parse().unwrap());
+        for (address, hearer) in [(&lamp, &ann), (&oven, &ann), (&lamp, &app)] {
+            heard.set(address, hearer, true);
+        }
+        assert_eq!(heard.shared_with(&ann.id), [lamp.clone(), oven.clone()]);
+        heard.forget(&lamp);
+        assert!(!heard.by(&lamp, &ann) && !heard.by(&lamp, &app));
+        assert_eq!(heard.shared_with(&ann.id), std::slice::from_ref(&oven));
+        heard.forget_user(&ann.id);
+        assert!(!heard.by(&oven, &ann) && heard.shared_with(&ann.id).is_empty());
+    }
+}

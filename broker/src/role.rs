@@ -8,6 +8,7 @@ use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::granted::Granted;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{
     Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, Server, Status, Timestamp, Topic,
@@ -233,14 +234,13 @@ impl MessageRole {
         if self.enforcer.directory.peer(peer).is_none() {
             return Ok(Received::Ended(Status::WRONG_DOMAIN));
         }
-        let account = Principal::server(Server::Account);
-        if envelope.destination.principal == account {
+        if serde_json::from_slice::<Granted>(&envelope.data).is_ok() {
             return Ok(Received::Forward(Hop::Server(Server::Account)));
         }
         if matches!(envelope.source.principal.kind, Kind::User | Kind::Application) {
             let copy = Envelope {
                 id: tx.new_id(),
-                destination: Address::local(account),
+                destination: Address::local(Principal::server(Server::Account)),
                 expires: tx.now().plus(expiry::BETWEEN_SERVERS),
                 sender_id: None,
                 ..envelope.clone()

@@ -1,6 +1,8 @@
 //! What another domain is told when something is granted to one of its applications or users, or taken back: the body of a
-//! `Directory` envelope from the device or user it is about to that domain's account server. Rights are not looked up there: it
-//! shows the receiver what there is, and knows whom to tell when the receiver is deleted.
+//! `Directory` envelope from the device or user it is about. It is addressed as a [`Departure`](crate::departure::Departure) is,
+//! because a domain that does not know of it yet then refuses it (400) where it takes all else in order. It goes on to that
+//! domain's account server. Rights are not looked up there: it shows the receiver what there is, and knows whom to tell when the
+//! receiver is deleted.
 
 use serde::{Deserialize, Serialize};
 

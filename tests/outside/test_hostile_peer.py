@@ -204,6 +204,26 @@ class Hostile(unittest.TestCase):
                 peer.deliver((head, data))
                 self.assertEqual(peer.answers(), {head["id"]: code}, (source, data[:40]))
         self.assertEqual(self.b.admin().get("/v1/devices/lamp").code, 200)
+        for bob in ("usr/bob@a.example", "usr/eve@evil.example"):
+            self.b.grants("dev/lamp", bob, pushes=True)
+        for source, data, code in [
+            ("usr/bob@a.example", b'{"deleted":"usr/bob"}', 403),
+            ("usr/bob@evil.example", b'{"deleted":"usr/bob"}', 202),
+            ("app/x@a.example", b'{"deleted":"app/x"}', 403),
+            ("dev/x@a.example", b'{"granted":"usr/admin","hears":true,"pushes":true,"n":1}', 403),
+            ("usr/eve@evil.example", b'{"deleted":"usr/eve"}', 202),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope("directory", source, "srv/app@b.example")
+                peer.deliver((head, data))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (source, data[:40]))
+
+        def named():
+            return {grant["to"] for grant in self.b.admin().get("/v1/grants?principal=dev/lamp")["items"]}
+
+        until(lambda: "usr/eve@evil.example" not in named(), "its own user's share ends")
+        self.assertIn("usr/bob@a.example", named(), "and nobody else's")
+        self.assertEqual(self.b.admin().get("/v1/grants/received")["items"], [])
 
     def test_a_flood_waits_in_its_own_connection(self):
         with self.counted("irsp_peer_throttled"), self.a_peer() as peer:

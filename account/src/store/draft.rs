@@ -199,7 +199,7 @@ fn tell_of_departure(tx: &mut Tx<'_>, principal: &Principal) -> Result<(), Store
         let data = serde_json::to_vec(&Departure {
             deleted: principal.clone(),
         })?;
-        let envelope = abroad(tx, principal, (Server::App, &domain), data);
+        let envelope = abroad(tx, principal, &domain, data);
         deletion::told(tx.sql(), principal, &domain, envelope.id, now)?;
         tx.accept(envelope, Hop::Server(Server::Message))?;
     }
@@ -221,22 +221,17 @@ fn tell_of_grant(
         pushes,
         n,
     })?;
-    let envelope = abroad(tx, principal, (Server::Account, domain), data);
+    let envelope = abroad(tx, principal, domain, data);
     tx.accept(envelope, Hop::Server(Server::Message)).map(drop)
 }
 
-/// News of a principal of ours for a server of another domain.
-fn abroad(
-    tx: &Tx<'_>,
-    principal: &Principal,
-    (server, domain): (Server, &Domain),
-    data: Vec<u8>,
-) -> Envelope {
-    let (id, ends) = (tx.new_id(), (Server::Account, server));
+/// News of a principal of ours for another domain.
+fn abroad(tx: &Tx<'_>, principal: &Principal, domain: &Domain, data: Vec<u8>) -> Envelope {
+    let (id, ends) = (tx.new_id(), (Server::Account, Server::App));
     Envelope {
         source: Address::local(principal.clone()),
         destination: Address {
-            principal: Principal::server(server),
+            principal: Principal::server(Server::App),
             domain: Some(domain.clone()),
         },
         ..Envelope::between_servers(id, MessageKind::Directory, ends, tx.now(), data.into())

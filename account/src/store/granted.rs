@@ -24,7 +24,10 @@ pub(crate) fn keep(
     domain: &Domain,
     news: &Granted,
 ) -> Result<Status, StoreError> {
-    if !matches!(news.granted.kind, Kind::Application | Kind::User) {
+    let about = giver.principal.kind;
+    if !matches!(news.granted.kind, Kind::Application | Kind::User)
+        || !matches!(about, Kind::Device | Kind::User)
+    {
         return Ok(Status::MALFORMED);
     }
     let receiver = news.granted.to_string();

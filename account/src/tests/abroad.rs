@@ -16,7 +16,7 @@ async fn told(house: &House, count: usize) -> Vec<(String, String, Value)> {
 
 fn rights(told: &(String, String, Value)) -> (&str, bool, bool) {
     let (_, to, data) = told;
-    assert_eq!(to, "srv/account@b.example");
+    assert_eq!(to, "srv/app@b.example");
     let right = |name: &str| data[name].as_bool().unwrap();
     (data["granted"].as_str().unwrap(), right("hears"), right("pushes"))
 }
@@ -88,6 +88,7 @@ async fn what_is_granted_from_abroad_is_shown_to_whom_it_is_granted() {
         ("dev/lamp-1@b.example", news("usr/nobody", false, 11), 200),
         ("dev/lamp-1@b.example", news("dev/lamp-1", true, 12), 400),
         ("dev/lamp-1@b.example", json!({"granted": "usr/bob"}), 400),
+        ("app/climate@b.example", news("usr/bob", true, 13), 400),
     ] {
         let words = format!("{source} {data}");
         assert_eq!(house.hears_from_abroad(source, data).await, code, "{words}");

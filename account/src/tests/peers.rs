@@ -1,5 +1,6 @@
 //! Other domains, and what their applications are granted.
 
+use axum::http::Method;
 use irsp_protocol::Server;
 use irsp_protocol::change::Entity;
 use serde_json::{Value, json};
@@ -150,11 +151,20 @@ async fn a_device_is_shared_with_a_user_of_another_domain_by_its_owner_and_nobod
         house.get(&ann, shares).await.is(200)["items"][0]["to"],
         "usr/bob@b.example"
     );
-    house.delete(&ann, "/v1/bindings/lamp-1").await.is(200);
+    let local = house
+        .call(
+            &ann,
+            Method::PUT,
+            "/v1/bindings/lamp-1/bob@b.example",
+            Some(json!({"rights": ["receive"]})),
+        )
+        .await;
+    assert!(local.problem(400).contains("/v1/grants"));
+    house.delete(&house.admin, "/v1/users/ann").await.is(200);
     assert_eq!(
         house.get(&house.admin, shares).await.is(200)["items"],
         json!([]),
-        "shares end with the owner's binding"
+        "shares end with their owner"
     );
     house.stop().await;
 }
