@@ -10,10 +10,10 @@ use irsp_protocol::granted::Granted;
 use irsp_protocol::{Address, Domain, Kind, Principal, Status};
 use rusqlite::{Connection, Row};
 
+use super::corrupt;
 use super::entity::{self, Found};
-use super::{corrupt, stored};
 
-/// Grants of one domain to one receiver that are kept: what is told beyond them is refused, and only not shown.
+/// Grants of one domain to one receiver that are kept. What is told beyond them is refused (429), and only not shown.
 const KEPT_MAX: u32 = 10_000;
 
 /// Keeps what a domain has told, unless something newer is known; the status answers it. Who is no application or user here
@@ -24,54 +24,55 @@ pub(crate) fn keep(
     domain: &Domain,
     news: &Granted,
 ) -> Result<Status, StoreError> {
-    let about = giver.principal.kind;
-    if !matches!(news.granted.kind, Kind::Application | Kind::User)
-        || !matches!(about, Kind::Device | Kind::User)
-    {
+    let fits = matches!(news.granted.kind, Kind::Application | Kind::User)
+        && matches!(giver.principal.kind, Kind::Device | Kind::User);
+    let (Ok(n), true) = (i64::try_from(news.n), fits) else {
         return Ok(Status::MALFORMED);
-    }
-    let receiver = news.granted.to_string();
-    let update = sql
+    };
+    let (receiver, giver) = (news.granted.to_string(), giver.to_string());
+    let row = (&receiver, domain.as_str(), &giver, n, news.hears, news.pushes);
+    let known = sql
         .prepare_cached(
             "UPDATE granted SET n = max(n, ?4), hears = iif(?4 > n, ?5, hears), pushes = iif(?4 > n, ?6, pushes)
              WHERE receiver = ?1 AND domain = ?2 AND giver = ?3",
         )?
-        .execute((
-            &receiver,
-            domain.as_str(),
-            giver.to_string(),
-            stored(news.n)?,
-            news.hears,
-            news.pushes,
-        ))?;
+        .execute(row)?;
     let withdrawn = !news.hears && !news.pushes;
-    if update > 0 || withdrawn {
+    if known > 0 || withdrawn {
         return Ok(Status::DONE);
     }
     let there = entity::find(sql, &EntityKey::Principal(news.granted.clone()))?;
     if !matches!(there, Found::Live { .. }) {
         return Ok(Status::FORBIDDEN);
     }
-    let kept: u32 = sql
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM granted WHERE receiver = ?1 AND domain = ?2 LIMIT ?3)",
-        )?
-        .query_row((&receiver, domain.as_str(), KEPT_MAX), |row| row.get(0))?;
-    if kept >= KEPT_MAX {
+    if !has_room(sql, &receiver, domain)? {
         return Ok(Status::OVER_QUOTA);
     }
     sql.prepare_cached(
         "INSERT INTO granted (receiver, domain, giver, n, hears, pushes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute((
-        &receiver,
-        domain.as_str(),
-        giver.to_string(),
-        stored(news.n)?,
-        news.hears,
-        news.pushes,
-    ))?;
+    .execute(row)?;
     Ok(Status::DONE)
+}
+
+/// Whether one more may be kept; what was withdrawn makes room.
+fn has_room(sql: &Connection, receiver: &str, domain: &Domain) -> Result<bool, StoreError> {
+    let full = || -> Result<bool, StoreError> {
+        let kept: u32 = sql
+            .prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM granted WHERE receiver = ?1 AND domain = ?2 LIMIT ?3)",
+            )?
+            .query_row((receiver, domain.as_str(), KEPT_MAX), |row| row.get(0))?;
+        Ok(kept >= KEPT_MAX)
+    };
+    if !full()? {
+        return Ok(true);
+    }
+    sql.prepare_cached(
+        "DELETE FROM granted WHERE receiver = ?1 AND domain = ?2 AND NOT hears AND NOT pushes",
+    )?
+    .execute((receiver, domain.as_str()))?;
+    Ok(!full()?)
 }
 
 /// The domains that ever granted something to a principal.
@@ -126,4 +127,46 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReceivedGrant> {
         hears: row.get(2)?,
         pushes: row.get(3)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MIGRATIONS;
+    use irsp_courier::store::Store;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_was_withdrawn_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(&folder.path().join("account.db"), MIGRATIONS).unwrap());
+        let sql = Connection::open(folder.path().join("account.db")).unwrap();
+        let domain = Domain::new("b.example").unwrap();
+        let bob = r#"{"user":{"id":"bob","role":"user","disabled":false,"tokens":[],"tokens_from":"2026-01-01T00:00:00Z"}}"#;
+        sql.execute(
+            "INSERT INTO entity (key, n, state) VALUES ('usr/bob', 1, ?1)",
+            [bob],
+        )
+        .unwrap();
+        let told = |device: u32, hears, n| {
+            let giver = format!("dev/lamp-{device}@b.example").parse().unwrap();
+            let news = Granted {
+                granted: "usr/bob".parse().unwrap(),
+                hears,
+                pushes: false,
+                n,
+            };
+            keep(&sql, &giver, &domain, &news).unwrap()
+        };
+        let many = "WITH RECURSIVE device (id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM device WHERE id + 1 < ?1)
+            INSERT INTO granted SELECT 'usr/bob', 'b.example', 'dev/lamp-' || id || '@b.example', 1, 1, 0 FROM device";
+        sql.execute(many, [KEPT_MAX]).unwrap();
+        assert_eq!(told(KEPT_MAX, true, 1), Status::OVER_QUOTA);
+        assert_eq!(told(7, false, 2), Status::DONE);
+        assert_eq!(told(KEPT_MAX, true, 1), Status::DONE);
+        assert_eq!(told(1, true, u64::MAX), Status::MALFORMED, "no number of ours");
+        let kept: u32 = sql
+            .query_row("SELECT count(*) FROM granted", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(kept, KEPT_MAX);
+    }
 }
