@@ -126,7 +126,7 @@ impl Account {
         order: Order,
         mut edit: impl FnMut(&mut Draft<'_, '_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Written<T>, Refusal> {
-        let (courier, random) = (self.courier.clone(), self.random.clone());
+        let random = self.random.clone();
         let (writer, directory, metrics) =
             (self.courier.clone(), self.directory.clone(), self.metrics.clone());
         let told = order.clone();
@@ -139,7 +139,7 @@ impl Account {
                     let stale = order.is_stale(tx.sql())?;
                     let mut draft = Draft::begin(tx, stale)?;
                     let made = edit(&mut draft)?;
-                    let committed = draft.finish(order.line(), || courier.new_id())?;
+                    let committed = draft.finish(order.line())?;
                     order.keep(tx.sql(), tx.now(), &random, &made, committed.operation())?;
                     Ok(Written::New(made, committed))
                 })

@@ -1,20 +1,23 @@
 //! This server towards its followers (clause 8.2): it tells them changes, shows late ones the present state page by
-//! page, and notes what they answered. Itself it takes notes for its audit log, and nothing else.
+//! page, and notes what they answered. Itself it takes notes for its audit log, and what other domains tell of their accounts
+//! (clause 8.7): who is deleted there, and what they grant to ours.
 
 use std::sync::Arc;
 
 use irsp_courier::store::{Store, StoreError, Tx};
 use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
+use irsp_protocol::departure::Departure;
 use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::granted::Granted;
 use irsp_protocol::note::Note;
-use irsp_protocol::{Envelope, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Address, Domain, Envelope, MessageKind, Principal, Server, Status};
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::metrics::Metrics;
 use crate::store::audit::{self, Line};
-use crate::store::entity;
 use crate::store::operation::End;
+use crate::store::{Author, Draft, entity, grant, granted};
 
 /// The account server as its courier sees it.
 pub(crate) struct Lead {
@@ -69,10 +72,43 @@ fn noted(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreError> {
     Ok(Received::Ended(Status::DONE))
 }
 
+/// Takes what another domain tells of its principal.
+fn abroad(tx: &mut Tx<'_>, domain: &Domain, envelope: &Envelope) -> Result<Received, StoreError> {
+    let from = &envelope.source;
+    if let Ok(Departure { deleted }) = serde_json::from_slice(&envelope.data) {
+        return match deleted == from.principal {
+            true => departed(tx, from),
+            false => Ok(Received::Ended(Status::MALFORMED)),
+        };
+    }
+    let status = match serde_json::from_slice::<Granted>(&envelope.data) {
+        Ok(news) => granted::keep(tx.sql(), from, domain, &news)?,
+        Err(_) => Status::MALFORMED,
+    };
+    Ok(Received::Ended(status))
+}
+
+/// Ends every grant to somebody who is deleted in another domain. The copy in memory is asked for no grants, so it need not
+/// follow.
+fn departed(tx: &mut Tx<'_>, gone: &Address) -> Result<Received, StoreError> {
+    let mut draft = Draft::begin(tx, false)?;
+    grant::remove_to(&mut draft, gone)?;
+    if !draft.is_empty() {
+        let author = Author {
+            who: Principal::server(Server::Account),
+            from: None,
+        };
+        draft.finish(Line::done(&author, "grant.delete", format!("{gone} is deleted")))?;
+    }
+    Ok(Received::Ended(Status::DONE))
+}
+
 impl Role for Lead {
     fn receive(&self, tx: &mut Tx<'_>, from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
-        if let (MessageKind::Directory, Server::App | Server::Message) = (envelope.kind, from) {
-            return noted(tx, envelope);
+        match (envelope.kind, from, &envelope.source.domain) {
+            (MessageKind::Directory, Server::Message, Some(domain)) => return abroad(tx, domain, envelope),
+            (MessageKind::Directory, Server::App | Server::Message, None) => return noted(tx, envelope),
+            _ => {}
         }
         warn!(%from, id = %envelope.id, kind = envelope.kind.as_str(), "nothing for the account server");
         Ok(Received::Ended(Status::FORBIDDEN))
@@ -93,7 +129,7 @@ impl Role for Lead {
         }
         if let Some(domain) = &ended.envelope.destination.domain {
             let principal = &ended.envelope.source.principal;
-            tracing::info!(%principal, %domain, status = %ended.status, "a deletion was told");
+            tracing::info!(%principal, %domain, status = %ended.status, "another domain was told of a deletion or a grant");
         } else if ended.status.is_error() {
             warn!(%follower, id = %ended.envelope.id, status = %ended.status, "a change was not taken over");
             self.metrics.not_taken(follower);

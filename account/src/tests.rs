@@ -1,5 +1,6 @@
 //! Stories about the account server as its callers and its followers see it: HTTP in, frames out.
 
+mod abroad;
 mod audit;
 mod bindings;
 mod bulk;

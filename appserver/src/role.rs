@@ -11,7 +11,7 @@ use irsp_protocol::change::{Change, ChangeBatch, Delivery, EntityKey};
 use irsp_protocol::departure::Departure;
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::presence::{Presence, Reason};
-use irsp_protocol::{Address, Domain, Envelope, Id, Kind, MessageKind, Principal, Server, Status};
+use irsp_protocol::{Address, Domain, Envelope, Kind, MessageKind, Principal, Server, Status};
 use tokio::sync::{Notify, watch};
 
 use crate::external::{self, External};
@@ -28,7 +28,7 @@ pub(crate) struct ApplicationServer {
     pub(crate) directory: Arc<Directory>,
     pub(crate) uploads: Arc<Feed<Uploads>>,
     pub(crate) presence: Arc<Feed<Changes>>,
-    /// Which applications hear principals of other domains.
+    /// Which applications and users hear principals of other domains.
     pub(crate) heard: Arc<Heard>,
     pub(crate) rights_changed: watch::Sender<u64>,
     /// Woken when uploads are stored, for what is read by sender.
@@ -74,8 +74,8 @@ impl Role for ApplicationServer {
                 self.uploads_stored.notify_one();
             }
             MessageKind::Presence => {
-                if let Some((address, app, hears)) = abroad(&envelope) {
-                    self.heard.set(address, app, hears);
+                if let Some((address, hearer, hears)) = abroad(&envelope) {
+                    self.heard.set(address, hearer, hears);
                 }
                 self.presence.wake();
             }
@@ -173,7 +173,7 @@ impl ApplicationServer {
             }
             return Ok(Received::Ended(Status::DONE));
         }
-        let (Some((address, app, hears)), Some(news)) = (abroad(envelope), parsed::<Presence>(envelope))
+        let (Some((address, hearer, hears)), Some(news)) = (abroad(envelope), parsed::<Presence>(envelope))
         else {
             return Ok(Received::Ended(Status::MALFORMED));
         };
@@ -181,12 +181,12 @@ impl ApplicationServer {
             return Ok(Received::Ended(Status::MALFORMED));
         }
         if hears {
-            heard::add(tx.sql(), address, app)?;
+            heard::add(tx.sql(), address, hearer)?;
             if let Some(news) = presence::put_foreign(tx.sql(), address, &news)? {
                 external::tell(tx, &self.directory, &news)?;
             }
         } else {
-            heard::remove(tx.sql(), address, app)?;
+            heard::remove(tx.sql(), address, hearer)?;
         }
         Ok(Received::Ended(Status::DONE))
     }
@@ -202,13 +202,17 @@ impl ApplicationServer {
         Ok(Received::Ended(Status::DONE))
     }
 
-    /// A deleted application's endpoint goes with what waits for it.
+    /// A deleted application's endpoint goes with what waits for it; a deleted user hears nobody of other domains.
     fn end_queue(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
-        if let Some((principal, status)) = ends_queue(change)
-            && principal.kind == Kind::Application
-        {
+        let Some((principal, status)) = ends_queue(change) else {
+            return Ok(());
+        };
+        if principal.kind == Kind::Application {
             tx.end_hop(&external::hop(&principal.id), status)?;
             endpoint::remove(tx.sql(), &principal.id)?;
+        }
+        if principal.kind == Kind::User {
+            heard::forget_user(tx.sql(), &principal.id)?;
         }
         Ok(())
     }
@@ -221,10 +225,13 @@ impl ApplicationServer {
         let mut rights_lost = false;
         for change in &batch.changes {
             rights_lost |= !self.directory.apply(change).is_empty();
-            if let EntityKey::Principal(principal) = &change.key
-                && principal.kind == Kind::Application
-            {
-                self.external.doorbell.changed(&principal.id);
+            if let EntityKey::Principal(principal) = &change.key {
+                if principal.kind == Kind::Application {
+                    self.external.doorbell.changed(&principal.id);
+                }
+                if principal.kind == Kind::User && change.entity.is_none() {
+                    self.heard.forget_user(&principal.id);
+                }
             }
         }
         if rights_lost {
@@ -246,15 +253,15 @@ fn departure(tx: &mut Tx<'_>, envelope: &Envelope) -> Result<Received, StoreErro
     Ok(Received::Ended(Status::DONE))
 }
 
-/// Which application of ours hears which principal of another domain by this news, and whether it goes on hearing it.
-fn abroad(envelope: &Envelope) -> Option<(&Address, &Id, bool)> {
+/// Which application or user of ours hears which principal of another domain by this news, and whether it goes on hearing it.
+fn abroad(envelope: &Envelope) -> Option<(&Address, &Principal, bool)> {
     envelope.source.domain.as_ref()?;
-    let app = &envelope.destination.principal;
-    if app.kind != Kind::Application {
+    let hearer = &envelope.destination.principal;
+    if !matches!(hearer.kind, Kind::Application | Kind::User) {
         return None;
     }
     let news = parsed::<Presence>(envelope)?;
-    Some((&envelope.source, &app.id, news.reason != Reason::Revoked))
+    Some((&envelope.source, hearer, news.reason != Reason::Revoked))
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Option<T> {

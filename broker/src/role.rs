@@ -8,9 +8,11 @@ use irsp_courier::{Ended, Hop, Received, ReplyFuture, Role};
 use irsp_directory::follow::Verdict;
 use irsp_protocol::change::{ChangeBatch, EntityKey};
 use irsp_protocol::frame::{Question, Reply};
+use irsp_protocol::granted::Granted;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{
     Address, Domain, Envelope, Kind, MessageId, MessageKind, Principal, Server, Status, Timestamp, Topic,
+    expiry,
 };
 use tokio::sync::{Mutex, Notify};
 
@@ -44,7 +46,7 @@ impl Role for MessageRole {
         match (envelope.kind, from) {
             (MessageKind::Directory, Server::Account) => match &envelope.destination.domain {
                 None => self.receive_changes(tx, envelope),
-                Some(domain) => Ok(self.tell_of_departure(domain)),
+                Some(domain) => Ok(self.tell_abroad(domain)),
             },
             (MessageKind::Push | MessageKind::Message, Server::App) => Ok(self.forward(envelope)),
             (
@@ -62,18 +64,14 @@ impl Role for MessageRole {
     /// What a peer has sent, which the link has found to be its own and for us: rights are looked at, and it is ours.
     fn receive_from_peer(
         &self,
-        _tx: &mut Tx<'_>,
+        tx: &mut Tx<'_>,
         peer: &Domain,
         envelope: &Envelope,
     ) -> Result<Received, StoreError> {
         let directory = &self.enforcer.directory;
         let to = &envelope.destination;
         if envelope.kind == MessageKind::Directory {
-            // That a principal of the peer is deleted: nobody has to grant it.
-            return Ok(match directory.peer(peer) {
-                Some(_) => Received::Forward(Hop::Server(Server::App)),
-                None => Received::Ended(Status::WRONG_DOMAIN),
-            });
+            return self.news_of_accounts(tx, peer, envelope);
         }
         let has_channel = envelope.channel.is_some() || envelope.kind == MessageKind::Presence;
         let right = match has_channel {
@@ -225,8 +223,36 @@ impl MessageRole {
         }
     }
 
-    /// Another domain is told that a principal of ours is deleted, whatever its state is: a pause only delays it.
-    fn tell_of_departure(&self, domain: &Domain) -> Received {
+    /// That a principal of the peer is deleted, or what is granted about one: nobody has to grant that it is told. Of a user or
+    /// an application that is deleted our account server hears, too, because grants may name it.
+    fn news_of_accounts(
+        &self,
+        tx: &mut Tx<'_>,
+        peer: &Domain,
+        envelope: &Envelope,
+    ) -> Result<Received, StoreError> {
+        if self.enforcer.directory.peer(peer).is_none() {
+            return Ok(Received::Ended(Status::WRONG_DOMAIN));
+        }
+        if serde_json::from_slice::<Granted>(&envelope.data).is_ok() {
+            return Ok(Received::Forward(Hop::Server(Server::Account)));
+        }
+        if matches!(envelope.source.principal.kind, Kind::User | Kind::Application) {
+            let copy = Envelope {
+                id: tx.new_id(),
+                destination: Address::local(Principal::server(Server::Account)),
+                expires: tx.now().plus(expiry::BETWEEN_SERVERS),
+                sender_id: None,
+                ..envelope.clone()
+            };
+            tx.accept(copy, Hop::Server(Server::Account))?;
+        }
+        Ok(Received::Forward(Hop::Server(Server::App)))
+    }
+
+    /// Another domain is told that a principal of ours is deleted, or what is granted about one, whatever its state is: a pause
+    /// only delays it.
+    fn tell_abroad(&self, domain: &Domain) -> Received {
         match self.enforcer.directory.peer(domain) {
             Some(_) => Received::Forward(Hop::Peer(domain.clone())),
             None => Received::Ended(Status::WRONG_DOMAIN),

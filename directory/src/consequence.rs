@@ -31,7 +31,7 @@ pub enum Consequence {
     RightsLost { device: Id, user: Id },
     /// What is settled about another domain has changed.
     Peer { domain: Domain },
-    /// What an application of another domain may do with a principal has changed.
+    /// What an application or user of another domain may do with a principal has changed.
     Granted { principal: Principal, to: Address },
 }
 

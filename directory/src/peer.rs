@@ -4,11 +4,14 @@
 //! |---|---|---|
 //! | upload | the sender's grant lets the foreign application hear it | the application hears the foreign sender |
 //! | push | the application's `pushes` include the foreign receiver | the receiver's grant lets the foreign application push |
+//! | push of a user | to a device | the device's grant lets the foreign user push |
 //! | message | the application's `messages` include the foreign one | the application exists |
 //! | presence | as an upload | as an upload |
+//! | presence to a user | the device's grant lets the foreign user hear it | the user exists |
 //!
 //! And always the peer's policy for that direction. No such peer is 421, one that is being drained 503, what is not
-//! granted 403; a stranger who may not push to a principal does not learn whether it exists.
+//! granted 403; a stranger who may not push to a principal does not learn whether it exists, and no domain learns who our
+//! users are.
 
 use std::sync::Arc;
 
@@ -30,7 +33,7 @@ impl Directory {
         self.read().grants.live(&(principal.clone(), to.clone()))
     }
 
-    /// The applications of other domains that hear a principal.
+    /// The applications and users of other domains that hear a principal.
     pub fn heard_by(&self, principal: &Principal) -> Vec<Address> {
         let state = self.read();
         let heard_by = state.heard_by.get(principal);
@@ -65,6 +68,8 @@ impl Directory {
                 let grant = state.grants.live(&(from.clone(), to.clone()));
                 grant.is_some_and(|grant| grant.hears)
             }
+            // What a user may do with a device is the other domain's word: it was shared there.
+            MessageKind::Push if from.kind == Kind::User => true,
             MessageKind::Push => state.find_application(&from.id)?.pushes.includes_address(to),
             MessageKind::Message => state.find_application(&from.id)?.messages.includes_address(to),
             MessageKind::Status | MessageKind::Directory => false,
@@ -81,6 +86,10 @@ impl Directory {
             return Err(Status::FORBIDDEN);
         }
         match kind {
+            MessageKind::Presence if to.kind == Kind::User => {
+                let known = state.find_user(&to.id);
+                known.map(drop).map_err(|_| Status::FORBIDDEN)
+            }
             MessageKind::Upload | MessageKind::Presence => {
                 state.check(to)?;
                 hears(&state, &to.id, from)
@@ -110,9 +119,12 @@ fn hears(state: &State, application: &Id, from: &Address) -> Result<(), Status> 
 fn fits(kind: MessageKind, from: &Principal, to: &Principal) -> bool {
     let person = |of: &Principal| matches!(of.kind, Kind::Device | Kind::User);
     let app = |of: &Principal| of.kind == Kind::Application;
+    let shared =
+        |device: &Principal, user: &Principal| device.kind == Kind::Device && user.kind == Kind::User;
     match kind {
-        MessageKind::Upload | MessageKind::Presence => person(from) && app(to),
-        MessageKind::Push => app(from) && person(to),
+        MessageKind::Upload => person(from) && app(to),
+        MessageKind::Presence => person(from) && app(to) || shared(from, to),
+        MessageKind::Push => app(from) && person(to) || shared(to, from),
         MessageKind::Message => app(from) && app(to),
         MessageKind::Status | MessageKind::Directory => false,
     }
@@ -300,7 +312,9 @@ mod tests {
                     let fitting = matches!(
                         (kind, &from[..3], &to[..3]),
                         (MessageKind::Upload | MessageKind::Presence, "dev" | "usr", "app")
+                            | (MessageKind::Presence, "dev", "usr")
                             | (MessageKind::Push, "app", "dev" | "usr")
+                            | (MessageKind::Push, "usr", "dev")
                             | (MessageKind::Message, "app", "app")
                     );
                     let passes = out(&house, kind, from, to).is_ok();
@@ -308,9 +322,64 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_device_is_shared_with_a_foreign_user_for_presence_and_pushes_and_nothing_else() {
+        let mut house = house(peer());
+        let share = |hears, pushes| {
+            Entity::Grant(Grant {
+                principal: who("dev/lamp-1"),
+                to: at("usr/bob@b.example"),
+                hears,
+                pushes,
+            })
+        };
+        let asked = |house: &Household| {
+            (
+                out(house, MessageKind::Presence, "dev/lamp-1", "usr/bob@b.example").is_ok(),
+                inward(house, MessageKind::Push, "usr/bob@b.example", "dev/lamp-1").is_ok(),
+            )
+        };
+        assert_eq!(asked(&house), (false, false));
+        house.put(Cause::Register, share(true, true));
+        assert_eq!(asked(&house), (true, true));
+        for (kind, from, to) in [
+            (MessageKind::Push, "usr/eve@b.example", "dev/lamp-1"),
+            (MessageKind::Push, "usr/bob@b.example", "dev/nobody"),
+            (MessageKind::Push, "usr/bob@b.example", "usr/ann"),
+            (MessageKind::Upload, "usr/bob@b.example", "dev/lamp-1"),
+            (MessageKind::Message, "usr/bob@b.example", "dev/lamp-1"),
+        ] {
+            assert_eq!(
+                inward(&house, kind, from, to),
+                Err(Status::FORBIDDEN),
+                "{from} {to}"
+            );
+        }
         assert_eq!(
-            out(&house, MessageKind::Push, "usr/ann", "dev/x@b.example"),
-            Err(Status::FORBIDDEN)
+            out(&house, MessageKind::Upload, "dev/lamp-1", "usr/bob@b.example"),
+            Err(Status::FORBIDDEN),
+            "uploads do not travel to users"
+        );
+        house.put(Cause::Modify, share(true, false));
+        assert_eq!(asked(&house), (true, false));
+        house.delete(share(true, false).key());
+        assert_eq!(asked(&house), (false, false));
+    }
+
+    #[test]
+    fn a_user_pushes_abroad_and_hears_of_foreign_devices_while_there_is_such_a_user() {
+        let mut house = house(peer());
+        let push = |house: &Household| out(house, MessageKind::Push, "usr/ann", "dev/x@b.example");
+        let told = |house: &Household, to| inward(house, MessageKind::Presence, "dev/x@b.example", to);
+        assert_eq!((push(&house), told(&house, "usr/ann")), (Ok(()), Ok(())));
+        assert_eq!(told(&house, "usr/nobody"), Err(Status::FORBIDDEN));
+        house.delete(EntityKey::Principal(who("usr/ann")));
+        assert_eq!(
+            (push(&house), told(&house, "usr/ann")),
+            (Err(Status::FORBIDDEN), Err(Status::FORBIDDEN)),
+            "who was deleted is nobody"
         );
     }
 }

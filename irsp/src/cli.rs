@@ -171,14 +171,15 @@ pub(crate) enum PeerOrder {
     Drain { domain: Domain },
     /// Ends the link, and what waits with 421.
     Remove { domain: Domain },
-    /// Lets an application of another domain hear a device or user, or push to it.
+    /// Lets an application of another domain hear a device or user, or push to it; or shares a device with a user of
+    /// another domain.
     #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
     Grant {
         /// Such as dev/lamp-1.
         principal: Principal,
-        /// Such as app/climate@other.example.
+        /// Such as app/climate@other.example or usr/bob@other.example.
         to: Address,
-        /// Its uploads and presence.
+        /// Its presence; for an application its uploads, too.
         #[arg(long, group = "what")]
         hears: bool,
         /// Pushes to it.
@@ -189,7 +190,9 @@ pub(crate) enum PeerOrder {
     Withdraw { principal: Principal, to: Address },
     /// The grants there are.
     Grants,
-    /// Which domains were told that a device or user is deleted, and what they said.
+    /// What other domains have granted to users and applications of this one.
+    Received,
+    /// Which domains were told that a device, user or application is deleted, and what they said.
     Deletions,
 }
 
@@ -406,6 +409,8 @@ mod tests {
             (&["pause", "b.example"], true),
             (&["remove"], false),
             (&["grant", "dev/lamp-1", "app/x@b.example", "--hears"], true),
+            (&["grant", "dev/lamp-1", "usr/x@b.example", "--pushes"], true),
+            (&["received"], true),
             (&["grant", "dev/lamp-1", "app/x@b.example"], false),
             (&["withdraw", "dev/lamp-1", "app/x@b.example"], true),
         ] {

@@ -1,9 +1,11 @@
-//! `irsp peer`: other domains (clause 8.5), registered, listed, shown, paused, drained, removed; and the grants to their
-//! applications (clause 8.7).
+//! `irsp peer`: other domains (clause 8.5), registered, listed, shown, paused, drained, removed; and the grants to
+//! their applications and users, and theirs to ours (clause 8.7).
 
 use irsp_config::Settings;
 use irsp_protocol::api::account::{Changed, Page};
-use irsp_protocol::api::peer::{DeletionView, GrantView, NewGrant, NewPeer, PeerPatch, PeerView};
+use irsp_protocol::api::peer::{
+    DeletionView, GrantView, NewGrant, NewPeer, PeerPatch, PeerView, ReceivedGrant,
+};
 use irsp_protocol::peer::{PeerState, Policy};
 use serde::Serialize;
 
@@ -57,7 +59,22 @@ pub(crate) async fn run(settings: &Settings, peer: Peer) -> Result<(), ClientErr
             let gone: Changed<GrantView> = client.delete(&path).await?;
             granted(&access, &gone, "is withdrawn")
         }
-        PeerOrder::Grants => grants(&client, &access).await,
+        PeerOrder::Grants => {
+            let grants: Vec<GrantView> = all(&client, "/v1/grants").await?;
+            let rows = |grant: &GrantView| {
+                let ends = (grant.principal.to_string(), grant.to.to_string());
+                granted_row(ends, grant.hears, grant.pushes)
+            };
+            show_grants(&access, &grants, rows)
+        }
+        PeerOrder::Received => {
+            let grants: Vec<ReceivedGrant> = all(&client, "/v1/grants/received").await?;
+            let rows = |grant: &ReceivedGrant| {
+                let ends = (grant.principal.to_string(), grant.to.to_string());
+                granted_row(ends, grant.hears, grant.pushes)
+            };
+            show_grants(&access, &grants, rows)
+        }
         PeerOrder::Deletions => deletions(&client, &access).await,
     }
 }
@@ -144,8 +161,11 @@ async fn list(client: &Client, access: &Access) -> Result<(), ClientError> {
     Ok(())
 }
 
-async fn grants(client: &Client, access: &Access) -> Result<(), ClientError> {
-    let grants: Vec<GrantView> = all(client, "/v1/grants").await?;
+fn show_grants<T: Serialize>(
+    access: &Access,
+    grants: &[T],
+    row: impl Fn(&T) -> Vec<String>,
+) -> Result<(), ClientError> {
     if access.json {
         console::say(console::json(&grants)?);
         return Ok(());
@@ -155,17 +175,16 @@ async fn grants(client: &Client, access: &Access) -> Result<(), ClientError> {
         return Ok(());
     }
     let mut table = Table::new(["principal", "to", "hears", "pushes"]);
-    for grant in &grants {
-        let word = |granted: bool| if granted { "yes" } else { "no" }.to_owned();
-        table.row(vec![
-            grant.principal.to_string(),
-            grant.to.to_string(),
-            word(grant.hears),
-            word(grant.pushes),
-        ]);
+    for grant in grants {
+        table.row(row(grant));
     }
     console::say(table.lines().join("\n"));
     Ok(())
+}
+
+fn granted_row((principal, to): (String, String), hears: bool, pushes: bool) -> Vec<String> {
+    let word = |granted: bool| if granted { "yes" } else { "no" }.to_owned();
+    vec![principal, to, word(hears), word(pushes)]
 }
 
 async fn deletions(client: &Client, access: &Access) -> Result<(), ClientError> {

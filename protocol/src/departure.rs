@@ -1,5 +1,6 @@
-//! What another domain is told when a device or user is deleted: the body of a `Directory` envelope from the principal itself
-//! to that domain's application server, which forgets what it knows of it and confirms with 200.
+//! What another domain is told when a principal is deleted: the body of a `Directory` envelope from the principal itself to that
+//! domain's application server, which forgets what it knows of it and confirms with 200. A user or an application may hold
+//! grants there: they end, too.
 
 use serde::{Deserialize, Serialize};
 

@@ -13,6 +13,7 @@ pub mod departure;
 pub mod envelope;
 pub mod expiry;
 pub mod frame;
+pub mod granted;
 pub mod inquiry;
 pub mod ledger;
 pub mod message_id;

@@ -98,14 +98,14 @@ pub enum PeerState {
     Draining,
 }
 
-/// An application of another domain may hear a device or user of this one, or push to it (clause 8.7). Given by the
-/// device's owner, the user itself or an administrator.
+/// An application of another domain may hear a device or user of this one, or push to it; or a device is shared with a user
+/// of another domain (clause 8.7). Given by the device's owner, the user itself or an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     pub principal: Principal,
-    /// The application, with its domain.
+    /// The application or user, with its domain.
     pub to: Address,
-    /// May have its uploads and presence.
+    /// May have its presence, an application its uploads, too.
     pub hears: bool,
     /// May push to it.
     pub pushes: bool,

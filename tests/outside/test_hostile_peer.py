@@ -120,6 +120,25 @@ class Hostile(unittest.TestCase):
                 peer.deliver((head, b"{}"))
                 self.assertEqual(peer.answers(), {head["id"]: code}, (kind, source, destination))
 
+    def test_a_user_of_somebody_else_s_whom_a_device_is_shared_with(self):
+        for bob in ("usr/bob@a.example", "usr/bob@evil.example"):
+            given = self.b.admin().post("/v1/grants", {"principal": "dev/lamp", "to": bob, "pushes": True})
+            self.assertEqual(given.code, 201, given)
+        for source, destination, code in [
+            ("usr/bob@a.example", "dev/lamp@b.example", 403),
+            ("usr/bob@b.example", "dev/lamp@b.example", 403),
+            ("usr/bob", "dev/lamp@b.example", 403),
+            ("usr/eve@evil.example", "dev/lamp@b.example", 403),
+            ("usr/bob@evil.example", "dev/nobody@b.example", 403),
+            ("usr/bob@evil.example", "usr/bob@b.example", 403),
+            ("usr/bob@evil.example", "dev/lamp@a.example", 421),
+            ("usr/bob@evil.example", "dev/lamp@b.example", 202),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope("push", source, destination)
+                peer.deliver((head, b"{}"))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (source, destination))
+
     def test_a_replay_takes_effect_once(self):
         head = envelope("upload", "dev/replayed@evil.example", "app/shop@b.example")
         for _ in range(2):
@@ -185,6 +204,26 @@ class Hostile(unittest.TestCase):
                 peer.deliver((head, data))
                 self.assertEqual(peer.answers(), {head["id"]: code}, (source, data[:40]))
         self.assertEqual(self.b.admin().get("/v1/devices/lamp").code, 200)
+        for bob in ("usr/bob@a.example", "usr/eve@evil.example"):
+            self.b.grants("dev/lamp", bob, pushes=True)
+        for source, data, code in [
+            ("usr/bob@a.example", b'{"deleted":"usr/bob"}', 403),
+            ("usr/bob@evil.example", b'{"deleted":"usr/bob"}', 202),
+            ("app/x@a.example", b'{"deleted":"app/x"}', 403),
+            ("dev/x@a.example", b'{"granted":"usr/admin","hears":true,"pushes":true,"n":1}', 403),
+            ("usr/eve@evil.example", b'{"deleted":"usr/eve"}', 202),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope("directory", source, "srv/app@b.example")
+                peer.deliver((head, data))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (source, data[:40]))
+
+        def named():
+            return {grant["to"] for grant in self.b.admin().get("/v1/grants?principal=dev/lamp")["items"]}
+
+        until(lambda: "usr/eve@evil.example" not in named(), "its own user's share ends")
+        self.assertIn("usr/bob@a.example", named(), "and nobody else's")
+        self.assertEqual(self.b.admin().get("/v1/grants/received")["items"], [])
 
     def test_a_flood_waits_in_its_own_connection(self):
         with self.counted("irsp_peer_throttled"), self.a_peer() as peer:

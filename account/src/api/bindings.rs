@@ -182,6 +182,12 @@ pub(super) async fn share(
     PairPath(device, user): PairPath,
     Body(Share { rights }): Body<Share>,
 ) -> Answer<BindingView> {
+    if user.contains('@') {
+        return Err(Refusal::Malformed(
+            "a device is shared with a user of another domain by POST /v1/grants, for presence and pushes: receive does not travel"
+                .to_owned(),
+        ));
+    }
     let user = body::id(&user)?;
     if rights.is_empty() {
         return Err(Refusal::Malformed("a share has one right at least".to_owned()));

@@ -33,7 +33,7 @@ pub(super) struct Whose {
     limit: Option<u32>,
 }
 
-/// Which domains were told that a device or user is deleted, and what they said: 202 while nothing, 200 when they have
+/// Which domains were told that a device, user or application is deleted, and what they said: 202 while nothing, 200 when they have
 /// confirmed it.
 #[utoipa::path(get, path = "/v1/deletions", tag = "peers", params(Whose),
     responses((status = 200, body = Page<DeletionView>), Problems))]

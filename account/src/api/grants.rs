@@ -1,4 +1,4 @@
-//! Grants to applications of other domains (clause 8.7): given and withdrawn by a device's owner, by the user whom they
+//! Grants to applications and users of other domains (clause 8.7): given and withdrawn by a device's owner, by the user whom they
 //! are about, or by an administrator.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use irsp_protocol::api::account::{Changed, Page};
-use irsp_protocol::api::peer::{GrantView, NewGrant};
+use irsp_protocol::api::peer::{GrantView, NewGrant, ReceivedGrant};
 use irsp_protocol::change::EntityKey;
 use irsp_protocol::{Address, Domain, Kind, Principal};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use super::doc::Problems;
 use super::page::{self, page};
 use crate::account::Account;
 use crate::refusal::Refusal;
-use crate::store::{binding, grant};
+use crate::store::{binding, grant, granted};
 
 /// Whose grants are meant.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -81,7 +81,50 @@ pub(super) async fn list(
     Ok(page(grants, limit, grant::place))
 }
 
-/// Lets an application of another domain hear a device or a user, or push to it.
+/// To whom something was granted.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Receiver {
+    /// Such as `usr/bob` or `app/climate`; oneself unless given. Administrators and operators see all of them without it.
+    #[param(value_type = Option<String>)]
+    to: Option<Principal>,
+    /// Only what comes after this; `next` of the page before.
+    after: Option<String>,
+    /// Items on a page, 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// What other domains have granted to a user or an application, as they told it: devices that are shared with it.
+#[utoipa::path(get, path = "/v1/grants/received", tag = "grants", params(Receiver),
+    responses((status = 200, body = Page<ReceivedGrant>), Problems))]
+pub(super) async fn received(
+    State(account): State<Arc<Account>>,
+    caller: Caller,
+    Asked(Receiver { to, after, limit }): Asked<Receiver>,
+) -> Result<Json<Page<ReceivedGrant>>, Refusal> {
+    let limit = page::limit(limit)?;
+    let after = after.unwrap_or_default();
+    let of = match to {
+        Some(to) if to != caller.principal && !caller.reads_everything() => {
+            return Err(Refusal::NotGranted(
+                "only for oneself, administrators and operators",
+            ));
+        }
+        None if !caller.reads_everything() => Some(caller.principal),
+        to => to,
+    };
+    let grants = account
+        .courier
+        .store()
+        .read(move |sql| granted::list(sql, of.as_ref(), &after, limit + 1))
+        .await?;
+    Ok(page(grants, limit, granted::place))
+}
+
+/// Lets an application of another domain hear a device or a user, or push to it; or shares a device with a user of another
+/// domain, who may then ask for its presence (`hears`) or push to it (`pushes`).
 #[utoipa::path(post, path = "/v1/grants", tag = "grants", request_body = NewGrant,
     responses((status = 201, body = Changed<GrantView>), (status = 202, body = Changed<GrantView>), Problems))]
 pub(super) async fn create(
@@ -139,9 +182,15 @@ pub(super) async fn delete(
 /// What of a new grant needs no database to be refused. Within the domain (`own`) applications are granted by themselves.
 pub(super) fn check_new(new: &NewGrant, own: &Domain) -> Result<(), Refusal> {
     let abroad = new.to.domain.as_ref().is_some_and(|domain| domain != own);
-    if !abroad || new.to.principal.kind != Kind::Application {
+    let to = new.to.principal.kind;
+    if !abroad || !matches!(to, Kind::Application | Kind::User) {
         return Err(Refusal::Malformed(
-            "to: an application of another domain, such as app/climate@other.example".to_owned(),
+            "to: an application or user of another domain, such as app/climate@other.example".to_owned(),
+        ));
+    }
+    if to == Kind::User && new.principal.kind != Kind::Device {
+        return Err(Refusal::Malformed(
+            "principal: only a device is shared with a user".to_owned(),
         ));
     }
     match new.hears || new.pushes {

@@ -94,6 +94,7 @@ fn described() -> OpenApiRouter<Arc<Account>> {
         .routes(routes!(peers::list, peers::create))
         .routes(routes!(peers::show, peers::modify, peers::delete))
         .routes(routes!(grants::list, grants::create, grants::delete))
+        .routes(routes!(grants::received))
         .routes(routes!(deletions::list))
         .routes(routes!(operations::show))
         .routes(routes!(audit::list))

@@ -1,5 +1,6 @@
-//! Deletions that other domains are told of, and their confirmations, which are kept (clause 8.7). Told are those whose
-//! applications were ever granted something about the principal: they may hold copies although the grant is withdrawn.
+//! Deletions that other domains are told of, and their confirmations, which are kept (clause 8.7). Told are those that were ever
+//! granted something about the principal: they may hold copies although the grant is withdrawn; and those that ever granted
+//! it something, because their grants name it.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use irsp_protocol::{Domain, Kind, MessageId, Principal, Status, Timestamp};
 use rusqlite::{Connection, Row};
 
 use super::operation::End;
-use super::{corrupt, entity, time};
+use super::{corrupt, entity, granted, time};
 
 /// One that may have ended without its end being noted, if this server was killed just then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) struct Told {
 
 /// The domains that are to be told of a principal's end.
 pub(super) fn concerned(sql: &Connection, principal: &Principal) -> Result<BTreeSet<Domain>, StoreError> {
-    let mut domains = BTreeSet::new();
+    let mut domains = granted::domains(sql, principal)?;
     if matches!(principal.kind, Kind::Device | Kind::User) {
         for key in entity::keys_ever(sql, &format!("grant/{principal}/"))? {
             if let EntityKey::Grant { to, .. } = key {

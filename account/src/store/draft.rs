@@ -7,10 +7,11 @@ use irsp_courier::Hop;
 use irsp_courier::store::{StoreError, Tx};
 use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
 use irsp_protocol::departure::Departure;
-use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
+use irsp_protocol::granted::Granted;
+use irsp_protocol::{Address, Domain, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
 use rusqlite::Connection;
 
-use super::{audit, deletion, entity, operation, version};
+use super::{audit, deletion, entity, grant, granted, operation, version};
 use crate::follower::FOLLOWERS;
 use crate::refusal::Refusal;
 
@@ -114,12 +115,13 @@ impl<'a, 't> Draft<'a, 't> {
         Ok(())
     }
 
+    /// Whether nothing has changed so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Writes the audit line and puts the envelopes into the outbox.
-    pub(crate) fn finish(
-        self,
-        mut line: audit::Line,
-        new_id: impl Fn() -> MessageId,
-    ) -> Result<Committed, StoreError> {
+    pub(crate) fn finish(self, mut line: audit::Line) -> Result<Committed, StoreError> {
         self.expects_version()?;
         let Draft { tx, changes, .. } = self;
         let now = tx.now();
@@ -153,46 +155,87 @@ impl<'a, 't> Draft<'a, 't> {
             })?;
             for follower in FOLLOWERS {
                 let (ends, data) = ((Server::Account, follower), data.clone().into());
-                let envelope = Envelope::between_servers(new_id(), MessageKind::Directory, ends, now, data);
+                let envelope =
+                    Envelope::between_servers(tx.new_id(), MessageKind::Directory, ends, now, data);
                 operation::dispatch(tx.sql(), number, follower, envelope.id)?;
                 committed.envelopes.push(envelope.id);
                 tx.accept(envelope, Hop::Server(follower))?;
             }
         }
         for change in &committed.changes {
-            if let (EntityKey::Principal(principal), None) = (&change.key, &change.entity) {
-                tell_of_departure(tx, principal, &new_id)?;
-            }
+            tell_abroad(tx, change)?;
         }
         Ok(committed)
     }
 }
 
-/// Tells every domain that may know a principal that it is deleted. Behind the change itself, so that nothing that was
-/// sent by the principal's rights follows it.
-fn tell_of_departure(
-    tx: &mut Tx<'_>,
-    principal: &Principal,
-    new_id: &impl Fn() -> MessageId,
-) -> Result<(), StoreError> {
+/// Tells other domains what of a change is theirs to know. Behind the change itself, so that nothing that was sent by the
+/// principal's rights follows it, and a new peer is known before it is told something.
+fn tell_abroad(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
+    match (&change.key, &change.entity) {
+        (EntityKey::Principal(principal), None) => tell_of_departure(tx, principal),
+        (EntityKey::Grant { principal, to }, entity) => {
+            let rights = match entity {
+                Some(Entity::Grant(grant)) => (grant.hears, grant.pushes),
+                _ => (false, false),
+            };
+            tell_of_grant(tx, principal, to, rights, change.n)
+        }
+        // What was granted before the two domains knew each other.
+        (EntityKey::Peer(domain), Some(_)) if change.cause == Cause::Register => {
+            for (n, grant) in grant::to_domain(tx.sql(), domain)? {
+                tell_of_grant(tx, &grant.principal, &grant.to, (grant.hears, grant.pushes), n)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells every domain that may know a principal that it is deleted.
+fn tell_of_departure(tx: &mut Tx<'_>, principal: &Principal) -> Result<(), StoreError> {
     let now = tx.now();
     for domain in deletion::concerned(tx.sql(), principal)? {
         let data = serde_json::to_vec(&Departure {
             deleted: principal.clone(),
         })?;
-        let ends = (Server::Account, Server::App);
-        let envelope = Envelope {
-            source: Address::local(principal.clone()),
-            destination: Address {
-                principal: Principal::server(Server::App),
-                domain: Some(domain.clone()),
-            },
-            ..Envelope::between_servers(new_id(), MessageKind::Directory, ends, now, data.into())
-        };
+        let envelope = abroad(tx, principal, &domain, data);
         deletion::told(tx.sql(), principal, &domain, envelope.id, now)?;
         tx.accept(envelope, Hop::Server(Server::Message))?;
     }
-    Ok(())
+    granted::forget(tx.sql(), principal)
+}
+
+/// Tells a domain what one of its principals is granted by change `n`, in both directions: hears, pushes.
+fn tell_of_grant(
+    tx: &mut Tx<'_>,
+    principal: &Principal,
+    to: &Address,
+    (hears, pushes): (bool, bool),
+    n: u64,
+) -> Result<(), StoreError> {
+    let Some(domain) = &to.domain else { return Ok(()) };
+    let data = serde_json::to_vec(&Granted {
+        granted: to.principal.clone(),
+        hears,
+        pushes,
+        n,
+    })?;
+    let envelope = abroad(tx, principal, domain, data);
+    tx.accept(envelope, Hop::Server(Server::Message)).map(drop)
+}
+
+/// News of a principal of ours for another domain.
+fn abroad(tx: &Tx<'_>, principal: &Principal, domain: &Domain, data: Vec<u8>) -> Envelope {
+    let (id, ends) = (tx.new_id(), (Server::Account, Server::App));
+    Envelope {
+        source: Address::local(principal.clone()),
+        destination: Address {
+            principal: Principal::server(Server::App),
+            domain: Some(domain.clone()),
+        },
+        ..Envelope::between_servers(id, MessageKind::Directory, ends, tx.now(), data.into())
+    }
 }
 
 /// The changes in their order, so many in each part as one envelope takes.

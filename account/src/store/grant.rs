@@ -1,10 +1,10 @@
-//! Grants to applications of other domains (clause 8.7). A grant's record is its entity alone.
+//! Grants to applications and users of other domains (clause 8.7). A grant's record is its entity alone.
 
 use irsp_courier::store::StoreError;
 use irsp_protocol::api::peer::{GrantView, NewGrant};
 use irsp_protocol::change::{Cause, Entity, EntityKey};
 use irsp_protocol::peer::Grant;
-use irsp_protocol::{Address, Kind, Principal};
+use irsp_protocol::{Address, Domain, Kind, Principal};
 use rusqlite::Connection;
 
 use super::entity::{self, Found};
@@ -93,6 +93,39 @@ pub(super) fn remove_of(draft: &mut Draft<'_, '_>, principal: &Principal) -> Res
         withdraw(draft, principal, &grant.to, 0)?;
     }
     Ok(())
+}
+
+/// Withdraws everything that was granted to somebody of another domain who is deleted there.
+pub(crate) fn remove_to(draft: &mut Draft<'_, '_>, to: &Address) -> Result<(), StoreError> {
+    // Said by name: without figures of the table SQLite would read every grant.
+    let keys: Vec<String> = draft
+        .sql()
+        .prepare_cached(
+            "SELECT key FROM entity INDEXED BY entity_granted_to
+             WHERE key >= 'grant/' AND key < 'grant0' AND json_extract(state, '$.grant.to') = ?1 ORDER BY key",
+        )?
+        .query_map([to.to_string()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for key in keys {
+        let key = key
+            .parse()
+            .map_err(|_| StoreError::Corrupt(format!("entity key {key:?}")))?;
+        draft.remove(key)?;
+    }
+    Ok(())
+}
+
+/// Every grant to a domain, with the change that made it.
+pub(super) fn to_domain(sql: &Connection, domain: &Domain) -> Result<Vec<(u64, Grant)>, StoreError> {
+    let mut grants = Vec::new();
+    for (n, state) in entity::list(sql, "grant/", "", u32::MAX)? {
+        if let Entity::Grant(grant) = state
+            && grant.to.domain.as_ref() == Some(domain)
+        {
+            grants.push((n, grant));
+        }
+    }
+    Ok(grants)
 }
 
 fn find(

@@ -17,6 +17,7 @@ pub(crate) mod device;
 mod draft;
 pub(crate) mod entity;
 pub(crate) mod grant;
+pub(crate) mod granted;
 mod list;
 pub(crate) mod login;
 pub(crate) mod operation;
@@ -56,6 +57,10 @@ pub(crate) static MIGRATIONS: &[Migration] = &[
     Migration {
         version: 7,
         sql: include_str!("deletion.sql"),
+    },
+    Migration {
+        version: 8,
+        sql: include_str!("granted.sql"),
     },
 ];
 

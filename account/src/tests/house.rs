@@ -1,6 +1,6 @@
 //! An account server with a bus that ends in two followers of the test's own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +14,8 @@ use bytes::BytesMut;
 use http_body_util::BodyExt;
 use irsp_courier::bus::{self, Attachment, Incoming};
 use irsp_protocol::change::{Cause, Change, ChangeBatch, DirectoryPage, EntityKey};
-use irsp_protocol::frame::{self, Item, Question, Reply};
-use irsp_protocol::{Domain, MessageId, Server, Status};
+use irsp_protocol::frame::{self, Item, Place, Question, Reply};
+use irsp_protocol::{Domain, Envelope, MessageId, MessageKind, Server, Status, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -40,6 +40,10 @@ pub(super) struct Followers {
     silent: Mutex<HashSet<Server>>,
     answer: Mutex<Option<Status>>,
     asking: Mutex<Option<oneshot::Sender<Reply>>>,
+    /// What was told to other domains: from, to, data.
+    abroad: Mutex<Vec<(String, String, Value)>>,
+    /// What the server under test answered.
+    answers: Mutex<HashMap<MessageId, Status>>,
 }
 
 #[derive(Debug)]
@@ -200,7 +204,40 @@ impl House {
     }
 }
 
+impl House {
+    /// Brings news of another domain's principal, as the message server does; the status it is answered with.
+    pub(super) async fn hears_from_abroad(&self, source: &str, data: Value) -> u16 {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = MessageId::from_bytes((n as u128).to_be_bytes());
+        let ends = (Server::Message, Server::Account);
+        let now = Timestamp::from(std::time::SystemTime::now());
+        let data = data.to_string().into_bytes().into();
+        let envelope = Envelope {
+            source: source.parse().unwrap(),
+            ..Envelope::between_servers(id, MessageKind::Directory, ends, now, data)
+        };
+        let item = Item::Deliver {
+            from: Server::Message,
+            place: Place::default(),
+            envelope,
+        };
+        self.to_server.send(Incoming::Frame(framed(&item))).await.unwrap();
+        loop {
+            if let Some(status) = self.followers.answers.lock().unwrap().get(&id) {
+                return status.code();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 impl Followers {
+    /// What was told to other domains so far: from whom, to which server, and what.
+    pub(super) fn told_abroad(&self) -> Vec<(String, String, Value)> {
+        self.abroad.lock().unwrap().clone()
+    }
+
     pub(super) fn silent() -> Followers {
         let followers = Followers::default();
         followers
@@ -256,7 +293,13 @@ impl Followers {
                     return None;
                 }
                 let is_change = envelope.destination.domain.is_none();
-                if self.seen.lock().unwrap().insert(envelope.id) && is_change {
+                let is_new = self.seen.lock().unwrap().insert(envelope.id);
+                if is_new && !is_change {
+                    let (from, to) = (envelope.source.to_string(), envelope.destination.to_string());
+                    let data = serde_json::from_slice(&envelope.data).unwrap();
+                    self.abroad.lock().unwrap().push((from, to, data));
+                }
+                if is_new && is_change {
                     let batch: ChangeBatch = serde_json::from_slice(&envelope.data).unwrap();
                     self.heard
                         .lock()
@@ -283,7 +326,11 @@ impl Followers {
                 token,
                 reply: Reply::Unanswered(Status::NOT_FOUND),
             }),
-            Item::Hello { .. } | Item::Answer { .. } => None,
+            Item::Answer { id, status, .. } => {
+                self.answers.lock().unwrap().insert(id, status);
+                None
+            }
+            Item::Hello { .. } => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Other domains, and what their applications are granted.
 
+use axum::http::Method;
 use irsp_protocol::Server;
 use irsp_protocol::change::Entity;
 use serde_json::{Value, json};
@@ -105,6 +106,7 @@ async fn a_grant_is_the_owners_to_give_and_to_take_back() {
         ("to", json!("app/climate")),
         ("to", json!("app/climate@home.example")),
         ("to", json!("dev/x@b.example")),
+        ("to", json!("usr/bob@home.example")),
         ("hears", json!(false)),
     ] {
         let mut body = grant.clone();
@@ -123,6 +125,46 @@ async fn a_grant_is_the_owners_to_give_and_to_take_back() {
         left["items"],
         json!([]),
         "what was granted about a device goes with it"
+    );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_is_shared_with_a_user_of_another_domain_by_its_owner_and_nobody_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    let code = house.device("lamp-1").await;
+    let (ann, bob) = (house.user("ann").await, house.user("bob").await);
+    let bind = json!({"device": "lamp-1", "code": code});
+    house.post(&ann, "/v1/bindings", bind).await.is(201);
+    let share = json!({"principal": "dev/lamp-1", "to": "usr/bob@b.example", "hears": true, "pushes": true});
+    house.post(&bob, "/v1/grants", share.clone()).await.problem(403);
+    house.post(&ann, "/v1/grants", share.clone()).await.is(201);
+    let mut herself = share.clone();
+    herself["principal"] = json!("usr/ann");
+    house.post(&ann, "/v1/grants", herself).await.problem(400);
+    let mut receive = share;
+    receive["receive"] = json!(true);
+    house.post(&ann, "/v1/grants", receive).await.problem(400);
+    let shares = "/v1/grants?principal=dev/lamp-1";
+    assert_eq!(
+        house.get(&ann, shares).await.is(200)["items"][0]["to"],
+        "usr/bob@b.example"
+    );
+    let local = house
+        .call(
+            &ann,
+            Method::PUT,
+            "/v1/bindings/lamp-1/bob@b.example",
+            Some(json!({"rights": ["receive"]})),
+        )
+        .await;
+    assert!(local.problem(400).contains("/v1/grants"));
+    house.delete(&house.admin, "/v1/users/ann").await.is(200);
+    assert_eq!(
+        house.get(&house.admin, shares).await.is(200)["items"],
+        json!([]),
+        "shares end with their owner"
     );
     house.stop().await;
 }

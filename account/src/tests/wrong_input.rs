@@ -201,7 +201,7 @@ async fn every_path_asks_for_credentials_unless_the_body_brings_them() {
             answer.problem(401);
         }
     }
-    assert_eq!(doors, 48);
+    assert_eq!(doors, 49);
     house.stop().await;
 }
 

@@ -117,7 +117,7 @@ impl Caller {
     }
 
     /// Whose presence this caller hears.
-    pub(super) fn sight(&self, directory: &Directory) -> Sight {
+    pub(super) fn sight(&self, directory: &Directory, heard: &Heard) -> Sight {
         let Principal { kind, id } = self.principal();
         if self.reads_all() {
             return Sight::Everyone;
@@ -132,7 +132,8 @@ impl Caller {
                 let devices = directory.devices_with_right(id, change::Right::Presence);
                 let devices = devices.into_iter().map(Principal::device);
                 let seen = devices.chain([self.principal().clone()]);
-                Sight::Only(seen.map(Address::local).collect())
+                let abroad = heard.shared_with(id);
+                Sight::Only(seen.map(Address::local).chain(abroad).collect())
             }
             Kind::Device | Kind::External | Kind::Peer | Kind::Server => Sight::Only(Vec::new()),
         }
@@ -159,10 +160,9 @@ impl Caller {
 }
 
 impl Caller {
-    /// Whether this caller hears of a principal of another domain: an application that was granted it there.
+    /// Whether this caller hears of a principal of another domain: one to whom it was granted there.
     pub(super) fn sees_abroad(&self, heard: &Heard, address: &Address) -> bool {
-        let Principal { kind, id } = self.principal();
-        self.reads_all() || (*kind == Kind::Application && heard.by(address, id))
+        self.reads_all() || heard.by(address, self.principal())
     }
 }
 

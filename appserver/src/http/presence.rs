@@ -55,7 +55,7 @@ pub(super) async fn list_presence(
     Params(query): Params<PageQuery>,
 ) -> Result<Json<PresencePage>, Refusal> {
     let limit = page_limit(query.limit)?;
-    let sight = caller.sight(&api.directory);
+    let sight = caller.sight(&api.directory, &api.heard);
     let (at, mut found) = api
         .courier
         .store()

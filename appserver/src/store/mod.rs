@@ -49,4 +49,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
               ALTER TABLE external_endpoint ADD COLUMN presence INTEGER NOT NULL DEFAULT 0;
               CREATE INDEX external_endpoint_presence ON external_endpoint (app) WHERE presence;",
     },
+    Migration {
+        version: 8,
+        sql: "-- Which users hear the presence of devices of other domains, because they are shared with them (clause 8.7).
+              CREATE TABLE presence_shared (
+                address TEXT NOT NULL, -- dev/lamp-1@other.example
+                user    TEXT NOT NULL,
+                PRIMARY KEY (address, user)
+              ) STRICT, WITHOUT ROWID;
+              CREATE INDEX presence_shared_user ON presence_shared (user);",
+    },
 ];

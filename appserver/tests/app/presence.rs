@@ -1,7 +1,8 @@
 //! Presence: the newest by (epoch, seq), told in order, to those who may hear it (clause 8.3.2).
 
 use irsp_protocol::change::{Cause, EntityKey};
-use irsp_protocol::presence::Connectivity::{Offline, Online};
+use irsp_protocol::presence::Connectivity::{Offline, Online, Unknown};
+use irsp_protocol::presence::{Presence, Reason};
 use irsp_protocol::{MessageKind, Principal, Server, Status};
 use serde_json::{Value, json};
 
@@ -156,6 +157,47 @@ async fn presence_that_was_lost_here_is_asked_for_at_the_start() {
         .await;
     let (_, body) = house.get(ADMIN, "/v1/presence/dev/lamp-2").await;
     assert_eq!(body["state"], "offline", "what is newer here stays");
+    house.stop().await;
+}
+
+/// Brings news of another domain's device, as its grant allows one of ours to hear it.
+async fn from_abroad(house: &mut House, to: &str, state: Presence) -> Status {
+    let mut envelope = from_server(
+        Server::Message,
+        MessageKind::Presence,
+        serde_json::to_vec(&state).unwrap(),
+    );
+    envelope.source = format!("{}@b.example", state.principal).parse().unwrap();
+    envelope.destination = to.parse().unwrap();
+    house.deliver(Server::Message, envelope).await
+}
+
+#[tokio::test]
+async fn a_user_hears_the_device_of_another_domain_that_is_shared_with_them_and_no_other_user_does() {
+    let mut house = House::open().await;
+    let shared = "/v1/presence/dev/lamp-9@b.example";
+    let news = |seq, state| house::presence("dev/lamp-9", 1, seq, state);
+    assert_eq!(
+        from_abroad(&mut house, "usr/ann", news(1, Online)).await,
+        Status::DONE
+    );
+    house.restart().await;
+    assert_eq!(house.get(ANN, shared).await.1["state"], "online");
+    assert!(principals(&house.get(ANN, "/v1/presence").await.1).contains(&"dev/lamp-9@b.example"));
+    for other in [BOB, CLIMATE] {
+        assert_eq!(house.get(other, shared).await.0, 403, "{other}");
+        assert!(!principals(&house.get(other, "/v1/presence").await.1).contains(&"dev/lamp-9@b.example"));
+    }
+    let revoked = Presence {
+        state: Unknown,
+        reason: Reason::Revoked,
+        ..news(1, Online)
+    };
+    assert_eq!(from_abroad(&mut house, "usr/ann", revoked).await, Status::DONE);
+    assert_eq!(house.get(ANN, shared).await.0, 403);
+    assert!(!principals(&house.get(ANN, "/v1/presence").await.1).contains(&"dev/lamp-9@b.example"));
+    let to_device = from_abroad(&mut house, "dev/lamp-1", news(2, Online)).await;
+    assert_eq!(to_device, Status::MALFORMED);
     house.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! Presence across domains (clause 8.7): applications of other domains that were granted it hear of a principal's changes,
+//! Presence across domains (clause 8.7): applications and users of other domains that were granted it hear of a principal's changes,
 //! of its state when a link comes up or the grant is given, and that it is unknown once the grant is withdrawn. Our own
 //! application server hears when a peer is out of sight.
 
@@ -140,7 +140,7 @@ async fn store(
 
 fn accept(tx: &mut Tx<'_>, presence: &Presence, to: &Address, id: MessageId) -> Result<(), StoreError> {
     let Some(peer) = &to.domain else { return Ok(()) };
-    if to.principal.kind != Kind::Application {
+    if !matches!(to.principal.kind, Kind::Application | Kind::User) {
         return Ok(());
     }
     let envelope = Envelope {

@@ -62,7 +62,7 @@ fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope
     if envelope.destination.domain.as_ref() != Some(own) {
         return refuse(Status::WRONG_DOMAIN);
     }
-    if envelope.kind == MessageKind::Directory && !is_departure(&envelope) {
+    if envelope.kind == MessageKind::Directory && !is_account_news(&envelope) {
         return refuse(Status::FORBIDDEN);
     }
     let is_notice = matches!(envelope.kind, MessageKind::Presence | MessageKind::Directory);
@@ -73,10 +73,12 @@ fn admit(mut envelope: Envelope, peer: &Domain, own: &Domain) -> Result<Envelope
     Ok(envelope)
 }
 
-/// Of its accounts a peer tells one thing: that a device or user of its is deleted.
-fn is_departure(envelope: &Envelope) -> bool {
+/// Of its accounts a peer tells two things, each as the principal it is about: that it is deleted, and what is granted about it
+/// to one of ours.
+fn is_account_news(envelope: &Envelope) -> bool {
     let (from, to) = (&envelope.source.principal, &envelope.destination.principal);
-    matches!(from.kind, Kind::Device | Kind::User) && *to == Principal::server(Server::App)
+    let tells = matches!(from.kind, Kind::Device | Kind::User | Kind::Application);
+    tells && *to == Principal::server(Server::App)
 }
 
 #[cfg(test)]
@@ -173,19 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_tells_of_its_own_that_are_deleted() {
-        let told = |source| {
-            let notice = deliver(MessageKind::Directory, source, "srv/app@a.example");
-            sorted(&[notice]).unwrap().taken.delivered.len()
-        };
-        assert_eq!((told("dev/x@b.example"), told("usr/ann@b.example")), (1, 1));
-        for other in [
-            "dev/x@c.example",
-            "dev/x@a.example",
-            "srv/account@b.example",
-            "app/x@b.example",
+    fn a_peer_tells_of_its_own_that_are_deleted_and_of_what_is_granted_about_them() {
+        for (source, told) in [
+            ("dev/x@b.example", true),
+            ("usr/ann@b.example", true),
+            ("app/x@b.example", true),
+            ("dev/x@c.example", false),
+            ("usr/ann@a.example", false),
+            ("app/x@c.example", false),
+            ("srv/account@b.example", false),
         ] {
-            assert_eq!(told(other), 0, "{other}");
+            let notice = deliver(MessageKind::Directory, source, "srv/app@a.example");
+            let taken = !sorted(&[notice]).unwrap().taken.delivered.is_empty();
+            assert_eq!(taken, told, "{source}");
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) enum News {
         peer: Domain,
         at: Timestamp,
     },
-    /// What an application of another domain may do with a principal has changed.
+    /// What an application or user of another domain may do with a principal has changed.
     Granted {
         principal: Principal,
         to: Address,

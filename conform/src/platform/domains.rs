@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::trouble::{Trouble, holds, same};
 
 use super::Stage;
@@ -138,9 +139,47 @@ pub(crate) async fn a_device_and_a_foreign_application_meet(stage: &Stage) -> Re
     let data: Vec<Value> = stored.iter().map(|item| item["data"].clone()).collect();
     same("what the application there has", vec![json!(2)], data)?;
     let foreign = format!("{}@{here_name}", device.name);
+    seen_and_pushed_to(stage, &app, &foreign, (&mut client, &device)).await
+}
+
+pub(crate) async fn a_device_is_shared_with_a_foreign_user(stage: &Stage) -> Result<(), Trouble> {
+    let there = other(stage)?;
+    let (here_name, there_name) = (
+        domain_of(stage, &stage.cast).await?,
+        domain_of(stage, there).await?,
+    );
+    let (device, user, stranger) = (
+        stage.cast.device().await?,
+        there.user().await?,
+        there.user().await?,
+    );
+    let (address, foreign) = (
+        format!("{}@{there_name}", user.name),
+        format!("{}@{here_name}", device.name),
+    );
+    let mut client = stage.cast.hearing(&device, "down/#").await?;
+    let push = || json!({"to": foreign, "channel": "set", "data": 3, "wait": wait(stage.patience)});
+    user.http.post("/v1/push", push()).await?.is(&[403])?;
+    grant(stage, &device, &address).await?;
+    seen_and_pushed_to(stage, &user, &foreign, (&mut client, &device)).await?;
+    stranger.http.post("/v1/push", push()).await?.is(&[403])?;
+    let which = format!("/v1/grants?principal={}&to={address}", device.name);
+    let withdrawn = stage.cast.admin.delete(&which).await?.is(&[200, 202])?;
+    stage.cast.in_effect(withdrawn).await?;
+    user.http.post("/v1/push", push()).await?.is(&[403])?;
+    Ok(())
+}
+
+/// Somebody over there sees our device online and pushes to it, and the device answers.
+async fn seen_and_pushed_to(
+    stage: &Stage,
+    by: &Member,
+    foreign: &str,
+    (client, device): (&mut Client, &Member),
+) -> Result<(), Trouble> {
     stage
         .until("presence over there is online", async || {
-            let found = app.http.get(&format!("/v1/presence/{foreign}")).await?;
+            let found = by.http.get(&format!("/v1/presence/{foreign}")).await?;
             Ok((found.body["state"] == "online").then_some(()))
         })
         .await?;
@@ -150,7 +189,7 @@ pub(crate) async fn a_device_and_a_foreign_application_meet(stage: &Stage) -> Re
         let mid = message.topic.split('/').nth(5).unwrap_or_default();
         client.publish(&device.topic(&format!("ack/{mid}")), "204").await
     };
-    let (pushed, acked) = tokio::join!(app.http.post("/v1/push", push), answers);
+    let (pushed, acked) = tokio::join!(by.http.post("/v1/push", push), answers);
     same("PUBACK of the answer", 0, acked?)?;
     same(
         "the device's own code",

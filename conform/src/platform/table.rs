@@ -114,6 +114,7 @@ clauses! {
     }
     "8.7" "message server to app, other AS" {
         "upload, presence and push between a device and a foreign application, only if granted" => domains::a_device_and_a_foreign_application_meet,
+        "a device is shared with a foreign user, until it is taken back" => domains::a_device_is_shared_with_a_foreign_user,
     }
     "8.8.2" "internal to external" {
         "an upload is a signed event, its answer the status" => external::an_upload_is_a_signed_event,

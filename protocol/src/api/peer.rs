@@ -1,4 +1,4 @@
-//! Bodies of the API for other domains (clauses 8.5 to 8.7): peers, and the grants to their applications.
+//! Bodies of the API for other domains (clauses 8.5 to 8.7): peers, and the grants to their applications and users.
 
 use std::num::NonZeroU32;
 
@@ -54,7 +54,7 @@ pub struct WellKnown {
     pub links: Vec<PeerUrl>,
 }
 
-/// A domain that was told that a device or user is deleted, and what it said.
+/// A domain that was told that a device, user or application is deleted, and what it said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeletionView {
     #[schema(value_type = String, example = "dev/lamp-1")]
@@ -123,7 +123,8 @@ pub struct PeerView {
     pub version: u64,
 }
 
-/// Lets an application of another domain hear a device or user, or push to it. A grant that is there is replaced.
+/// Lets an application of another domain hear a device or user, or push to it; or shares a device with a user of another
+/// domain. A grant that is there is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGrant {
@@ -131,7 +132,7 @@ pub struct NewGrant {
     pub principal: Principal,
     #[schema(value_type = String, example = "app/climate@other.example")]
     pub to: Address,
-    /// May have its uploads and presence.
+    /// May have its presence; an application its uploads, too, which do not travel to users.
     #[serde(default)]
     pub hears: bool,
     /// May push to it.
@@ -149,4 +150,18 @@ pub struct GrantView {
     pub pushes: bool,
     /// Rises with every change.
     pub version: u64,
+}
+
+/// What another domain has granted to an application or user of this one, as it told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceivedGrant {
+    /// The device or user it is about.
+    #[schema(value_type = String, example = "dev/lamp-1@other.example")]
+    pub principal: Address,
+    #[schema(value_type = String, example = "usr/bob")]
+    pub to: Principal,
+    /// Its presence; for an application its uploads, too.
+    pub hears: bool,
+    /// Pushes to it.
+    pub pushes: bool,
 }
