@@ -248,8 +248,12 @@ fn subscribe(version: Version, reader: &mut Reader<'_>) -> Result<(), ProtocolEr
             return Err(ProtocolError::Violation("retain handling 3"));
         }
         filter::validate_filter(filter)?;
-        // [MQTT-4.8.2-1, 4.8.2-2]: shared subscriptions are a matter of MQTT 5, and offered to MQTT 3 as well
-        let shared = filter::parse_shared(filter)?;
+        // [MQTT-4.8.2-1, 4.8.2-2]: shared subscriptions are a matter of MQTT 5, and offered to MQTT 3 as well, where what
+        // is not one of them is a filter like any other
+        let shared = match filter::parse_shared(filter) {
+            Err(_) if !version.is_v5() => None,
+            shared => shared?,
+        };
         // [MQTT-3.8.3-4]
         if shared.is_some() && options & 0x04 != 0 {
             return Err(ProtocolError::Violation("no local on a shared subscription"));

@@ -181,10 +181,12 @@ impl Handshake {
 
     fn apply_limits(&self, connect: &mut Connect) {
         connect.session_expiry = connect.session_expiry.min(self.limits.session_expiry_max);
-        // a server can change the keep-alive only in MQTT 5 [MQTT-3.1.2-21]
-        if connect.version.is_v5() {
-            connect.keep_alive = connect.keep_alive.min(self.limits.keep_alive_max);
-        }
+        // told in MQTT 5 only [MQTT-3.1.2-21]; a server may end a silent connection whatever was asked for (3.1.2.10)
+        let max = self.limits.keep_alive_max;
+        connect.keep_alive = match connect.keep_alive {
+            Duration::ZERO => max,
+            asked => asked.min(max),
+        };
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Wire {
     output: BytesMut,
     /// Written to the stream, but perhaps still in its own buffer.
     unflushed: bool,
+    /// Writing has failed: a WebSocket must not be asked to write or to close after that.
+    broken: bool,
     /// Bytes the socket has taken.
     sent: Sent,
     /// Bytes it had taken when it was last found to keep some waiting, and since when it has taken no more.
@@ -42,6 +44,7 @@ impl Wire {
             stream,
             output: BytesMut::new(),
             unflushed: false,
+            broken: false,
             sent,
             stuck: None,
         }
@@ -131,10 +134,21 @@ impl Wire {
     /// Writes everything and closes the stream's writing side.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_write(cx)).await?;
-        self.stream.shutdown().await
+        let closed = self.stream.shutdown().await;
+        self.broken = closed.is_err();
+        closed
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = self.poll_write_all(cx);
+        self.broken = matches!(written, Poll::Ready(Err(_)));
+        written
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, &self.output))?;
             if written == 0 {
