@@ -8,7 +8,7 @@ import warnings
 from .scrape import Scrape
 from .story import Story
 from .waiting import DEADLINE, until
-from .wire import BareClient, ended
+from .wire import BareClient, WebSocketDoor, ended
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 OVER_QUOTA_V311 = 3
@@ -51,6 +51,18 @@ class Tls(Story):
 
     def test_a_websocket_over_tls_agrees_on_http(self):
         self.assertEqual(self.door("mqtt.wss", alpn=("http/1.1",)).selected_alpn_protocol(), "http/1.1")
+
+    def test_a_websocket_that_breaks_while_it_is_ended_takes_nothing_with_it(self):
+        device = self.a_device()
+        for _ in range(20):
+            client = BareClient(self.platform, device.username, device.code, door=WebSocketDoor(self.platform.ws))
+            client.socket.sendall(bytes(2))
+            client.reset()
+        whole = BareClient(self.platform, device.username, device.code, door=WebSocketDoor(self.platform.ws))
+        whole.send(0xC0)
+        self.assertEqual(whole.packet(), (0xD0, b""))
+        whole.close()
+        self.assertFalse("panicked" in self.platform.log.read_text(), "the log tells of a panic")
 
     def test_older_versions_are_refused(self):
         context = self.context()

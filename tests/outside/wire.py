@@ -29,6 +29,40 @@ def ended(door):
     return True
 
 
+class WebSocketDoor:
+    """A connection's bytes as binary frames, the way a browser sends them."""
+
+    def __init__(self, address):
+        self.socket, self.read = socket.create_connection(address, timeout=DEADLINE), b""
+        head = ["GET /mqtt HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        head += ["Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==", "Sec-WebSocket-Protocol: mqtt", "", ""]
+        self.socket.sendall("\r\n".join(head).encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += self.socket.recv(1)
+        if not answer.startswith(b"HTTP/1.1 101 "):
+            raise AssertionError(answer.decode())
+
+    def sendall(self, data):
+        """One masked frame of less than 64 KiB."""
+        length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
+        self.socket.sendall(b"\x82" + length + bytes(4) + data)
+
+    def recv(self, count):
+        """Of one frame of less than 126 bytes, or what is left of it."""
+        if not self.read:
+            head = self.socket.recv(2, socket.MSG_WAITALL)
+            self.read = self.socket.recv(head[1], socket.MSG_WAITALL) if head else b""
+        data, self.read = self.read[:count], self.read[count:]
+        return data
+
+    def setsockopt(self, *words):
+        self.socket.setsockopt(*words)
+
+    def close(self):
+        self.socket.close()
+
+
 class BareClient:
     """Sends CONNECT and then only what it is told to. `door`: a connection that is open already."""
 

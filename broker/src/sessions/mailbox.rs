@@ -472,6 +472,7 @@ impl Mailbox {
     pub(crate) fn take_deliveries(&self, max: usize, bytes_max: usize, into: &mut Vec<Delivery>) -> bool {
         let mut contents = self.contents();
         let (mut count, mut bytes) = (0, 0);
+        into.reserve(max.min(contents.deliveries.len()));
         while count < max
             && bytes < bytes_max
             && let Some(delivery) = contents.deliveries.pop_front()

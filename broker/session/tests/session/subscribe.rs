@@ -48,6 +48,19 @@ fn a_missing_reason_is_a_refusal() {
     assert_eq!(client.output(), [0x90, 4, 0, 9, 1, 0x80]);
 }
 
+/// MQTT 3 knows no shared subscriptions: what would be a malformed one is a filter, and answered [3.1.1: MQTT-3.8.4-1].
+#[test]
+fn what_only_looks_like_a_share_is_a_filter_in_mqtt_3() {
+    for filter in ["$share", "$share/", "$share/g", "$share/#", "$share/+/x"] {
+        let mut client = Client::new(V311);
+        client.send(&packet(0x82, &[&[0, 9][..], &string(filter), &[1]].concat()));
+        assert!(
+            matches!(client.action(), Action::Subscribe { filters, .. } if *filters[0].filter == *filter),
+            "{filter}"
+        );
+    }
+}
+
 #[test]
 fn mqtt_3_knows_one_refusal() {
     let mut client = Client::new(V311);
