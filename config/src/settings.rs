@@ -136,8 +136,9 @@ section! {
         /// QoS 1 and 2 messages on their way to one client; a client may ask for fewer. Hides a second of round trip
         /// at 64 messages a second, and is what a slow client costs in memory.
         pub inflight_max: u16 = 64,
-        /// How long a publisher is held back for a subscriber that cannot follow before it is refused. Below the
-        /// shortest keep-alive in use, so that waiting is not taken for being gone.
+        /// How long a publisher is held back for a subscriber that cannot follow before it is refused; one that takes
+        /// nothing at all meanwhile is disconnected, and the publisher goes on. Below the shortest keep-alive in use, so that
+        /// waiting is not taken for being gone.
         #[serde(with = "crate::duration")]
         pub stall_timeout: Duration = SECOND.saturating_mul(5),
         /// How long a client may take nothing of what waits for it before its connection is cut. Longer than a phone is

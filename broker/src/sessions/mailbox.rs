@@ -127,6 +127,8 @@ pub(crate) struct Mailbox {
     contents: Mutex<Contents>,
     arrived: Notify,
     room: Room,
+    /// How many places have ever become free.
+    freed: AtomicU64,
     /// Its client took nothing more when it was last to be given something.
     held_up: AtomicBool,
 }
@@ -188,6 +190,7 @@ impl Mailbox {
             contents: Mutex::default(),
             arrived: Notify::new(),
             room: Room::default(),
+            freed: AtomicU64::new(0),
             held_up: AtomicBool::new(false),
         }
     }
@@ -507,6 +510,7 @@ impl Mailbox {
     }
 
     fn has_room(&self, places: usize, is_empty: bool) {
+        self.freed.fetch_add(places as u64, Ordering::Relaxed);
         if is_empty {
             self.room.open();
         } else {
@@ -527,6 +531,11 @@ impl Mailbox {
     /// Completes when something has arrived since it was last waited for.
     pub(crate) fn arrived(&self) -> Notified<'_> {
         self.arrived.notified()
+    }
+
+    /// How many places have ever become free: as long as it stays the same, its client has taken nothing.
+    pub(crate) fn freed(&self) -> u64 {
+        self.freed.load(Ordering::Relaxed)
     }
 
     /// Completes when a full mailbox may have room again; `has_room` looks.

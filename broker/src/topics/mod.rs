@@ -14,7 +14,7 @@ mod tally;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -66,9 +66,39 @@ pub(crate) struct Slow {
     mailbox: Arc<Mailbox>,
     /// Of QoS 1 or 2; what it hears at QoS 0 waits only while its client takes what it is given.
     must_hear: bool,
+    /// Since when a publish waits for it, and how many places it had freed then.
+    since: Instant,
+    freed: u64,
 }
 
 impl Slow {
+    fn new(mailbox: &Arc<Mailbox>, must_hear: bool, since: Instant) -> Slow {
+        Slow {
+            mailbox: Arc::clone(mailbox),
+            must_hear,
+            since,
+            freed: mailbox.freed(),
+        }
+    }
+
+    /// The one of the two that a publish has waited for longer, if both are the same subscriber.
+    pub(crate) fn or_longer(self, before: Slow) -> Slow {
+        match Arc::ptr_eq(&self.mailbox, &before.mailbox) {
+            true => before,
+            false => self,
+        }
+    }
+
+    /// Whether it has taken nothing for so long.
+    pub(crate) fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
+        now >= self.since + patience && self.mailbox.freed() == self.freed
+    }
+
+    /// Ends its connection: nobody waits for it any longer.
+    pub(crate) fn give_up(&self) {
+        self.mailbox.end(End::Overrun);
+    }
+
     /// Whether it is worth another try.
     pub(crate) fn has_room(&self) -> bool {
         !keeps_waiting(&self.mailbox, self.must_hear)
@@ -227,8 +257,7 @@ impl Topics {
         for hearer in &hearers {
             let must_hear = hearer.qos.min(publish.qos) > QoS::AtMostOnce;
             if (must_hear || waits) && keeps_waiting(&hearer.mailbox, must_hear) {
-                let mailbox = Arc::clone(&hearer.mailbox);
-                return Err(Unheard::Full(Slow { mailbox, must_hear }));
+                return Err(Unheard::Full(Slow::new(&hearer.mailbox, must_hear, Instant::now())));
             }
         }
         if hearers.iter().any(|hearer| hearer.stores(publish)) && !self.keeper.has_room() {

@@ -184,6 +184,33 @@ async fn what_is_held_back_goes_on_when_the_subscriber_is_gone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_while_a_publisher_waits_is_disconnected_and_all_others_hear() -> Result<()> {
+    let setup = Setup {
+        stall_timeout: Duration::from_millis(500),
+        ..tiny_queues()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let door = platform.doors().tcp;
+    let (code, ann) = lamp_and_ann(&platform).await?;
+    let mut reads = platform.client("usr/ann", &ann).connect().await?;
+    reads.subscribe("v1/dev/lamp-1/live/#", 1).await?;
+    let mut deaf = Raw::connect(door, Version::V5, "usr/ann", &ann).await?;
+    deaf.subscribe("v1/dev/lamp-1/live/#", 1).await?;
+    let mut lamp = Raw::connect(door, Version::V5, "dev/lamp-1", &code).await?;
+    for packet_id in 1..=200 {
+        lamp.publish("v1/dev/lamp-1/live/n", 1, packet_id, packet_id.to_string().as_bytes())
+            .await?;
+    }
+    for packet_id in 1..=200 {
+        assert_eq!(reads.message().await?.text(), packet_id.to_string());
+        let puback = lamp.packet_of(PUBACK).await?;
+        assert!(puback.body.get(2).is_none_or(|reason| *reason < 0x80), "{packet_id}");
+    }
+    assert_eq!(deaf.packet_of(DISCONNECT).await?.body[0], 0x97);
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_is_cut_and_delays_nobody() -> Result<()> {
     let setup = Setup {
         write_timeout: Duration::from_millis(200),

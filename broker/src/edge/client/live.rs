@@ -1,4 +1,5 @@
-//! Live messages: heard by every subscriber, or their publisher waits; at QoS 0 only for one that takes what it is given.
+//! Live messages: heard by every subscriber, or their publisher waits; at QoS 0 only for one that takes what it is given. One that
+//! takes nothing for as long as a publish waits is disconnected.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -36,15 +37,28 @@ impl Client<'_> {
             return;
         };
         let waits = now < stalled.until;
+        let patience = self.edge.limits.stall_timeout;
         let topics = &self.edge.enforcer.topics;
         match topics.publish(&stalled.publish, &self.mailbox, waits) {
             Ok(durable) => self.heard(connection, stalled.publish_token, &stalled.publish, durable),
-            Err(Unheard::Full(_)) if !waits => {
+            Err(Unheard::Full(slow)) if !waits => {
+                let slow = slow.or_longer(stalled.slow);
+                if slow.is_stuck(now, patience) {
+                    // Heard as soon as its connection has ended; should another be stuck as well, its time begins now.
+                    self.edge.metrics.limit(Limit::QueueMessagesMax);
+                    slow.give_up();
+                    let until = now + patience;
+                    self.stalled = Some(Stalled { slow, until, ..stalled });
+                    return;
+                }
                 self.edge.metrics.limit(Limit::StallTimeout);
                 let refused = Refused(Status::OVER_QUOTA, "a subscriber cannot follow".to_owned());
                 self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
             }
-            Err(Unheard::Full(slow)) => self.stalled = Some(Stalled { slow, ..stalled }),
+            Err(Unheard::Full(slow)) => {
+                let slow = slow.or_longer(stalled.slow);
+                self.stalled = Some(Stalled { slow, ..stalled });
+            }
             Err(Unheard::NoRoom) => {
                 let refused = no_room();
                 self.refuse(connection, stalled.publish_token, &stalled.publish, &refused, now);
