@@ -157,6 +157,16 @@ impl Session {
         sent.chain(&self.queue)
     }
 
+    /// What may be given to somebody else when the session is over: what its client has not acknowledged, oldest first, but for
+    /// what was sent at QoS 2 [MQTT-4.8.2-5].
+    pub fn into_rest(self) -> impl Iterator<Item = Delivery> {
+        let sent = self.in_flight.into_iter().filter_map(|entry| match entry.stage {
+            Stage::Published(delivery) if delivery.qos < QoS::ExactlyOnce => Some(delivery),
+            Stage::Published(_) | Stage::Received { .. } | Stage::Released { .. } => None,
+        });
+        sent.chain(self.queue)
+    }
+
     /// The deliveries that wait and were never sent, oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Delivery> {
         self.queue.iter()

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use irsp_session::QoS;
 
 use crate::sessions::mailbox::Mailbox;
@@ -105,6 +106,25 @@ impl Index {
             });
     }
 
+    /// Calls `found` with the member whose turn it is of each matching group that is among `shared`: filters as a client wrote
+    /// them.
+    pub(crate) fn members_of<'a>(
+        &'a self,
+        shared: &[ByteString],
+        topic: &str,
+        found: &mut dyn FnMut(&'a Subscription),
+    ) {
+        let is_among = |group: &&Group| {
+            let mut keys = shared.iter().filter_map(|filter| filter.strip_prefix("$share/"));
+            keys.any(|key| *key == *group.key)
+        };
+        self.root
+            .matches(Some(topic), topic.starts_with('$'), &mut |here| {
+                let groups = here.groups.iter().filter(is_among);
+                groups.filter_map(Group::choose).for_each(&mut *found);
+            });
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -178,6 +198,21 @@ impl Node {
     }
 }
 
+impl Group {
+    /// Whose turn it is. One that is connected and has room is preferred, and one that is away comes last: what it is given
+    /// waits.
+    fn choose(&self) -> Option<&Subscription> {
+        let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let members = &self.members;
+        let order = (0..members.len()).map(|step| &members[(turn.wrapping_add(step)) % members.len()]);
+        order
+            .clone()
+            .find(|member| member.mailbox.is_connected() && !member.mailbox.is_full())
+            .or_else(|| order.clone().find(|member| member.mailbox.is_connected()))
+            .or_else(|| order.clone().next())
+    }
+}
+
 impl Subscribers {
     fn insert(&mut self, group: Option<&str>, filter: &str, subscription: Subscription) -> bool {
         let members = match group {
@@ -228,20 +263,7 @@ impl Subscribers {
 
     fn each_match<'a>(&'a self, found: &mut dyn FnMut(&'a Subscription)) {
         self.each.iter().for_each(&mut *found);
-        for group in &self.groups {
-            let turn = group.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let members = &group.members;
-            // One that is connected and has room is preferred, and one that is away comes last: what it is given waits.
-            let order = (0..members.len()).map(|step| &members[(turn.wrapping_add(step)) % members.len()]);
-            if let Some(member) = order
-                .clone()
-                .find(|member| member.mailbox.is_connected() && !member.mailbox.is_full())
-                .or_else(|| order.clone().find(|member| member.mailbox.is_connected()))
-                .or_else(|| order.clone().next())
-            {
-                found(member);
-            }
-        }
+        self.groups.iter().filter_map(Group::choose).for_each(found);
     }
 
     fn is_empty(&self) -> bool {

@@ -34,7 +34,7 @@ use crate::sessions::backlog::CatchUp;
 use crate::sessions::given::ForWhom;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::kept::Bounds;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::{End, Mailbox, Tag};
 
 /// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
 pub(crate) const RESPONSE_TOPIC: &str = "responsetopic";
@@ -257,7 +257,11 @@ impl Topics {
         for hearer in &hearers {
             let must_hear = hearer.qos.min(publish.qos) > QoS::AtMostOnce;
             if (must_hear || waits) && keeps_waiting(&hearer.mailbox, must_hear) {
-                return Err(Unheard::Full(Slow::new(&hearer.mailbox, must_hear, Instant::now())));
+                return Err(Unheard::Full(Slow::new(
+                    &hearer.mailbox,
+                    must_hear,
+                    Instant::now(),
+                )));
             }
         }
         if hearers.iter().any(|hearer| hearer.stores(publish)) && !self.keeper.has_room() {
@@ -337,6 +341,30 @@ impl Topics {
             tracing::warn!(topic = %publish.topic, "no room for a retained will");
         }
         self.keeper.put_ignored(publish, durable, kept.is_ok());
+    }
+
+    /// A member of these share groups is gone for good: what its client has not acknowledged goes to other members, in order
+    /// (4.8.2). Pushes and work are the courier's to give anew.
+    pub(crate) fn hand_over(&self, shared: &[ByteString], rest: impl IntoIterator<Item = Delivery>) {
+        let is_ours = |delivery: &Delivery| !matches!(delivery.tag.map(Tag::of), Some(Tag::Push(_)));
+        for Delivery { publish, .. } in rest.into_iter().filter(is_ours) {
+            let mut members = Vec::new();
+            self.index().members_of(shared, &publish.topic, &mut |member| {
+                members.push(Hearer::of(member));
+            });
+            let mut durable = Durable::new();
+            let mut tally = Tally::new(&self.metrics, &publish);
+            for member in members {
+                let has_room = member.mailbox.is_connected() || !member.mailbox.is_full();
+                tally.count(
+                    match has_room && (!member.stores(&publish) || self.keeper.has_room()) {
+                        true => member.give(&publish, &mut durable),
+                        false => Err(member.miss(&publish)),
+                    },
+                );
+            }
+            self.keeper.put_ignored(&publish, durable, false);
+        }
     }
 
     /// Sets a state that those who were there have heard before this start: it is retained for whoever subscribes.
@@ -449,13 +477,7 @@ impl Topics {
                 options.id.into_iter().for_each(|id| hearer.ids.push(id));
                 return;
             }
-            let hearer = Hearer {
-                mailbox: Arc::clone(&subscription.mailbox),
-                qos: options.qos,
-                retain_as_published: options.retain_as_published,
-                ids: options.id.into(),
-            };
-            found.push((group.cloned(), hearer));
+            found.push((group.cloned(), Hearer::of(subscription)));
         });
         found
     }
@@ -510,12 +532,7 @@ fn hearers(index: &Index, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
         let local = from.is_some_and(|from| std::ptr::eq(from, &*found.mailbox));
         // [MQTT-3.8.3-3]
         if !(found.options.no_local && local) {
-            hearers.push(Hearer {
-                mailbox: Arc::clone(&found.mailbox),
-                qos: found.options.qos,
-                retain_as_published: found.options.retain_as_published,
-                ids: found.options.id.into(),
-            });
+            hearers.push(Hearer::of(found));
         }
     });
     if hearers.len() > 1 {
@@ -534,6 +551,16 @@ fn hearers(index: &Index, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
 }
 
 impl Hearer {
+    fn of(subscription: &Subscription) -> Hearer {
+        let Subscription { mailbox, options } = subscription;
+        Hearer {
+            mailbox: Arc::clone(mailbox),
+            qos: options.qos,
+            retain_as_published: options.retain_as_published,
+            ids: options.id.into(),
+        }
+    }
+
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
     }

@@ -198,15 +198,51 @@ async fn who_takes_nothing_while_a_publisher_waits_is_disconnected_and_all_other
     deaf.subscribe("v1/dev/lamp-1/live/#", 1).await?;
     let mut lamp = Raw::connect(door, Version::V5, "dev/lamp-1", &code).await?;
     for packet_id in 1..=200 {
-        lamp.publish("v1/dev/lamp-1/live/n", 1, packet_id, packet_id.to_string().as_bytes())
-            .await?;
+        lamp.publish(
+            "v1/dev/lamp-1/live/n",
+            1,
+            packet_id,
+            packet_id.to_string().as_bytes(),
+        )
+        .await?;
     }
     for packet_id in 1..=200 {
         assert_eq!(reads.message().await?.text(), packet_id.to_string());
         let puback = lamp.packet_of(PUBACK).await?;
-        assert!(puback.body.get(2).is_none_or(|reason| *reason < 0x80), "{packet_id}");
+        assert!(
+            puback.body.get(2).is_none_or(|reason| *reason < 0x80),
+            "{packet_id}"
+        );
     }
     assert_eq!(deaf.packet_of(DISCONNECT).await?.body[0], 0x97);
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_member_of_a_group_has_not_acknowledged_goes_to_the_others() -> Result<()> {
+    const FILTER: &str = "$share/g/v1/dev/lamp-1/live/#";
+    let mut platform = Platform::start().await?;
+    let door = platform.doors().tcp;
+    let (code, ann) = lamp_and_ann(&platform).await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    for qos in [1, 2] {
+        let mut deaf = Raw::connect(door, Version::V5, "usr/ann", &ann).await?;
+        deaf.subscribe(FILTER, qos).await?;
+        // The first hundred fill its window, and the rest waits behind it.
+        for n in 0..100 {
+            assert_eq!(lamp.publish("live/n", 2, &n.to_string()).await?, "Success");
+        }
+        let mut other = platform.client("usr/ann", &ann).connect().await?;
+        other.subscribe(FILTER, 2).await?;
+        drop(deaf);
+        // At QoS 2 what was sent stays with whom it was sent to [MQTT-4.8.2-5].
+        let first = if qos == 1 { 0 } else { 64 };
+        for n in first..100 {
+            assert_eq!(other.message().await?.text(), n.to_string(), "at {qos}");
+        }
+        assert_eq!(other.messages_so_far().await?, []);
+        other.leave().await?;
+    }
     platform.stop().await
 }
 

@@ -48,7 +48,11 @@ impl Client<'_> {
                     self.edge.metrics.limit(Limit::QueueMessagesMax);
                     slow.give_up();
                     let until = now + patience;
-                    self.stalled = Some(Stalled { slow, until, ..stalled });
+                    self.stalled = Some(Stalled {
+                        slow,
+                        until,
+                        ..stalled
+                    });
                     return;
                 }
                 self.edge.metrics.limit(Limit::StallTimeout);
