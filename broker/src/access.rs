@@ -189,11 +189,13 @@ fn local(address: &Address) -> Result<&Principal, Status> {
     }
 }
 
-/// Writes addresses of our own domain without it, so that one principal has one spelling.
-pub(crate) fn localise(topic: &mut Topic, domain: &Domain) {
-    let strip = |address: &mut Address| {
+/// Writes addresses of our own domain without it, so that one principal has one spelling. Says whether there were any.
+pub(crate) fn localise(topic: &mut Topic, domain: &Domain) -> bool {
+    let mut found = false;
+    let mut strip = |address: &mut Address| {
         if address.domain.as_ref() == Some(domain) {
             address.domain = None;
+            found = true;
         }
     };
     strip(&mut topic.owner);
@@ -205,6 +207,7 @@ pub(crate) fn localise(topic: &mut Topic, domain: &Domain) {
         Branch::In(Incoming::Presence { of }) => strip(of),
         Branch::Status | Branch::Ack { .. } | Branch::Answers | Branch::Presence | Branch::Live { .. } => {}
     }
+    found
 }
 
 impl Facts for irsp_directory::Directory {

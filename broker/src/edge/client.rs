@@ -305,7 +305,18 @@ impl<'e> Client<'e> {
     ) -> Result<(), Refused> {
         let mut topic =
             Topic::parse(&publish.topic).map_err(|error| Refused(Status::FORBIDDEN, error.to_string()))?;
-        access::localise(&mut topic, &self.edge.domain);
+        let short;
+        let publish = match access::localise(&mut topic, &self.edge.domain) {
+            false => publish,
+            true => {
+                // Subscribers know the topic by its one spelling.
+                short = Arc::new(Publish {
+                    topic: topic.to_string().into(),
+                    ..Publish::clone(publish)
+                });
+                &short
+            }
+        };
         access::publish(&self.principal, &topic, &*self.edge.enforcer.directory)?;
         if publish.retain && !matches!(topic.branch, Branch::Live { .. }) {
             return Err(envelope::Malformed::Retained.into());

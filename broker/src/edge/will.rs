@@ -7,15 +7,18 @@ use irsp_courier::Courier;
 use irsp_directory::Directory;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Expiry, MessageKind, Principal, Status, Timestamp, Topic};
-use irsp_session::Will;
+use irsp_session::{Publish, Will};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::Edge;
 use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::route;
+use crate::sessions::keeper::Keeper;
 use crate::sessions::mailbox::Mailbox;
 use crate::store::will::{Left, WillId};
-use crate::topics::Topics;
+use crate::topics::{Topics, Unheard};
 
 /// The token of a publish that nobody waits for.
 const NOBODY: u64 = 0;
@@ -26,7 +29,11 @@ struct WillOf {
     courier: Courier,
     directory: Arc<Directory>,
     mailbox: Arc<Mailbox>,
+    keeper: Arc<Keeper>,
     expiry: Expiry,
+    /// How long it waits for a subscriber that has no room.
+    patience: Duration,
+    stop: CancellationToken,
 }
 
 impl WillOf {
@@ -36,18 +43,22 @@ impl WillOf {
             courier: edge.courier.clone(),
             directory: Arc::clone(&edge.enforcer.directory),
             mailbox: Arc::clone(mailbox),
+            keeper: Arc::clone(&edge.enforcer.keeper),
             expiry: edge.message_expiry,
+            patience: edge.limits.stall_timeout,
+            stop: edge.stop.clone(),
         }
     }
 
     /// Publishes a will whose topic has been granted: an upload is accepted as one, a live message reaches whoever is
     /// subscribed.
-    fn publish(self, branch: Branch, will: Will) {
+    async fn publish(self, topic: Topic, will: Will) {
         let now = Instant::now();
         let mut publish = will.publish;
+        publish.topic = topic.to_string().into();
         publish.expires = will.expiry.map(|expiry| now + expiry);
         let publish = Arc::new(publish);
-        match branch {
+        match topic.branch {
             Branch::Up { app, channel } => {
                 let acceptance = Acceptance {
                     id: self.courier.new_id(),
@@ -71,9 +82,7 @@ impl WillOf {
                     }
                 }
             }
-            Branch::Live { .. } => {
-                self.topics.bequeath(&publish);
-            }
+            Branch::Live { .. } => self.bequeath(&publish).await,
             Branch::CloudEvent { .. }
             | Branch::Status
             | Branch::Down { .. }
@@ -88,8 +97,28 @@ impl WillOf {
     }
 }
 
-/// What a will is, if its sender may publish it: an upload or a live message.
-pub(super) fn granted_will(edge: &Edge, owner: &Principal, will: &Will) -> Result<Branch, Status> {
+impl WillOf {
+    /// A will waits for its subscribers as any publish does, for many may come at once. Who has no room even then hears
+    /// what fits.
+    async fn bequeath(&self, publish: &Arc<Publish>) {
+        let heard = async {
+            loop {
+                match self.topics.publish(publish, &self.mailbox, true) {
+                    Err(Unheard::Full(slow)) => slow.room().await,
+                    heard => return heard,
+                }
+            }
+        };
+        let heard = self.stop.run_until_cancelled(timeout(self.patience, heard)).await;
+        match heard {
+            Some(Ok(Ok(durable))) => self.keeper.put_ignored(publish, durable, publish.retain),
+            Some(Ok(Err(_)) | Err(_)) | None => self.topics.bequeath(publish),
+        }
+    }
+}
+
+/// Where a will goes, if its sender may publish it: an upload or a live message.
+pub(super) fn granted_will(edge: &Edge, owner: &Principal, will: &Will) -> Result<Topic, Status> {
     let mut topic = Topic::parse(&will.publish.topic).map_err(|_| Status::FORBIDDEN)?;
     access::localise(&mut topic, &edge.domain);
     access::publish(owner, &topic, &*edge.enforcer.directory)?;
@@ -97,7 +126,7 @@ pub(super) fn granted_will(edge: &Edge, owner: &Principal, will: &Will) -> Resul
     if !(is_upload || matches!(topic.branch, Branch::Live { .. })) || (is_upload && will.publish.retain) {
         return Err(Status::FORBIDDEN);
     }
-    Ok(topic.branch)
+    Ok(topic)
 }
 
 /// The will of a connection.
@@ -120,8 +149,8 @@ impl LastWill {
 /// stored one is left to the next start; another is published at once, because nobody would do it later.
 pub(super) fn publish_will(edge: &Edge, last: LastWill, mailbox: &Arc<Mailbox>, session_expiry: Duration) {
     // Granted at CONNECT; a right that was withdrawn since then counts.
-    let branch = match granted_will(edge, mailbox.owner(), &last.will) {
-        Ok(branch) => branch,
+    let topic = match granted_will(edge, mailbox.owner(), &last.will) {
+        Ok(topic) => topic,
         Err(status) => {
             tracing::info!(owner = %mailbox.owner(), %status, "a will that is no longer granted");
             return last.discard(edge);
@@ -149,7 +178,7 @@ pub(super) fn publish_will(edge: &Edge, last: LastWill, mailbox: &Arc<Mailbox>, 
                 return;
             }
         }
-        will_of.publish(branch, will);
+        will_of.publish(topic, will).await;
         if let Some(id) = stored {
             keeper.will_done(id);
         }
@@ -197,12 +226,18 @@ fn publish_one(edge: &Edge, left: Left) {
     }
     let exists = edge.enforcer.directory.check(&principal);
     match exists.and_then(|()| granted_will(edge, &principal, &will)) {
-        Ok(branch) => {
+        Ok(topic) => {
             // Its session may have ended; only what the courier says to it has no reader then.
             let mailbox = mailbox.unwrap_or_else(|| Mailbox::new(principal, 0));
-            WillOf::new(edge, &mailbox).publish(branch, will);
+            let (will_of, keeper) = (WillOf::new(edge, &mailbox), Arc::clone(&edge.enforcer.keeper));
+            edge.tasks.spawn(async move {
+                will_of.publish(topic, will).await;
+                keeper.will_done(id);
+            });
         }
-        Err(status) => tracing::info!(owner = %principal, %status, "a will that is no longer granted"),
+        Err(status) => {
+            tracing::info!(owner = %principal, %status, "a will that is no longer granted");
+            edge.enforcer.keeper.will_done(id);
+        }
     }
-    edge.enforcer.keeper.will_done(id);
 }

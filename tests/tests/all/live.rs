@@ -1,5 +1,7 @@
 //! Live topics: plain publish/subscribe for a device, its users and the applications that hear it.
 
+use std::collections::HashSet;
+
 use anyhow::{Context as _, Result};
 use irsp_tests::{Client, Platform, Setup, eventually};
 use serde_json::json;
@@ -173,6 +175,49 @@ async fn the_will_of_a_lost_client_is_heard_and_that_of_a_leaving_one_is_not() -
     assert_eq!(home.ann.messages_so_far().await?, []);
     lamp().await?.cut().await;
     assert_eq!(home.ann.message().await?.text(), "bye");
+    home.platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_wills_of_a_mass_death_are_heard_by_who_follows() -> Result<()> {
+    const TOPIC: &str = "v1/app/climate/live/gone";
+    const COUNT: usize = 150;
+    let mut platform = Platform::start_with(Setup {
+        queue_messages_max: 4,
+        ..Setup::default()
+    })
+    .await?;
+    let key = platform.admin.register_application("climate").await?;
+    let mut witness = platform.client("app/climate", &key).connect().await?;
+    witness.subscribe(TOPIC, 1).await?;
+    let mut mortal = Vec::new();
+    for n in 0..COUNT {
+        let client = platform.client("app/climate", &key);
+        mortal.push(client.will(TOPIC, &n.to_string()).connect().await?);
+    }
+    let mut dying = tokio::task::JoinSet::new();
+    mortal
+        .into_iter()
+        .for_each(|client| drop(dying.spawn(client.cut())));
+    dying.join_all().await;
+    let mut heard = HashSet::new();
+    for _ in 0..COUNT {
+        assert!(heard.insert(witness.message().await?.text()));
+    }
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_own_domain_may_be_spelled_out() -> Result<()> {
+    let mut home = home().await?;
+    home.ann.hear_all("v1/usr/ann/live/#").await?;
+    let spelled = "v1/usr/ann@home.example/live/n";
+    assert_eq!(home.ann.publish_on(spelled, 1, true, "here").await?, "Success");
+    let heard = home.ann.message().await?;
+    assert_eq!(
+        (heard.topic.as_str(), heard.text()),
+        ("v1/usr/ann/live/n", "here".to_owned())
+    );
     home.platform.stop().await
 }
 
