@@ -53,6 +53,7 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
         }
         Some(parked) => {
             edge.enforcer.topics.forget(&parked.mailbox);
+            parked.mailbox.replace();
             parked.mailbox.session().is_some().then_some(parked.mailbox)
         }
         None => None,

@@ -172,7 +172,9 @@ pub(super) fn publish_will(edge: &Edge, last: LastWill, mailbox: &Arc<Mailbox>, 
     let stop = edge.stop.clone();
     edge.tasks.spawn(async move {
         if !delay.is_zero() {
-            let slept = stop.run_until_cancelled(tokio::time::sleep(delay)).await;
+            // Its time has come with the end of its session as well [MQTT-3.1.3-9].
+            let due = timeout(delay, will_of.mailbox.replaced());
+            let slept = stop.run_until_cancelled(due).await;
             let back = will_of.mailbox.connections() != connections;
             if back || (slept.is_none() && stored.is_some()) {
                 return;

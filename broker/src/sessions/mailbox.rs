@@ -121,6 +121,8 @@ pub(crate) struct Mailbox {
     session: Option<SessionId>,
     bounds: Bounds,
     connected: AtomicBool,
+    /// The session was ended before its time: another began in its place.
+    replaced: AtomicBool,
     /// How many connections there have been.
     connections: AtomicU64,
     last_token: AtomicU64,
@@ -185,6 +187,7 @@ impl Mailbox {
             session,
             bounds,
             connected: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             last_token: AtomicU64::new(0),
             contents: Mutex::default(),
@@ -246,6 +249,20 @@ impl Mailbox {
         self.connected.store(false, Ordering::Release);
         // A publisher that waits for room here waits for nothing.
         self.room.open();
+    }
+
+    /// Another session has begun in the place of this one, which is over.
+    pub(crate) fn replace(&self) {
+        self.replaced.store(true, Ordering::SeqCst);
+        self.room.open();
+    }
+
+    /// Completes when another session has begun in the place of this one.
+    pub(crate) async fn replaced(&self) {
+        let replaced = || self.replaced.load(Ordering::SeqCst);
+        while !replaced() {
+            self.room.wait(replaced).await;
+        }
     }
 
     /// A token for something given to the courier. It outlives the connection, so a late result is never taken for

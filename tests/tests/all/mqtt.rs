@@ -487,6 +487,14 @@ async fn a_delayed_will_is_for_who_does_not_come_back() -> Result<()> {
     };
     let (client, _) = desk.comes(Version::V5, at_once).await?;
     drop(client);
+    let heard = listener.heard().await?;
+    assert_eq!(heard.payload, "gone");
+    listener.send(0x40, &heard.packet_id.to_be_bytes()).await?;
+    // and with another session that begins in its place
+    let (client, _) = desk.comes(Version::V5, delayed).await?;
+    drop(client);
+    let (_next, present) = desk.comes(Version::V5, at_once).await?;
+    assert!(!present);
     assert_eq!(listener.heard().await?.payload, "gone");
     desk.platform.stop().await
 }
