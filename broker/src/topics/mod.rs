@@ -8,13 +8,14 @@
 //!
 //! What a durable session hears at QoS 1 or 2 goes to disk first; pushes do not, the courier has them there.
 
+mod hearer;
 mod index;
 mod retained;
 mod tally;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,14 +23,16 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Envelope, MessageId, Principal, Topic};
-use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, SubscriptionIds, filter};
+use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, filter};
 use serde::Serialize;
 
+use self::hearer::hearers;
+pub(crate) use self::hearer::{Durable, Hearer, Slow};
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
 use self::tally::Tally;
-use crate::metrics::{Dropped, Limit, Metrics};
+use crate::metrics::{Limit, Metrics};
 use crate::sessions::backlog::CatchUp;
 use crate::sessions::given::ForWhom;
 use crate::sessions::keeper::Keeper;
@@ -60,74 +63,12 @@ pub(crate) enum Unheard {
     Retained,
 }
 
-/// A subscriber for which a publish waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Slow {
-    mailbox: Arc<Mailbox>,
-    /// Of QoS 1 or 2; what it hears at QoS 0 waits only while its client takes what it is given.
-    must_hear: bool,
-    /// Since when a publish waits for it, and how many places it had freed then.
-    since: Instant,
-    freed: u64,
-}
-
-impl Slow {
-    fn new(mailbox: &Arc<Mailbox>, must_hear: bool, since: Instant) -> Slow {
-        Slow {
-            mailbox: Arc::clone(mailbox),
-            must_hear,
-            since,
-            freed: mailbox.freed(),
-        }
-    }
-
-    /// The one of the two that a publish has waited for longer, if both are the same subscriber.
-    pub(crate) fn or_longer(self, before: Slow) -> Slow {
-        match Arc::ptr_eq(&self.mailbox, &before.mailbox) {
-            true => before,
-            false => self,
-        }
-    }
-
-    /// Whether it has taken nothing for so long.
-    pub(crate) fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
-        now >= self.since + patience && self.mailbox.freed() == self.freed
-    }
-
-    /// Ends its connection: nobody waits for it any longer.
-    pub(crate) fn give_up(&self) {
-        self.mailbox.end(End::Overrun);
-    }
-
-    /// Whether it is worth another try.
-    pub(crate) fn has_room(&self) -> bool {
-        !keeps_waiting(&self.mailbox, self.must_hear)
-    }
-
-    /// Completes when it is worth another try.
-    pub(crate) async fn room(&self) {
-        self.mailbox.room(|| self.has_room()).await;
-    }
-}
-
 /// A subscription that has begun.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun {
     pub(crate) is_new: bool,
     /// How many retained messages were ever kept when it began.
     until: u64,
-}
-
-/// The durable sessions that hear a publish, which is to be stored for them.
-pub(crate) type Durable = Vec<(Arc<Mailbox>, Delivery)>;
-
-/// One session that hears a publish, with what its matching subscriptions say together.
-#[derive(Debug)]
-pub(crate) struct Hearer {
-    mailbox: Arc<Mailbox>,
-    qos: QoS,
-    retain_as_published: bool,
-    ids: SubscriptionIds,
 }
 
 impl Topics {
@@ -256,7 +197,7 @@ impl Topics {
         let hearers = hearers(&index, &publish.topic, Some(from));
         for hearer in &hearers {
             let must_hear = hearer.qos.min(publish.qos) > QoS::AtMostOnce;
-            if (must_hear || waits) && keeps_waiting(&hearer.mailbox, must_hear) {
+            if (must_hear || waits) && hearer::keeps_waiting(&hearer.mailbox, must_hear) {
                 return Err(Unheard::Full(Slow::new(
                     &hearer.mailbox,
                     must_hear,
@@ -512,106 +453,6 @@ impl Topics {
 
     fn index_mut<R>(&self, change: impl FnOnce(&mut Index) -> R) -> R {
         change(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Whether a publish waits for this subscriber.
-fn keeps_waiting(mailbox: &Mailbox, must_hear: bool) -> bool {
-    mailbox.is_connected()
-        && match must_hear {
-            true => mailbox.is_full(),
-            false => !mailbox.is_held_up() && mailbox.is_behind(),
-        }
-}
-
-/// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
-/// matching subscriptions [MQTT-3.3.4-2..3].
-fn hearers(index: &Index, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
-    let mut hearers: Vec<Hearer> = Vec::new();
-    index.matches(topic, &mut |found| {
-        let local = from.is_some_and(|from| std::ptr::eq(from, &*found.mailbox));
-        // [MQTT-3.8.3-3]
-        if !(found.options.no_local && local) {
-            hearers.push(Hearer::of(found));
-        }
-    });
-    if hearers.len() > 1 {
-        hearers.sort_by_key(|hearer| Arc::as_ptr(&hearer.mailbox).cast::<()>() as usize);
-        hearers.dedup_by(|next, kept| {
-            let same = Arc::ptr_eq(&next.mailbox, &kept.mailbox);
-            if same {
-                kept.qos = kept.qos.max(next.qos);
-                kept.retain_as_published |= next.retain_as_published;
-                next.ids.as_slice().iter().for_each(|id| kept.ids.push(*id));
-            }
-            same
-        });
-    }
-    hearers
-}
-
-impl Hearer {
-    fn of(subscription: &Subscription) -> Hearer {
-        let Subscription { mailbox, options } = subscription;
-        Hearer {
-            mailbox: Arc::clone(mailbox),
-            qos: options.qos,
-            retain_as_published: options.retain_as_published,
-            ids: options.id.into(),
-        }
-    }
-
-    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.mailbox
-    }
-
-    /// Whether this is a message that goes to disk before its session.
-    fn stores(&self, publish: &Publish) -> bool {
-        self.mailbox.session().is_some() && self.qos.min(publish.qos) > QoS::AtMostOnce
-    }
-
-    fn give(&self, publish: &Arc<Publish>, durable: &mut Durable) -> Result<QoS, Dropped> {
-        if self.stores(publish) {
-            durable.push((Arc::clone(&self.mailbox), self.delivery(publish, None)));
-            Ok(self.qos.min(publish.qos))
-        } else {
-            self.deliver(publish)
-        }
-    }
-
-    fn deliver(&self, publish: &Arc<Publish>) -> Result<QoS, Dropped> {
-        self.deliver_tagged(publish, None)
-    }
-
-    /// Notes a message that a session would have kept while it is away, had there been room.
-    fn miss(&self, publish: &Publish) -> Dropped {
-        if self.qos.min(publish.qos) > QoS::AtMostOnce {
-            tracing::debug!(owner = %self.mailbox.owner(), topic = %publish.topic, "no room for who is away");
-            self.mailbox.miss();
-            Dropped::AwayFull
-        } else {
-            Dropped::Qos0Full
-        }
-    }
-
-    /// Puts the publish into the session's queue, at the QoS it is given.
-    fn deliver_tagged(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Result<QoS, Dropped> {
-        let qos = self.qos.min(publish.qos);
-        if qos == QoS::AtMostOnce && !self.mailbox.is_connected() {
-            return Err(Dropped::Qos0Away);
-        }
-        self.mailbox.deliver(self.delivery(publish, tag));
-        Ok(qos)
-    }
-
-    fn delivery(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Delivery {
-        Delivery {
-            publish: Arc::clone(publish),
-            qos: self.qos.min(publish.qos),
-            retain: publish.retain && self.retain_as_published,
-            subscription_ids: self.ids.clone(),
-            tag,
-        }
     }
 }
 
