@@ -5,12 +5,14 @@
 mod support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
-use irsp_courier::{Courier, Hop, PeerAnswer, PeerFrame, PeerPort, Until};
+use irsp_courier::store::StoreError;
+use irsp_courier::{Courier, Hop, PeerAnswer, PeerFrame, PeerPort, Settings, Until};
 use irsp_protocol::frame::{self, Item, Place};
 use irsp_protocol::receipt::{Answer, Ending};
-use irsp_protocol::{Domain, MessageKind, Server, Status};
+use irsp_protocol::{Domain, Envelope, MessageKind, Server, Status};
 use support::{House, MINUTE, Once, id_of, next, quick};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -175,4 +177,57 @@ async fn a_peer_has_no_say_in_messages_that_are_not_its_own() {
     assert_eq!(said, [(own_id, Status::CONFLICT), (status_id, Status::DONE)]);
     let receipt = house_a.courier.receipt(own_id).await.unwrap().unwrap();
     assert_eq!(receipt.status, Status::QUEUED, "it still waits for its device");
+}
+
+/// What a peer is answered that delivers one envelope.
+async fn deliver(house: &House, envelope: &Envelope) -> (Status, Option<Answer>) {
+    let (port, mut answers) = house.courier.link_peer(a(), None);
+    port.take(PeerFrame {
+        delivered: vec![(Place { seq: 1, after: 0 }, envelope.clone())],
+        answers: Vec::new(),
+    })
+    .await;
+    let answer = loop {
+        let said = read(answers.recv().await.unwrap());
+        // The news of the end may come first.
+        if let Some(answer) = said.answers.into_iter().next() {
+            break answer;
+        }
+    };
+    (answer.status, answer.answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_repeat_hears_how_its_push_has_ended_whatever_is_thought_of_it_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house_a, mut house_b) = houses(folder.path());
+    let mut push = house_a.envelope(MessageKind::Push, "dev/lamp-2", b"on");
+    push.source.domain = Some(a());
+    assert_eq!(deliver(&house_b, &push).await.0, Status::QUEUED);
+    let lamp = Hop::Principal("dev/lamp-2".parse().unwrap());
+    house_b.courier.present(lamp.clone());
+    next(&mut house_b.delivered).await;
+    let on = Answer {
+        code: 204,
+        body: Bytes::from_static(b"on"),
+    };
+    let (sink, told) = Once::new();
+    house_b.courier.answered(lamp, push.id, on.clone(), sink, 0);
+    told.await.unwrap().unwrap();
+    house_b.crash().await;
+
+    // The start forgets that it has seen the envelope; what it kept of it has its own time.
+    let settings = Settings {
+        seen_retention: Duration::ZERO,
+        ..quick()
+    };
+    let (house_b, _) = House::of("b.example", Server::Message, &folder.path().join("b"), settings);
+    let gone = StoreError::refused(Status::FORBIDDEN, "the grant was withdrawn meanwhile");
+    *house_b.shop.refuse.lock().unwrap() = Some(gone);
+    for time in ["forgotten", "remembered"] {
+        let told = deliver(&house_b, &push).await;
+        assert_eq!(told, (Status::DONE, Some(on.clone())), "{time}");
+    }
+    let refused = house_b.shop.refuse.lock().unwrap().is_none();
+    assert!(refused, "the server was asked");
 }

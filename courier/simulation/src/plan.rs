@@ -160,4 +160,11 @@ impl Plan {
     pub(crate) fn lifetime_max(&self) -> Duration {
         LONG / 2
     }
+
+    /// True time after which the longest life has passed by every clock, the slow ones and those put back as well.
+    pub(crate) fn lifetime_by_any_clock(&self) -> Duration {
+        let lifetime = self.lifetime_max();
+        let slow = lifetime / 1_000_000 * u32::try_from(self.drift_max).unwrap_or(0);
+        lifetime + 2 * slow + 2 * self.clocks.off_max()
+    }
 }

@@ -185,7 +185,7 @@ fn settle(world: &mut World) -> Result<(), Failure> {
     // A clock that jumps by months outlives the news of an end, and so does a short memory; its origin then waits for its
     // own clock.
     if world.plan.may_forget() {
-        world.advance(world.plan.lifetime_max() + 2 * world.plan.clocks.off_max());
+        world.advance(world.plan.lifetime_by_any_clock());
         if come_to_rest(world)? {
             return judge(world);
         }

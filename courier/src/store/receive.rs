@@ -82,12 +82,24 @@ impl Tx<'_> {
                 }
             }
         };
+        let (verdict, is_kept) = match (&verdict.decided, verdict.answer) {
+            (Some(Received::Forward(_)), _) => (verdict, true),
+            // A repeat so late that `seen` has forgotten it: what the role would say of it today does not count.
+            (_, Some(status))
+                if status != Status::DONE && message::is_from(self.sql(), envelope.id, from)? =>
+            {
+                (in_custody(self, envelope)?, true)
+            }
+            _ => (verdict, false),
+        };
         match verdict.answer {
             // A failure has stored nothing, so the next try is a first one. It does not hold up what others have sent;
             // what is wanted later does.
             Some(status) if is_failure(status) => order.passed_by(self, from, place, envelope)?,
             Some(status) => {
                 order.took(self, from, place, envelope.id)?;
+                // How far what we keep has come, and what was answered to it, its row knows.
+                let status = if is_kept { Status::QUEUED } else { status };
                 seen::remember(self.sql(), from, envelope.id, status, self.now())?;
             }
             None => {}

@@ -45,9 +45,8 @@ pub struct Shop {
 impl Role for Shop {
     fn receive(&self, tx: &mut Tx<'_>, _from: Server, envelope: &Envelope) -> Result<Received, StoreError> {
         if envelope.kind == MessageKind::Push {
-            return Ok(Received::Forward(Hop::Principal(
-                envelope.destination.principal.clone(),
-            )));
+            let forward = Received::Forward(Hop::Principal(envelope.destination.principal.clone()));
+            return self.refuse.lock().unwrap().take().map_or(Ok(forward), Err);
         }
         tx.sql()
             .prepare_cached("INSERT INTO effect (id, data) VALUES (?1, ?2)")?
