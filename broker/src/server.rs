@@ -221,8 +221,7 @@ impl MessageServer {
             stop: front.0.clone(),
             tasks: front.1.clone(),
         });
-        let left = edge::publish_left(Arc::clone(&edge), wills, settings.presence_grace);
-        front.1.spawn(left);
+        edge::publish_left(&edge, wills, settings.presence_grace);
         addresses.extend(bound.iter().map(|bound| (bound.setting(), bound.address)));
         for bound in bound {
             front.1.spawn(edge::accept(bound, Arc::clone(&edge)));

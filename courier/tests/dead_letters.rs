@@ -303,6 +303,33 @@ async fn a_dead_letter_in_late_custody_is_in_flight_until_its_end_is_told() {
     assert!(ledger.is_balanced() && ledger.in_flight() == 0, "{ledger:?}");
 }
 
+/// The end is told before the word of custody arrives, which then changes nothing: nobody would tell another end.
+#[tokio::test]
+async fn what_has_failed_in_custody_stays_so_though_the_word_of_custody_comes_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let (app, mut bus) = House::open(Server::App, folder.path(), patient());
+    let push = app.envelope(MessageKind::Push, "dev/lamp-1", b"on");
+    let id = id_of(app.accept(push, Hop::Server(Server::Message)).await);
+    assert_eq!(support::delivered(&mut bus).await, id);
+    support::tell_end(&app, &bus, Server::Message, id, Status::FAILED).await;
+    stands(&app, id, Status::FAILED).await;
+    support::answer(&bus, Server::Message, id, Status::QUEUED).await;
+    let behind = id_of(
+        app.accept(
+            app.envelope(MessageKind::Push, "dev/lamp-1", b"off"),
+            Hop::Server(Server::Message),
+        )
+        .await,
+    );
+    assert_eq!(support::delivered(&mut bus).await, behind);
+    support::answer(&bus, Server::Message, behind, Status::DONE).await;
+    stands(&app, behind, Status::DONE).await;
+    stands(&app, id, Status::FAILED).await;
+    assert!(dead_letters(&app).await.is_empty(), "its data is with who had it");
+    let ledger = app.ledger().await;
+    assert!(ledger.is_balanced() && ledger.in_flight() == 0, "{ledger:?}");
+}
+
 #[tokio::test]
 async fn a_discarded_letter_keeps_its_end_and_its_receipt() {
     let folder = tempfile::tempdir().unwrap();

@@ -45,6 +45,7 @@ class Client:
         packet_size_max=None,
         clean=True,
         will=None,
+        will_delay=0,
         certificate=None,
         tls_version=None,
         ca=None,
@@ -74,7 +75,10 @@ class Client:
                 context.minimum_version = context.maximum_version = tls_version
         if will:
             topic, payload, *rest = will
-            self.paho.will_set(topic, payload, qos=1, retain=bool(rest and rest[0]))
+            properties = Properties(PacketTypes.WILLMESSAGE) if version == V5 else None
+            if will_delay:
+                properties.WillDelayInterval = will_delay
+            self.paho.will_set(topic, payload, qos=1, retain=bool(rest and rest[0]), properties=properties)
         self.connack = None
         self.session_present = None
         self.closed = None

@@ -232,3 +232,15 @@ class Wills(Story):
         hears = self.connected(app, client_id="hears", clean=False, session_expiry=3600)
         self.connected(leaves).publish(leaves.topic("live/gone"), "a marker")
         self.assertEqual(hears.receive("/gone").payload, b"a marker")
+
+    def test_another_session_in_the_place_of_its_own_does_not_wait_for_the_delay(self):
+        app, lamp = self.an_application(), self.a_device()
+        will = lamp.topic("live/gone"), "gone"
+        self.client(
+            lamp, clean=False, session_expiry=3600, client_id="lamp", will=will, will_delay=1800
+        ).open()
+        self.platform.crash()
+        hears = self.connected(app)
+        hears.subscribe(lamp.topic("live/gone"))
+        self.connected(lamp, clean=True, client_id="lamp")
+        self.assertEqual(hears.receive("/gone").payload, b"gone")

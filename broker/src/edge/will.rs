@@ -187,59 +187,41 @@ pub(super) fn publish_will(edge: &Edge, last: LastWill, mailbox: &Arc<Mailbox>, 
     });
 }
 
-/// Publishes the wills that were left when the server ended. Those of sessions that were connected then wait for their
-/// clients as presence does, for `grace`.
-pub(crate) async fn publish_left(edge: Arc<Edge>, left: Vec<Left>, grace: Duration) {
+/// Publishes the wills that were left when the server ended, each when its time has come or another session begins in the
+/// place of its own. Those of sessions that were connected then wait for their clients as presence does, for `grace`.
+pub(crate) fn publish_left(edge: &Arc<Edge>, left: Vec<Left>, grace: Duration) {
     let now = edge.courier.now();
-    let when = |left: Left| {
+    for left in left {
         let at = left.due.unwrap_or_else(|| {
             let at = now.plus(left.will.delay.max(grace));
             edge.enforcer.keeper.will_due(left.id, at);
             at
         });
-        (at, left)
-    };
-    let mut wills: Vec<(Timestamp, Left)> = left.into_iter().map(when).collect();
-    wills.sort_by_key(|(at, _)| *at);
-    for (at, left) in wills {
-        let wait = tokio::time::sleep(at.since(edge.courier.now()));
-        if edge.stop.run_until_cancelled(wait).await.is_none() {
-            return;
-        }
-        publish_one(&edge, left);
+        let sessions = edge.enforcer.sessions.mailboxes(&left.principal);
+        let mailbox = sessions
+            .into_iter()
+            .find(|mailbox| mailbox.session() == Some(left.session))
+            // Its session has expired; only what the courier says to it has no reader.
+            .unwrap_or_else(|| Mailbox::new(left.principal.clone(), 0));
+        let own = Arc::clone(edge);
+        edge.tasks.spawn(async move {
+            let due = timeout(at.since(now), mailbox.replaced());
+            // Its client may have come back; then it is no longer stored.
+            if own.stop.run_until_cancelled(due).await.is_some() && mailbox.connections() == 0 {
+                publish_one(&own, left, mailbox).await;
+            }
+        });
     }
 }
 
-/// Publishes a will whose time has come, unless its client has come back: then it is no longer stored.
-fn publish_one(edge: &Edge, left: Left) {
-    let Left {
-        id,
-        session,
-        principal,
-        will,
-        ..
-    } = left;
-    let sessions = edge.enforcer.sessions.mailboxes(&principal);
-    let mailbox = sessions
-        .into_iter()
-        .find(|mailbox| mailbox.session() == Some(session));
-    if mailbox.as_ref().is_some_and(|mailbox| mailbox.connections() > 0) {
-        return;
-    }
-    let exists = edge.enforcer.directory.check(&principal);
-    match exists.and_then(|()| granted_will(edge, &principal, &will)) {
-        Ok(topic) => {
-            // Its session may have ended; only what the courier says to it has no reader then.
-            let mailbox = mailbox.unwrap_or_else(|| Mailbox::new(principal, 0));
-            let (will_of, keeper) = (WillOf::new(edge, &mailbox), Arc::clone(&edge.enforcer.keeper));
-            edge.tasks.spawn(async move {
-                will_of.publish(topic, will).await;
-                keeper.will_done(id);
-            });
-        }
+/// Publishes a will whose time has come.
+async fn publish_one(edge: &Edge, left: Left, mailbox: Arc<Mailbox>) {
+    let exists = edge.enforcer.directory.check(&left.principal);
+    match exists.and_then(|()| granted_will(edge, &left.principal, &left.will)) {
+        Ok(topic) => WillOf::new(edge, &mailbox).publish(topic, left.will).await,
         Err(status) => {
-            tracing::info!(owner = %principal, %status, "a will that is no longer granted");
-            edge.enforcer.keeper.will_done(id);
+            tracing::info!(owner = %left.principal, %status, "a will that is no longer granted");
         }
     }
+    edge.enforcer.keeper.will_done(left.id);
 }

@@ -204,6 +204,10 @@ fn ended_elsewhere(tx: &mut Tx<'_>, from: &Origin, envelope: &Envelope) -> Resul
         cause: ending.cause,
     };
     let (id, hop) = (ending.message, from.hop());
+    // Who tells its end had it in custody, even if that word is late: it is no dead letter of ours.
+    if is_failure(end.status) {
+        tx.hand_over(id, &hop, None)?;
+    }
     if !tx.end_with(id, Some(&hop), &end)? && tx.heard_of_dead(id, &hop, end.status)? {
         tx.end_with(id, Some(&hop), &end)?;
     }
