@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use irsp_courier::Courier;
 use irsp_directory::Directory;
 use irsp_protocol::topic::Branch;
-use irsp_protocol::{Address, Expiry, MessageKind, Principal, Status, Timestamp, Topic};
+use irsp_protocol::{Address, Expiry, MessageKind, Principal, Status, Topic};
 use irsp_session::{Publish, Will};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
