@@ -18,7 +18,8 @@ use crate::federation::links::{Links, News};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::{Done, Keeper};
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::orders::End;
 use crate::store::{retained, session};
 use crate::topics::{self, Topics};
 

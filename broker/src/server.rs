@@ -32,7 +32,7 @@ use crate::restore::restore;
 use crate::role::MessageRole;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::Keeper;
-use crate::sessions::mailbox::End;
+use crate::sessions::orders::End;
 use crate::settings::{Limits, Settings};
 use crate::store::{self, publish::Moment, queue, retained, session, will};
 use crate::topics::Topics;

@@ -21,7 +21,8 @@ use super::will::{LastWill, granted_will};
 use super::wire::Wire;
 use crate::metrics::{Limit, Refusal};
 use crate::presence::Event;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::orders::End;
 use crate::sessions::{Held, SessionKey};
 
 /// A client that is logged in and holds its session.

@@ -27,7 +27,8 @@ use crate::access;
 use crate::metrics::{Class, Limit};
 use crate::route;
 use crate::sessions::backlog::Backlog;
-use crate::sessions::mailbox::{Mailbox, Tag};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::tag::Tag;
 use crate::store::queue;
 
 /// Payload bytes that wait behind a stalled publish before nothing further is read.

@@ -19,7 +19,8 @@ use super::present::Present;
 use super::tls::Revocation;
 use super::transport::Opened;
 use super::wire::FAREWELL;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::orders::End;
 
 /// Serves one accepted socket to its end; `opening` does the handshakes below MQTT.
 pub(super) async fn serve(opening: impl Future<Output = io::Result<Opened>>, caller: Caller, edge: &Edge) {

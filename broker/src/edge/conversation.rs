@@ -8,7 +8,8 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 use super::client::Client;
 use super::ending::Ending;
 use super::wire::Wire;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::orders::End;
 
 /// Bytes that wait to be written before nothing further is read from a client that does not read.
 const OUTPUT_MAX: usize = 1 << 20;

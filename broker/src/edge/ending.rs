@@ -5,7 +5,7 @@ use std::time::Duration;
 use irsp_protocol::presence::Reason;
 use irsp_session::CloseCause;
 
-use crate::sessions::mailbox::End;
+use crate::sessions::orders::End;
 
 /// How a connection ended.
 pub(super) struct Ending {

@@ -25,7 +25,8 @@ use tokio::sync::{Notify, oneshot};
 
 use self::change::{Change, write};
 use super::kept::Unread;
-use super::mailbox::{self, Mailbox};
+use super::mailbox::Mailbox;
+use super::tag::stored_tag;
 use crate::store::publish::weight;
 use crate::store::queue::Entry;
 use crate::store::session::{Begun, Left, SessionId, Wanted};
@@ -211,7 +212,7 @@ impl Keeper {
                 continue;
             };
             let seq = mailbox.number(bytes);
-            delivery.tag = Some(mailbox::stored_tag(seq));
+            delivery.tag = Some(stored_tag(seq));
             entries.push(Entry {
                 session,
                 seq,

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytestring::ByteString;
 use irsp_courier::{AcceptSink, Accepted};
 use irsp_directory::Credential;
-use irsp_protocol::presence::Reason;
 use irsp_protocol::{MessageId, Principal, Status, Timestamp};
 use irsp_session::Delivery;
 use tokio::sync::Notify;
@@ -19,7 +18,9 @@ use tokio::sync::futures::Notified;
 
 use super::given::{ForWhom, Given};
 use super::kept::{Bounds, Kept, Unread};
+use super::orders::{End, Orders};
 use super::room::Room;
+use super::tag::{Tag, push_tag, stored_seq};
 use crate::access;
 use crate::store::session::{Queued, SessionId};
 
@@ -31,87 +32,8 @@ pub(crate) struct Settled {
     pub(crate) result: Result<Option<Accepted>, Status>,
 }
 
-/// What the tag of a delivery says: which push it is, or where it stands in the session's stored queue. Stored ones are
-/// odd, see `irsp_session::Session::durable`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tag {
-    Push(u64),
-    Stored(u64),
-}
-
-impl Tag {
-    pub(crate) fn of(tag: u64) -> Tag {
-        match tag & 1 {
-            0 => Tag::Push(tag >> 1),
-            _ => Tag::Stored(tag >> 1),
-        }
-    }
-}
-
-/// The tag of a stored delivery.
-pub(crate) fn stored_tag(seq: u64) -> u64 {
-    seq << 1 | 1
-}
-
-/// The tag of a push, or of an attached application's work.
-fn push_tag(number: u64) -> u64 {
-    number << 1
-}
-
-/// Where a delivery stands in the stored queue, if it is stored.
-pub(crate) fn stored_seq(delivery: &Delivery) -> Option<u64> {
-    match delivery.tag.map(Tag::of) {
-        Some(Tag::Stored(seq)) => Some(seq),
-        Some(Tag::Push(_)) | None => None,
-    }
-}
-
-/// Why the server ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Another connection of the same session took its place.
-    TakenOver,
-    /// Deleted, disabled or its secret was reset.
-    Revoked,
-    /// Subscribed faster than it reads.
-    Overrun,
-    /// The server stops.
-    Stopping,
-}
-
-impl End {
-    /// The MQTT 5 reason code of the DISCONNECT.
-    pub(crate) const fn reason_code(self) -> u8 {
-        match self {
-            End::TakenOver => 0x8E,
-            End::Revoked => 0x87,
-            End::Overrun => 0x97,
-            End::Stopping => 0x8B,
-        }
-    }
-
-    pub(crate) const fn presence_reason(self) -> Reason {
-        match self {
-            End::TakenOver => Reason::TakenOver,
-            End::Revoked => Reason::Revoked,
-            End::Overrun => Reason::ProtocolError,
-            End::Stopping => Reason::ServerStopped,
-        }
-    }
-}
-
 /// How much more of what it observes a session may hold while it catches up, in times of the usual bound.
 const CATCHING_UP_FACTOR: usize = 8;
-
-/// What others tell a connection to do.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Orders {
-    pub(crate) end: Option<End>,
-    /// Some of what waits may no longer be granted.
-    pub(crate) recheck: bool,
-    /// Some of what waits may be over.
-    pub(crate) over: bool,
-}
 
 /// A session's mailbox.
 pub(crate) struct Mailbox {

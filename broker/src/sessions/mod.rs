@@ -9,7 +9,9 @@ pub(crate) mod given;
 pub(crate) mod keeper;
 pub(crate) mod kept;
 pub(crate) mod mailbox;
+pub(crate) mod orders;
 mod room;
+pub(crate) mod tag;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +24,8 @@ use irsp_session::Session;
 use tokio::sync::OwnedMutexGuard;
 
 use self::backlog::Backlog;
-use self::mailbox::{End, Mailbox};
+use self::mailbox::Mailbox;
+use self::orders::End;
 
 /// Names a session. Ordered by principal first, so that a principal's sessions stand together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,8 @@ use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
 
 use super::index::{Index, Subscription};
 use crate::metrics::Dropped;
-use crate::sessions::mailbox::{End, Mailbox};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::orders::End;
 
 /// The durable sessions that hear a publish, which is to be stored for them.
 pub(crate) type Durable = Vec<(Arc<Mailbox>, Delivery)>;

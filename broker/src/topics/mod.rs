@@ -37,7 +37,9 @@ use crate::sessions::backlog::CatchUp;
 use crate::sessions::given::ForWhom;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::kept::Bounds;
-use crate::sessions::mailbox::{End, Mailbox, Tag};
+use crate::sessions::mailbox::Mailbox;
+use crate::sessions::orders::End;
+use crate::sessions::tag::Tag;
 
 /// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
 pub(crate) const RESPONSE_TOPIC: &str = "responsetopic";

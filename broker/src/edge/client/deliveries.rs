@@ -7,7 +7,7 @@ use irsp_session::{Connection, Delivery, SubscriptionIds};
 use super::Client;
 use crate::access;
 use crate::metrics::Class;
-use crate::sessions::mailbox::stored_seq;
+use crate::sessions::tag::stored_seq;
 use crate::topics::split_share;
 
 /// Deliveries given to a connection at once, so that reading and delivering take turns.

@@ -8,7 +8,8 @@ use irsp_session::{Connection, Publish, PublishToken, reason};
 use super::Client;
 use super::waiting::Waiting;
 use crate::sessions::keeper::{Done, Put};
-use crate::sessions::mailbox::{Settled, Tag};
+use crate::sessions::mailbox::Settled;
+use crate::sessions::tag::Tag;
 use crate::store::session::SessionId;
 use crate::topics::Durable;
 
