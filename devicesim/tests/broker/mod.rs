@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Two ports, both held until both are known.
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+/// Three ports, all held until all are known.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -19,6 +19,7 @@ pub(crate) struct Mosquitto {
     dir: TempDir,
     port: u16,
     ws: u16,
+    tls: u16,
     child: Child,
 }
 
@@ -32,11 +33,15 @@ impl Mosquitto {
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
-        let [port, ws] = free_ports();
+        let [port, ws, tls] = free_ports();
         write_passwords(dir.path());
+        let (certificate, key) = write_certificate(dir.path());
         let conf = format!(
-            "listener {port} 127.0.0.1\nlistener {ws} 127.0.0.1\nprotocol websockets\nallow_anonymous false\npassword_file {}\nuser root\n\
+            "listener {port} 127.0.0.1\nlistener {ws} 127.0.0.1\nprotocol websockets\n\
+             listener {tls} 127.0.0.1\ncertfile {}\nkeyfile {}\nallow_anonymous false\npassword_file {}\nuser root\n\
              max_inflight_messages 0\nmax_queued_messages 0\n",
+            certificate.display(),
+            key.display(),
             dir.path().join("passwords").display()
         );
         std::fs::write(dir.path().join("mosquitto.conf"), conf).unwrap();
@@ -46,6 +51,7 @@ impl Mosquitto {
             dir,
             port,
             ws,
+            tls,
             child,
         };
         broker.listening().await;
@@ -66,6 +72,15 @@ impl Mosquitto {
 
     pub(crate) fn ws_url(&self) -> String {
         format!("ws://127.0.0.1:{}/mqtt", self.ws)
+    }
+
+    pub(crate) fn tls_url(&self) -> String {
+        format!("mqtts://127.0.0.1:{}", self.tls)
+    }
+
+    /// What its TLS clients trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.path().join("tls.crt")
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -146,6 +161,15 @@ fn write_passwords(dir: &Path) {
         .status()
         .unwrap();
     assert!(done.success());
+}
+
+/// A certificate for the loopback address, which is its own authority, and its key.
+fn write_certificate(dir: &Path) -> (PathBuf, PathBuf) {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (dir.join("tls.crt"), dir.join("tls.key"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    (certificate, key)
 }
 
 fn find(name: &str) -> Option<PathBuf> {

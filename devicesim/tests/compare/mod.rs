@@ -73,16 +73,18 @@ async fn every_shape_and_qos_moves_its_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_does_by_mqtt_5_and_over_websocket() {
+async fn so_it_does_by_mqtt_5_and_over_websocket_and_tls() {
     let Some(broker) = Mosquitto::start().await else {
         return;
     };
-    let (tcp, ws) = (broker.url(), broker.ws_url());
+    let (tcp, ws, tls, ca) = (broker.url(), broker.ws_url(), broker.tls_url(), broker.ca());
     let logins = logins(&broker, "any,app/climate,code-app");
     let line = format!(
-        "devicesim compare --v5 --target tcp={tcp} --target ws={ws} --logins tcp={logins} --logins ws={logins} \
+        "devicesim compare --v5 --target tcp={tcp} --target ws={ws} --target tls={tls} --ca tls={ca} --logins tcp={logins} --logins ws={logins} \
+         --logins tls={logins} \
          --rounds 1 --seconds 0.5 --clients 5 --idle 19 --rate 400 --payload 50 \
-         --case reset,pairs-steady,fan-in-saturated-qos1"
+         --case reset,pairs-steady,fan-in-saturated-qos1",
+        ca = ca.display()
     );
     let comparison = compare::run(&options(&line)).await.unwrap();
     for case in &comparison.cases {
