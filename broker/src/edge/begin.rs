@@ -224,16 +224,16 @@ fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<BusPort>, crate::
     }
 }
 
-/// Says how much a session has missed while it was away, in the log and on the status topic.
+/// Says how much a session has missed since it was last told, in the log and on the status topic.
 fn tell_missed(edge: &Edge, mailbox: &Mailbox) {
     let missed = mailbox.take_missed();
     if missed == 0 {
         return;
     }
     let owner = mailbox.owner();
-    tracing::info!(%owner, missed, "messages found no room while the session was away");
+    tracing::info!(%owner, missed, "messages found no room in a session");
     let status = Status::QUEUE_FULL;
-    let detail = format!("{missed} messages found no room while the session was away");
+    let detail = format!("{missed} messages found no room in the session");
     let body = json!({ "code": status, "name": status.name(), "detail": detail });
     edge.enforcer.topics.tell_session(mailbox, &body);
 }

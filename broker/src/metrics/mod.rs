@@ -121,6 +121,8 @@ label! {
         Qos0Away = "qos0-away",
         /// QoS 1 or 2 for a session that was away and whose queue was full.
         AwayFull = "away-queue-full",
+        /// QoS 1 or 2 for a session that could not follow, and whose connection ends.
+        Overrun = "overrun",
         /// Larger than the client takes.
         TooLarge = "too-large",
         Expired = "expired",

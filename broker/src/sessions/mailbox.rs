@@ -68,7 +68,7 @@ struct Contents {
     revoked: bool,
     /// What its connection has logged in with.
     opened_with: Option<Credential>,
-    /// Messages for the session that found no room while it was away.
+    /// Messages for the session that found no room.
     missed: u64,
     /// The session reads what waited for it, or what was retained before its subscriptions: it may hold more meanwhile.
     catching_up: bool,
@@ -457,12 +457,12 @@ impl Mailbox {
         }
     }
 
-    /// Counts a message that found no room while the session was away.
+    /// Counts a message that found no room.
     pub(crate) fn miss(&self) {
         self.contents().missed += 1;
     }
 
-    /// How many messages found no room while the session was away; told once.
+    /// How many messages found no room; told once.
     pub(crate) fn take_missed(&self) -> u64 {
         std::mem::take(&mut self.contents().missed)
     }

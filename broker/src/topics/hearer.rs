@@ -140,14 +140,16 @@ impl Hearer {
         self.deliver_tagged(publish, None)
     }
 
-    /// Notes a message that a session would have kept while it is away, had there been room.
+    /// Notes a message that a session would have kept, had there been room.
     pub(super) fn miss(&self, publish: &Publish) -> Dropped {
-        if self.qos.min(publish.qos) > QoS::AtMostOnce {
-            tracing::debug!(owner = %self.mailbox.owner(), topic = %publish.topic, "no room for who is away");
-            self.mailbox.miss();
-            Dropped::AwayFull
-        } else {
-            Dropped::Qos0Full
+        if self.qos.min(publish.qos) == QoS::AtMostOnce {
+            return Dropped::Qos0Full;
+        }
+        tracing::debug!(owner = %self.mailbox.owner(), topic = %publish.topic, "no room in a session");
+        self.mailbox.miss();
+        match self.mailbox.is_connected() {
+            true => Dropped::Overrun,
+            false => Dropped::AwayFull,
         }
     }
 

@@ -259,10 +259,11 @@ impl Topics {
             };
             if !full && (!hearer.stores(publish) || self.keeper.has_room()) {
                 tally.count(hearer.give(publish, &mut durable));
-            } else if hearer.qos.min(publish.qos) > QoS::AtMostOnce && present {
-                self.metrics.limit(Limit::QueueMessagesMax);
-                hearer.mailbox.end(End::Overrun);
             } else {
+                if present && hearer.qos.min(publish.qos) > QoS::AtMostOnce {
+                    self.metrics.limit(Limit::QueueMessagesMax);
+                    hearer.mailbox.end(End::Overrun);
+                }
                 tally.count(Err(hearer.miss(publish)));
             }
         }

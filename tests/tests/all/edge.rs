@@ -393,6 +393,38 @@ async fn a_session_is_told_how_much_it_missed() -> Result<()> {
     platform.stop().await
 }
 
+/// What ends the connection of an observer is not heard either, and is counted with the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_could_not_follow_is_told_how_much_it_missed() -> Result<()> {
+    let mut platform = Platform::start_with(tiny_queues()).await?;
+    let key = platform.admin.register_application("climate").await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let desk = || platform.client("app/climate", &key).id("desk").keeps_session();
+    let mut slow = desk().connect().await?;
+    slow.hear("status").await?;
+    slow.hear_all("v1/dev/lamp-1/up/climate/n").await?;
+    slow.freeze();
+    let uploads = 100;
+    for _ in 0..uploads {
+        assert_eq!(lamp.publish("up/climate/n", 1, "1").await?, "Success");
+    }
+    slow.cut().await;
+    let mut back = desk().connect().await?;
+    let (mut heard, mut missed) = (0, 0);
+    while heard + missed < uploads {
+        let message = back.message().await?;
+        if message.topic.ends_with("/status") {
+            let detail = message.json()["detail"].as_str().unwrap().to_owned();
+            missed += detail.split(' ').next().unwrap().parse::<u32>()?;
+        } else {
+            heard += 1;
+        }
+    }
+    assert_eq!(heard + missed, uploads, "each is heard or told of");
+    platform.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_is_deleted_leaves_nothing_retained() -> Result<()> {
     let mut platform = Platform::start().await?;
