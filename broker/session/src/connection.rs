@@ -246,6 +246,17 @@ impl Connection {
         self.session.retain_queued(keep);
     }
 
+    /// How many QoS 1 and 2 deliveries the client has ended in this connection: as long as it grows, the client takes
+    /// something.
+    pub fn ended_deliveries(&self) -> u64 {
+        self.outbound.ended()
+    }
+
+    /// Deliveries that wait behind the window.
+    pub fn queued(&self) -> usize {
+        self.session.queued()
+    }
+
     /// Room left in the queue behind the window.
     pub fn queue_room(&self) -> usize {
         self.limits

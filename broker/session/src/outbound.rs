@@ -21,6 +21,8 @@ pub(crate) struct Outbound {
     window: u16,
     /// In-flight deliveries sent in this connection (4.9).
     counted: u16,
+    /// Deliveries that the client has ended in this connection.
+    ended: u64,
     /// Deliveries of an earlier connection that did not fit into this one's window yet.
     resending: bool,
     packet_size_max: u32,
@@ -36,6 +38,7 @@ impl Outbound {
             version,
             window: window.max(1),
             counted: 0,
+            ended: 0,
             resending: false,
             packet_size_max,
             aliases: (topic_alias_max > 0).then(|| Box::new(OutgoingAliases::new(topic_alias_max))),
@@ -44,6 +47,10 @@ impl Outbound {
 
     pub(crate) fn packet_size_max(&self) -> u32 {
         self.packet_size_max
+    }
+
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// Room for one more QoS 1 or 2 delivery [MQTT-3.3.4-9], and nothing waits before it.
@@ -321,6 +328,7 @@ impl Outbound {
             return;
         };
         self.counted = self.counted.saturating_sub(u16::from(entry.counted));
+        self.ended += 1;
         if let Some(tag) = entry.stage.tag() {
             actions.push_back(Action::Delivered { tag, reason });
         }

@@ -28,6 +28,7 @@ pub(super) async fn run(
 ) -> Ending {
     let mut settled = Vec::new();
     let mut ordered = None;
+    let mut ended_deliveries = 0;
     let timer = sleep_until(wake_at(connection, wire, write_timeout));
     tokio::pin!(timer);
     loop {
@@ -61,6 +62,10 @@ pub(super) async fn run(
             }
             return Ending::closed(&cause, ordered);
         }
+        if ended_deliveries != connection.ended_deliveries() {
+            ended_deliveries = connection.ended_deliveries();
+            mailbox.takes();
+        }
         // What the client can never take is dropped in passing, and told at once.
         let more = client.deliver(connection, wire.output().len(), now) || connection.has_actions();
         connection.write_into(wire.output());
@@ -83,7 +88,7 @@ pub(super) async fn run(
         }
         let input = |bytes: &[u8]| connection.input(bytes, Instant::now());
         let moved = tokio::select! {
-            moved = wire.drive(reads, more, input) => moved,
+            moved = wire.drive(reads, more, input, || mailbox.takes()) => moved,
             () = mailbox.arrived() => Ok(()),
             () = room(client) => Ok(()),
             () = &mut timer => {

@@ -10,7 +10,7 @@ use irsp_session::{Connect, Delivery, Session};
 use super::Edge;
 use super::login::Identity;
 use crate::sessions::backlog::Backlog;
-use crate::sessions::kept::Unread;
+use crate::sessions::kept::{Bounds, Unread};
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::tag::{Tag, stored_seq, stored_tag};
 use crate::sessions::{Held, Parked, SessionKey};
@@ -20,7 +20,7 @@ use crate::store::session::{Begun, Left, Queued, SessionId};
 use crate::store::will::WillId;
 
 /// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
-const SERVER_QUEUE: usize = 1024;
+const SERVER_QUEUE: u64 = 1024;
 
 /// The session of a connection that begins.
 pub(super) struct Resumed {
@@ -61,11 +61,13 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
     };
     let owner = identity.principal();
     let (session, mailbox) = match identity {
-        Identity::Server(_) => (Session::new(), Mailbox::new(owner, SERVER_QUEUE)),
-        Identity::Principal(_) if connect.session_expiry.is_zero() => (
+        Identity::Server(_) => (
             Session::new(),
-            Mailbox::new(owner, edge.limits.queue_messages_max),
+            Mailbox::new(owner, Bounds::messages(SERVER_QUEUE)),
         ),
+        Identity::Principal(_) if connect.session_expiry.is_zero() => {
+            (Session::new(), Mailbox::new(owner, edge.limits.queue_bounds()))
+        }
         Identity::Principal(_) => {
             let id = edge.enforcer.keeper.new_session();
             let bounds = edge.limits.queue_bounds();

@@ -16,6 +16,7 @@ use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::route;
 use crate::sessions::keeper::Keeper;
+use crate::sessions::kept::Bounds;
 use crate::sessions::mailbox::Mailbox;
 use crate::store::will::{Left, WillId};
 use crate::topics::{Topics, Unheard};
@@ -202,7 +203,7 @@ pub(crate) fn publish_left(edge: &Arc<Edge>, left: Vec<Left>, grace: Duration) {
             .into_iter()
             .find(|mailbox| mailbox.session() == Some(left.session))
             // Its session has expired; only what the courier says to it has no reader.
-            .unwrap_or_else(|| Mailbox::new(left.principal.clone(), 0));
+            .unwrap_or_else(|| Mailbox::new(left.principal.clone(), Bounds::messages(0)));
         let own = Arc::clone(edge);
         edge.tasks.spawn(async move {
             let due = timeout(at.since(now), mailbox.replaced());

@@ -36,6 +36,8 @@ pub(super) struct Wire {
     sent: Sent,
     /// Bytes it had taken when it was last found to keep some waiting, and since when it has taken no more.
     stuck: Option<(u64, Instant)>,
+    /// Bytes it had taken when it last kept some waiting.
+    kept_waiting: Option<u64>,
 }
 
 impl Wire {
@@ -47,6 +49,7 @@ impl Wire {
             broken: false,
             sent,
             stuck: None,
+            kept_waiting: None,
         }
     }
 
@@ -96,18 +99,25 @@ impl Wire {
     }
 
     /// Writes what waits; completes when there is room to write more, or when bytes were read (if `reads`). With `once`
-    /// it completes after one attempt at each.
+    /// it completes after one attempt at each. `takes` is told when the other side takes something of what it has kept
+    /// waiting.
     pub(super) async fn drive(
         &mut self,
         reads: bool,
         once: bool,
         mut input: impl FnMut(&[u8]),
+        takes: impl Fn(),
     ) -> io::Result<()> {
         poll_fn(|cx| {
             let had_output = !self.output.is_empty();
             if let Poll::Ready(Err(error)) = self.poll_write(cx) {
                 return Poll::Ready(Err(error));
             }
+            let sent = self.sent.count();
+            if self.kept_waiting.is_some_and(|before| before < sent) {
+                takes();
+            }
+            self.kept_waiting = (!self.output.is_empty()).then_some(sent);
             let wrote = had_output && self.output.is_empty();
             let read = if reads {
                 self.poll_read(cx, &mut input)

@@ -20,6 +20,14 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// So many messages, of any size.
+    pub(crate) fn messages(messages_max: u64) -> Bounds {
+        Bounds {
+            messages_max,
+            bytes_max: u64::MAX,
+        }
+    }
+
     /// So many times these bounds.
     pub(super) fn times(self, times: u64) -> Bounds {
         Bounds {

@@ -4,7 +4,6 @@
 //! is away waits in it. It is bounded, and says so to whoever fills it instead of forgetting anything in silence.
 //! What waits for a durable session is on disk first (`super::keeper`) and comes here only while it is connected.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +17,7 @@ use tokio::sync::futures::Notified;
 
 use super::given::{ForWhom, Given};
 use super::kept::{Bounds, Kept, Unread};
+use super::mail::Mail;
 use super::orders::{End, Orders};
 use super::room::Room;
 use super::tag::{Tag, push_tag, stored_seq};
@@ -33,12 +33,11 @@ pub(crate) struct Settled {
 }
 
 /// How much more of what it observes a session may hold while it catches up, in times of the usual bound.
-const CATCHING_UP_FACTOR: usize = 8;
+const CATCHING_UP_FACTOR: u64 = 8;
 
 /// A session's mailbox.
 pub(crate) struct Mailbox {
     owner: Principal,
-    deliveries_max: usize,
     /// Names the session on disk, if it outlives the server.
     session: Option<SessionId>,
     bounds: Bounds,
@@ -51,15 +50,15 @@ pub(crate) struct Mailbox {
     contents: Mutex<Contents>,
     arrived: Notify,
     room: Room,
-    /// How many places have ever become free.
-    freed: AtomicU64,
+    /// Grows with all that its client takes.
+    taken: AtomicU64,
     /// Its client took nothing more when it was last to be given something.
     held_up: AtomicBool,
 }
 
 #[derive(Default)]
 struct Contents {
-    deliveries: VecDeque<Delivery>,
+    mail: Mail,
     settled: Vec<Settled>,
     orders: Orders,
     /// When the oldest change was made that takes something from the session and is not yet carried out.
@@ -80,11 +79,7 @@ struct Contents {
 }
 
 impl Mailbox {
-    pub(crate) fn new(owner: Principal, deliveries_max: usize) -> Arc<Mailbox> {
-        let bounds = Bounds {
-            messages_max: deliveries_max as u64,
-            bytes_max: u64::MAX,
-        };
+    pub(crate) fn new(owner: Principal, bounds: Bounds) -> Arc<Mailbox> {
         Arc::new(Mailbox::with(owner, bounds, None))
     }
 
@@ -105,7 +100,6 @@ impl Mailbox {
     fn with(owner: Principal, bounds: Bounds, session: Option<SessionId>) -> Mailbox {
         Mailbox {
             owner,
-            deliveries_max: usize::try_from(bounds.messages_max).unwrap_or(usize::MAX),
             session,
             bounds,
             connected: AtomicBool::new(false),
@@ -115,14 +109,14 @@ impl Mailbox {
             contents: Mutex::default(),
             arrived: Notify::new(),
             room: Room::default(),
-            freed: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             held_up: AtomicBool::new(false),
         }
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(owner: &str) -> Arc<Mailbox> {
-        Mailbox::new(owner.parse().expect("a principal"), 4)
+        Mailbox::new(owner.parse().expect("a principal"), Bounds::messages(4))
     }
 
     pub(crate) fn owner(&self) -> &Principal {
@@ -144,7 +138,7 @@ impl Mailbox {
         contents.orders.end = None;
         contents.changed = None;
         contents.given.connect();
-        contents.catching_up = !contents.deliveries.is_empty() || contents.kept.is_full(self.bounds);
+        contents.catching_up = !contents.mail.is_empty() || contents.kept.is_full(self.bounds);
         drop(contents);
         self.held_up.store(false, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
@@ -195,18 +189,17 @@ impl Mailbox {
 
     /// How many deliveries wait in memory.
     pub(crate) fn waiting(&self) -> usize {
-        self.contents().deliveries.len()
+        self.contents().mail.len()
     }
 
     /// Whether no more may wait in memory, whatever is on disk: what bounds QoS 0.
     pub(crate) fn is_behind(&self) -> bool {
-        self.waiting() >= self.deliveries_max
+        self.contents().mail.is_full(self.bounds)
     }
 
     pub(crate) fn is_full(&self) -> bool {
         let contents = self.contents();
-        contents.deliveries.len() >= self.deliveries_max
-            || (self.session.is_some() && contents.kept.is_full(self.bounds))
+        contents.mail.is_full(self.bounds) || (self.session.is_some() && contents.kept.is_full(self.bounds))
     }
 
     /// Names the session on disk, if it outlives the server.
@@ -228,7 +221,7 @@ impl Mailbox {
     pub(super) fn arrives(&self, seq: u64, delivery: &Delivery) {
         let mut contents = self.contents();
         if contents.kept.arrives(seq) {
-            contents.deliveries.push_back(delivery.clone());
+            contents.mail.push(delivery.clone());
             self.arrived.notify_one();
         }
     }
@@ -251,10 +244,8 @@ impl Mailbox {
     /// begins.
     pub(crate) fn leave(&self, waiting: Option<u64>) -> u64 {
         let mut contents = self.contents();
-        let first = contents.deliveries.iter().find_map(stored_seq);
-        contents
-            .deliveries
-            .retain(|delivery| stored_seq(delivery).is_none());
+        let first = contents.mail.iter().find_map(stored_seq);
+        contents.mail.retain(|delivery| stored_seq(delivery).is_none());
         contents.kept.leave(waiting.or(first))
     }
 
@@ -262,9 +253,7 @@ impl Mailbox {
     pub(crate) fn abandon(&self) {
         self.disconnect();
         let mut contents = self.contents();
-        contents
-            .deliveries
-            .retain(|delivery| stored_seq(delivery).is_none());
+        contents.mail.retain(|delivery| stored_seq(delivery).is_none());
     }
 
     /// A change of this durable session is stored, or refused.
@@ -282,8 +271,8 @@ impl Mailbox {
         } else {
             1
         };
-        contents.deliveries.len() >= self.deliveries_max.saturating_mul(times)
-            || (self.session.is_some() && contents.kept.is_full(self.bounds.times(times as u64)))
+        let bounds = self.bounds.times(times);
+        contents.mail.is_full(bounds) || (self.session.is_some() && contents.kept.is_full(bounds))
     }
 
     /// What arrives now waits until the session has read what is retained.
@@ -293,7 +282,7 @@ impl Mailbox {
 
     /// Adds a delivery. A few publishers at once may pass the bound by one each.
     pub(crate) fn deliver(&self, delivery: Delivery) {
-        self.contents().deliveries.push_back(delivery);
+        self.contents().mail.push(delivery);
         self.arrived.notify_one();
     }
 
@@ -316,10 +305,8 @@ impl Mailbox {
     /// another, or comes again. `unsent` are the numbers of what the session itself had waiting.
     pub(crate) fn withdraw_work(&self, unsent: &[u64]) {
         let mut contents = self.contents();
-        let Contents {
-            deliveries, given, ..
-        } = &mut *contents;
-        deliveries.retain(|delivery| match delivery.tag.map(Tag::of) {
+        let Contents { mail, given, .. } = &mut *contents;
+        mail.retain(|delivery| match delivery.tag.map(Tag::of) {
             Some(Tag::Push(number)) => {
                 given.dropped(number);
                 false
@@ -402,11 +389,10 @@ impl Mailbox {
     /// Takes out what waits and `keep` denies.
     pub(crate) fn retain_deliveries(&self, keep: impl FnMut(&Delivery) -> bool) {
         let mut contents = self.contents();
-        let before = contents.deliveries.len();
-        contents.deliveries.retain(keep);
-        let after = contents.deliveries.len();
+        let removed = contents.mail.retain(keep);
+        let is_empty = contents.mail.is_empty();
         drop(contents);
-        self.has_room(before - after, after == 0);
+        self.has_room(removed, is_empty);
     }
 
     /// Takes the oldest deliveries that are still wanted: at most `max`, and no further one once they have `bytes_max` bytes
@@ -414,10 +400,10 @@ impl Mailbox {
     pub(crate) fn take_deliveries(&self, max: usize, bytes_max: usize, into: &mut Vec<Delivery>) -> bool {
         let mut contents = self.contents();
         let (mut count, mut bytes) = (0, 0);
-        into.reserve(max.min(contents.deliveries.len()));
+        into.reserve(max.min(contents.mail.len()));
         while count < max
             && bytes < bytes_max
-            && let Some(delivery) = contents.deliveries.pop_front()
+            && let Some(delivery) = contents.mail.pop()
         {
             count += 1;
             if contents.wants(delivery.tag) {
@@ -425,14 +411,11 @@ impl Mailbox {
                 into.push(delivery);
             }
         }
-        let more = !contents.deliveries.is_empty();
+        let more = !contents.mail.is_empty();
         if !more {
-            // An idle session holds no buffer.
-            contents.deliveries = VecDeque::new();
             contents.catching_up = contents.catching_up && contents.kept.is_full(self.bounds);
         }
         drop(contents);
-        self.held_up.store(false, Ordering::Relaxed);
         self.has_room(count, !more);
         more
     }
@@ -444,12 +427,22 @@ impl Mailbox {
         }
     }
 
+    /// Its client takes what it is given.
+    pub(crate) fn goes_on(&self) {
+        self.held_up.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_held_up(&self) -> bool {
         self.held_up.load(Ordering::SeqCst)
     }
 
+    /// Its client has taken something, however little: read on, or acknowledged.
+    pub(crate) fn takes(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn has_room(&self, places: usize, is_empty: bool) {
-        self.freed.fetch_add(places as u64, Ordering::Relaxed);
+        self.taken.fetch_add(places as u64, Ordering::Relaxed);
         if is_empty {
             self.room.open();
         } else {
@@ -472,9 +465,9 @@ impl Mailbox {
         self.arrived.notified()
     }
 
-    /// How many places have ever become free: as long as it stays the same, its client has taken nothing.
-    pub(crate) fn freed(&self) -> u64 {
-        self.freed.load(Ordering::Relaxed)
+    /// As long as this stays the same, its client has taken nothing.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Completes when a full mailbox may have room again; `has_room` looks.

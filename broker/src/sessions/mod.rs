@@ -8,6 +8,7 @@ pub(crate) mod backlog;
 pub(crate) mod given;
 pub(crate) mod keeper;
 pub(crate) mod kept;
+mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod orders;
 mod room;

@@ -28,9 +28,9 @@ pub(crate) struct Slow {
     mailbox: Arc<Mailbox>,
     /// Of QoS 1 or 2; what it hears at QoS 0 waits only while its client takes what it is given.
     must_hear: bool,
-    /// Since when a publish waits for it, and how many places it had freed then.
+    /// Since when a publish waits for it, and what it had taken by then.
     since: Instant,
-    freed: u64,
+    taken: u64,
 }
 
 impl Slow {
@@ -39,7 +39,7 @@ impl Slow {
             mailbox: Arc::clone(mailbox),
             must_hear,
             since,
-            freed: mailbox.freed(),
+            taken: mailbox.taken(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Slow {
 
     /// Whether it has taken nothing for so long.
     pub(crate) fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
-        now >= self.since + patience && self.mailbox.freed() == self.freed
+        now >= self.since + patience && self.mailbox.taken() == self.taken
     }
 
     /// Ends its connection: nobody waits for it any longer.

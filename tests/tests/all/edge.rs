@@ -219,6 +219,47 @@ async fn who_takes_nothing_while_a_publisher_waits_is_disconnected_and_all_other
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_only_slow_stays_and_its_publisher_waits() -> Result<()> {
+    // What its queue holds, what waits behind its window, the window, and some for which the publisher waits.
+    const COUNT: u16 = 1_000 + 256 + 64 + 80;
+    let setup = Setup {
+        stall_timeout: Duration::from_millis(500),
+        ..Setup::default()
+    };
+    let mut platform = Platform::start_with(setup).await?;
+    let door = platform.doors().tcp;
+    let (code, ann) = lamp_and_ann(&platform).await?;
+    let mut slow = Raw::connect(door, Version::V311, "usr/ann", &ann).await?;
+    slow.subscribe("v1/dev/lamp-1/live/#", 1).await?;
+    let mut lamp = Raw::connect(door, Version::V311, "dev/lamp-1", &code).await?;
+    let publishes = async {
+        for n in 1..=COUNT {
+            lamp.publish("v1/dev/lamp-1/live/n", 1, n, n.to_string().as_bytes())
+                .await?;
+        }
+        // MQTT 3 has no PUBACK that says no.
+        for n in 1..=COUNT {
+            assert_eq!(lamp.packet_of(PUBACK).await?.body, n.to_be_bytes());
+        }
+        Ok(())
+    };
+    let hears = async {
+        for n in 1..=COUNT {
+            let publish = slow.heard().await?;
+            assert_eq!(publish.payload, n.to_string());
+            if n < 400 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            slow.send(PUBACK << 4, &publish.packet_id.to_be_bytes()).await?;
+        }
+        Ok(())
+    };
+    let both: Result<((), ())> = tokio::try_join!(publishes, hears).map_err(|error: anyhow::Error| error);
+    both?;
+    platform.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_member_of_a_group_has_not_acknowledged_goes_to_the_others() -> Result<()> {
     const FILTER: &str = "$share/g/v1/dev/lamp-1/live/#";
     let mut platform = Platform::start().await?;

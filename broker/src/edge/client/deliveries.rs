@@ -12,6 +12,9 @@ use crate::topics::split_share;
 
 /// Deliveries given to a connection at once, so that reading and delivering take turns.
 const PER_TURN: usize = 256;
+/// Deliveries kept behind a closed window, so that it never waits for more; filled up by lumps.
+const BEHIND_WINDOW: usize = 256;
+const LUMP: usize = 32;
 /// Bytes that wait to be written before no further deliveries are taken.
 const OUTPUT_HIGH: usize = 64 << 10;
 
@@ -29,18 +32,19 @@ impl Client<'_> {
             return false;
         }
         for _ in 0..PER_TURN {
-            if self.backlog.is_empty() {
-                let (window_open, room) = (connection.window_open(), room(connection));
-                // What the window has no room for goes into the session's queue.
-                let max = PER_TURN.min(connection.queue_room());
-                if !window_open || room == 0 {
-                    self.mailbox.hold_up();
-                    return false;
-                }
-                return self.deliver_mail(connection, max, room, now);
+            let (is_open, room) = (connection.window_open(), room(connection));
+            match is_open && room > 0 {
+                true => self.mailbox.goes_on(),
+                false => self.mailbox.hold_up(),
             }
-            if !connection.window_open() || room(connection) == 0 {
-                self.mailbox.hold_up();
+            if self.backlog.is_empty() {
+                let max = match is_open {
+                    true => PER_TURN.min(connection.queue_room()),
+                    false => behind_window(connection),
+                };
+                return room > 0 && max > 0 && self.deliver_mail(connection, max, room, now);
+            }
+            if !is_open || room == 0 {
                 return false;
             }
             self.deliver_retained(connection, now);
@@ -123,5 +127,14 @@ impl Client<'_> {
         let class = Class::of(&delivery.publish.topic);
         self.edge.metrics.deliveries.of(class, delivery.qos.into()).inc();
         connection.deliver(&delivery, now);
+    }
+}
+
+/// How many deliveries fit behind a closed window, or none if they are few: they come by lumps.
+fn behind_window(connection: &Connection) -> usize {
+    let places = BEHIND_WINDOW.saturating_sub(connection.queued());
+    match places >= LUMP {
+        true => places.min(connection.queue_room()),
+        false => 0,
     }
 }
