@@ -119,9 +119,10 @@ section! {
         /// The latest answer. Common clients give up on CONNACK after 5 s, and this one is to hear why.
         #[serde(with = "crate::duration")]
         pub login_delay_max: Duration = SECOND.saturating_mul(2),
-        /// Messages held for one session that is away or slow. Above it publishers are slowed or refused.
+        /// Messages held for one session that is away or slow. Above it publishers are held for one that is connected; one
+        /// that is away misses what comes, and is told how much when it is back.
         pub queue_messages_max: u32 = 1_000,
-        /// Bytes held on disk for one session that outlives its connection; whichever of the two comes first counts. A
+        /// Bytes held for one session, on disk if it outlives its connection; whichever of the two comes first counts. A
         /// thousand messages of 16 KiB, and what its client's return costs in memory.
         pub queue_bytes_max: u32 = 16_777_216,
         /// Messages held on disk for all sessions that outlive their connections. Above it publishes for them are refused.

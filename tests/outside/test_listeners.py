@@ -64,6 +64,14 @@ class Tls(Story):
         whole.close()
         self.assertFalse("panicked" in self.platform.log.read_text(), "the log tells of a panic")
 
+    def test_a_websocket_message_larger_than_any_packet_is_told_so(self):
+        device, door = self.a_device(), WebSocketDoor(self.platform.ws)
+        client = BareClient(self.platform, device.username, device.code, door=door, level=5)
+        door.socket.sendall(b"\x82\xff" + struct.pack(">Q", 1 << 24) + bytes(4))
+        first, body = client.packet()
+        self.assertEqual((first, body[0]), (0xE0, 0x95))
+        client.close()
+
     def test_older_versions_are_refused(self):
         context = self.context()
         with warnings.catch_warnings(action="ignore"):

@@ -1,4 +1,4 @@
-"""A bare MQTT 3.1.1 client on a socket, for what a well-behaved library does not do: fall silent, or die."""
+"""A bare MQTT client on a socket, for what a well-behaved library does not do: fall silent, or die."""
 
 import socket
 import struct
@@ -66,15 +66,15 @@ class WebSocketDoor:
 class BareClient:
     """Sends CONNECT and then only what it is told to. `door`: a connection that is open already."""
 
-    def __init__(self, platform, username, password, keep_alive=60, client_id="bare", clean=True, door=None):
-        body = _text("MQTT") + bytes([4, 0b1100_0000 | clean << 1]) + struct.pack(">H", keep_alive)
-        body += _text(client_id) + _text(username) + _text(password)
+    def __init__(self, platform, username, password, keep_alive=60, client_id="bare", clean=True, door=None, level=4):
+        body = _text("MQTT") + bytes([level, 0b1100_0000 | clean << 1]) + struct.pack(">H", keep_alive)
+        body += (b"\0" if level == 5 else b"") + _text(client_id) + _text(username) + _text(password)
         self.socket = door or socket.create_connection(platform.tcp, timeout=DEADLINE)
         self.socket.sendall(b"\x10" + _length(len(body)) + body)
-        connack = self._exactly(4)
-        if connack[:2] != b"\x20\x02":
+        first, connack = self.packet()
+        if first != 0x20:
             raise AssertionError(f"not a CONNACK: {connack.hex()}")
-        self.connack, self.session_present = connack[3], connack[2] == 1
+        self.connack, self.session_present = connack[1], connack[0] == 1
 
     def send(self, first, *fields):
         """Sends a packet: its first byte, then bytes, texts and packet identifiers."""

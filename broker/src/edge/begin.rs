@@ -154,7 +154,8 @@ async fn enter(
     {
         tracing::info!(%peer, %principal, topic = %will.publish.topic, %status, "will refused");
         edge.metrics.refused.of(Refusal::Will).inc();
-        return Err(Some(login::refusal(status)));
+        // Whoever it is for, its client may not publish it; its login was right.
+        return Err(Some(login::refusal(Status::FORBIDDEN)));
     }
     let assigned = connect
         .client_id

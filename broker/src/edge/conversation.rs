@@ -1,8 +1,9 @@
 //! A connection at work: bytes, mail and time, until it ends.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use irsp_session::{CloseCause, Connection};
+use irsp_session::{CloseCause, Connection, reason};
 use tokio::time::{sleep_until, timeout, timeout_at};
 
 use super::client::Client;
@@ -103,6 +104,17 @@ pub(super) async fn run(
                 Ok(())
             }
         };
+        if moved
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
+        {
+            // Of a WebSocket's message only its length is known by then.
+            connection.disconnect(
+                reason::PACKET_TOO_LARGE,
+                Some("a WebSocket message larger than any packet"),
+            );
+            continue;
+        }
         if moved.is_err() {
             // A client that said DISCONNECT and closed is not lost, even if we noticed first that we cannot write.
             let input = |bytes: &[u8]| connection.input(bytes, Instant::now());

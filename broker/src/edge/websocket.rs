@@ -16,7 +16,8 @@ use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 /// Bytes held for reading and for writing per connection.
 const BUFFER_BYTES: usize = 4 << 10;
 
-/// Upgrades an HTTP connection on `path` to a stream of MQTT bytes.
+/// Upgrades an HTTP connection on `path` to a stream of MQTT bytes. A message that is larger than any packet may be is an
+/// error of its own kind, [`io::ErrorKind::FileTooLarge`].
 pub(crate) async fn accept<S>(
     mut stream: S,
     path: &str,
@@ -137,5 +138,9 @@ fn io_error(error: Error) -> io::Error {
     if matches!(error, Error::ConnectionClosed | Error::AlreadyClosed) {
         return io::ErrorKind::UnexpectedEof.into();
     }
-    io::Error::new(io::ErrorKind::InvalidData, error)
+    let kind = match matches!(error, Error::Capacity(_)) {
+        true => io::ErrorKind::FileTooLarge,
+        false => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, error)
 }
