@@ -113,14 +113,16 @@ impl Mosquitto {
         std::fs::write(self.creds_path(), text).unwrap();
     }
 
+    /// Until all its doors are open.
     async fn listening(&self) {
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return;
+        for port in [self.port, self.ws, self.tls] {
+            let mut tries = 0;
+            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+                tries += 1;
+                assert!(tries < 200, "mosquitto does not listen on port {port}");
+                tokio::time::sleep(Duration::from_millis(25)).await;
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!("mosquitto does not listen on port {}", self.port);
     }
 
     fn end(&mut self) {
