@@ -231,3 +231,75 @@ async fn a_late_repeat_hears_how_its_push_has_ended_whatever_is_thought_of_it_by
     let refused = house_b.shop.refuse.lock().unwrap().is_none();
     assert!(refused, "the server was asked");
 }
+
+/// A message of an application of b.example, as its link hands it on.
+fn from_b(house: &House, n: u8) -> Envelope {
+    let mut sent = house.envelope(MessageKind::Push, "dev/lamp-2", &[n]);
+    sent.source = format!("app/x{n}@b.example").parse().unwrap();
+    sent
+}
+
+/// What a peer is answered to an envelope; all that waits for it comes as well, and stays unanswered.
+async fn answered(port: &PeerPort, from: &mut mpsc::Receiver<Bytes>, envelope: Envelope) -> u16 {
+    let id = envelope.id;
+    port.take(PeerFrame {
+        delivered: vec![(Place { seq: 1, after: 0 }, envelope)],
+        answers: Vec::new(),
+    })
+    .await;
+    loop {
+        let said = read(from.recv().await.unwrap());
+        if let Some(answer) = said.answers.iter().find(|answer| answer.id == id) {
+            return answer.status.code();
+        }
+    }
+}
+
+/// Room for four messages of a domain, and for what waits for it.
+fn narrow() -> Settings {
+    let mut settings = quick();
+    settings.bounds.application.messages_max = 4;
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_takes_no_news_of_its_ends_is_refused_until_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house, _bus) = House::of("a.example", Server::Message, folder.path(), narrow());
+    let lamp = Hop::Principal("dev/lamp-2".parse().unwrap());
+    let (port, mut from) = house.courier.link_peer(b(), None);
+    let mut codes = Vec::new();
+    for n in 0..6 {
+        codes.push(answered(&port, &mut from, from_b(&house, n)).await);
+        let hop = lamp.clone();
+        house
+            .courier
+            .write(move |tx| tx.end_hop(&hop, Status::DELETED))
+            .await
+            .unwrap();
+    }
+    assert_eq!(codes, [202, 202, 202, 202, 429, 429]);
+    let own = house.envelope(MessageKind::Push, "dev/lamp-2", b"on");
+    house.accept(own, lamp).await.unwrap();
+    let to_b = house.envelope(MessageKind::Upload, "app/x@b.example", b"1");
+    house.accept(to_b, Hop::Peer(b())).await.unwrap();
+    drop((port, from));
+    house.crash().await;
+
+    let (house, _bus) = House::of("a.example", Server::Message, folder.path(), narrow());
+    let (port, mut from) = house.courier.link_peer(b(), None);
+    assert_eq!(
+        answered(&port, &mut from, from_b(&house, 7)).await,
+        429,
+        "after a restart, too"
+    );
+    drop((port, from));
+    let hop = Hop::Peer(b());
+    house
+        .courier
+        .write(move |tx| tx.end_hop(&hop, Status::DONE))
+        .await
+        .unwrap();
+    let (port, mut from) = house.courier.link_peer(b(), None);
+    assert_eq!(answered(&port, &mut from, from_b(&house, 8)).await, 202);
+}

@@ -70,7 +70,7 @@ impl Accept {
         let (source, hop) = (envelope.source.to_string(), self.hop.to_string());
         let refusal = match envelope.kind {
             MessageKind::Upload | MessageKind::Push | MessageKind::Message => {
-                lock(usage).refuses_early(&source, &hop, bytes)
+                lock(usage).refuses_early(&source, &hop, envelope.kind, bytes)
             }
             MessageKind::Status | MessageKind::Presence | MessageKind::Directory => None,
         };

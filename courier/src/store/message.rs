@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use irsp_protocol::options::SupersedeKey;
 use irsp_protocol::receipt::{Answer, Cause};
-use irsp_protocol::{Address, Envelope, MessageId, Status, Timestamp};
+use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::effects::{EndedRow, Left};
@@ -54,6 +54,7 @@ pub(super) struct Freed {
     pub(super) left: Left,
     pub(super) source: String,
     pub(super) hop: String,
+    pub(super) kind: MessageKind,
     pub(super) bytes: u64,
 }
 
@@ -115,7 +116,9 @@ pub(super) fn end(
     // Of what is in another server's custody the bytes are counted there.
     let in_custody = row.get::<_, Option<u16>>(7)? == Some(Status::QUEUED.code());
     let bytes: i64 = if in_custody { 0 } else { row.get(6)? };
+    let kind = text::read_kind(text_of(2)?)?;
     let freed = Freed {
+        kind,
         source: text_of(5)?.to_owned(),
         hop: text_of(1)?.to_owned(),
         bytes: bytes.cast_unsigned(),
@@ -123,7 +126,7 @@ pub(super) fn end(
             id,
             hop: of,
             end: Some(EndedRow {
-                kind: text::read_kind(text_of(2)?)?,
+                kind,
                 head: text_of(3)?.to_owned(),
                 origin: origin.map(text::read_origin).transpose()?,
                 expires: Timestamp::from_millis(row.get(8)?),
@@ -167,15 +170,15 @@ pub(super) fn hand_over(
     let hop_text = text::hop(hop);
     let found = sql
         .prepare_cached(
-            "SELECT seq, source, size FROM message
+            "SELECT seq, source, size, kind FROM message
              WHERE id = ?1 AND hop = ?2 AND ended_at IS NULL AND answered_at IS NULL",
         )?
         .query_row(params![id.as_bytes(), hop_text], |row| {
-            let columns: (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let columns: (i64, String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
             Ok(columns)
         })
         .optional()?;
-    let Some((seq, source, bytes)) = found else {
+    let Some((seq, source, bytes, kind)) = found else {
         return Ok(None);
     };
     sql.prepare_cached(
@@ -198,6 +201,7 @@ pub(super) fn hand_over(
         },
         source,
         hop: hop_text,
+        kind: text::read_kind(&kind)?,
         bytes: bytes.cast_unsigned(),
     }))
 }

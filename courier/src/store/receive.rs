@@ -115,6 +115,15 @@ fn decide(
     envelope: &Envelope,
     later: &mut bool,
 ) -> Result<Verdict, StoreError> {
+    // No error: one would make all that shares the transaction run again.
+    if let Origin::Peer(peer) = from
+        && tx.is_owed_all(peer, envelope.data.len() as u64)
+    {
+        return Ok(Verdict {
+            decided: Some(Received::Ended(Status::OVER_QUOTA)),
+            ..answered(Status::OVER_QUOTA)
+        });
+    }
     let decided = match from {
         Origin::Server(server) => role.receive(tx, *server, envelope)?,
         Origin::Peer(peer) => role.receive_from_peer(tx, peer, envelope)?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use irsp_protocol::receipt::{Answer, Ending};
 use irsp_protocol::{
-    Address, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
+    Address, Domain, Envelope, MessageId, MessageKind, Principal, PushOptions, Server, Status, Timestamp,
 };
 use rusqlite::Connection;
 
@@ -16,7 +16,7 @@ use super::effects::{Effects, Stored};
 use super::error::StoreError;
 use super::message::{self, End, Freed, New};
 use super::repeat;
-use super::usage::{Parties, Usage};
+use super::usage::{Parties, Usage, is_news};
 use crate::accept::Accepted;
 use crate::clock::Clock;
 use crate::hop::{Hop, Origin};
@@ -189,23 +189,26 @@ impl<'a> Tx<'a> {
         let parties = Parties {
             source: new.source,
             hop: &hop,
+            kind: new.envelope.kind,
         };
         let mut usage = self.usage();
-        match new.envelope.kind {
-            MessageKind::Upload | MessageKind::Push | MessageKind::Message => {
-                usage.admit(parties, new.size())
-            }
-            MessageKind::Status | MessageKind::Presence | MessageKind::Directory => {
-                usage.take(parties, new.size());
-                Ok(())
-            }
+        if is_news(parties.kind) {
+            usage.take(parties, new.size());
+            return Ok(());
         }
+        usage.admit(parties, new.size())
+    }
+
+    /// Whether another domain is owed so much that nothing more is taken from it.
+    pub(super) fn is_owed_all(&self, domain: &Domain, bytes: u64) -> bool {
+        self.usage().refuses_from(domain, bytes)
     }
 
     fn release(&mut self, messages: u64, freed: &Freed) {
         let parties = Parties {
             source: &freed.source,
             hop: &freed.hop,
+            kind: freed.kind,
         };
         self.usage().release(parties, messages, freed.bytes);
     }
@@ -271,6 +274,7 @@ impl<'a> Tx<'a> {
         let parties = Parties {
             source: &source,
             hop: &hop,
+            kind: stored.envelope.kind,
         };
         // An operator's word, and an old acceptance: not refused.
         self.usage().take(parties, bytes);

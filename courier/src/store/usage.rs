@@ -6,13 +6,16 @@
 //! ```
 //!
 //! A message counts for its sender and, if it waits for a principal, for that one. What the servers tell each other is
-//! counted in all and never refused: refusing the news of an end would make room for nothing. The counters stand in
-//! memory, change with each transaction and with its undoing, and are read from the disk once after a start.
+//! counted in all and for nobody who sends, and never refused: refusing the news of an end would make room for nothing.
+//!
+//! So what another domain sends is owed an end: it counts for that domain from its acceptance, and the news of its end do
+//! until the domain has taken them. A domain that is owed as much as it may be is refused what it sends. The counters stand
+//! in memory, change with each transaction and with its undoing, and are read from the disk once after a start.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 
-use irsp_protocol::{Kind, MessageKind, Status};
+use irsp_protocol::{Domain, Kind, MessageKind, Status};
 use rusqlite::Connection;
 
 use super::error::StoreError;
@@ -24,6 +27,7 @@ use crate::quota::{Bounds, Held, InFlight, Quota};
 pub(super) struct Parties<'a> {
     pub(super) source: &'a str,
     pub(super) hop: &'a str,
+    pub(super) kind: MessageKind,
 }
 
 /// The counters of one server.
@@ -46,6 +50,8 @@ pub(crate) struct Usage {
 enum Part {
     Sender,
     Receiver,
+    /// Another domain: what it has sent, and the news that wait for it.
+    Owed,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -58,6 +64,7 @@ struct Refused {
 struct Change {
     sender: Option<u64>,
     receiver: Option<u64>,
+    owed: Option<u64>,
     messages: i64,
     bytes: i64,
 }
@@ -108,8 +115,9 @@ impl Usage {
             let parties = Parties {
                 source: column(0)?,
                 hop: column(1)?,
+                kind: text::read_kind(column(3)?)?,
             };
-            *kinds.entry(text::read_kind(column(3)?)?).or_default() += 1;
+            *kinds.entry(parties.kind).or_default() += 1;
             let change = self.change(parties, 1, row.get(2)?);
             apply(&mut held, &mut all, change);
         }
@@ -132,11 +140,17 @@ impl Usage {
 
     /// Whether a message that nothing makes room for would be refused as things stand, so that it need not be tried: one
     /// that says no in a shared transaction makes all of it run again. Counted as refused, if so.
-    pub(crate) fn refuses_early(&mut self, source: &str, hop: &str, bytes: u64) -> Option<Status> {
+    pub(crate) fn refuses_early(
+        &mut self,
+        source: &str,
+        hop: &str,
+        kind: MessageKind,
+        bytes: u64,
+    ) -> Option<Status> {
         if !self.known {
             return None;
         }
-        let parties = Parties { source, hop };
+        let parties = Parties { source, hop, kind };
         let change = self.change(parties, 1, signed(bytes));
         let (status, _) = self.refuses(parties, change, bytes)?;
         let mut refused = Refused::default();
@@ -144,6 +158,17 @@ impl Usage {
         self.in_flight.refused_over_quota += refused.over_quota;
         self.in_flight.refused_full += refused.full;
         Some(status)
+    }
+
+    /// Whether a domain is owed as much as it may be. Then what it sends is refused, whatever kind it is of.
+    pub(super) fn refuses_from(&mut self, domain: &Domain, bytes: u64) -> bool {
+        let owed = self.held.get(&self.owed(domain.as_str()));
+        let owed = owed.copied().unwrap_or_default();
+        let refuses = self.bounds.application.refuses(owed, bytes).is_some();
+        if refuses {
+            self.open_refused.count(Status::OVER_QUOTA);
+        }
+        refuses
     }
 
     fn refuses(&self, parties: Parties<'_>, change: Change, bytes: u64) -> Option<(Status, String)> {
@@ -212,12 +237,18 @@ impl Usage {
 
     fn change(&self, parties: Parties<'_>, messages: i64, bytes: i64) -> Change {
         let key = |name: &str, part: Part| self.quota(name).map(|_| self.hasher.hash_one((part, name)));
+        let counts = !is_news(parties.kind);
         Change {
-            sender: key(parties.source, Part::Sender),
-            receiver: key(parties.hop, Part::Receiver),
+            sender: key(parties.source, Part::Sender).filter(|_| counts),
+            receiver: key(parties.hop, Part::Receiver).filter(|_| counts),
+            owed: owed_to(parties).map(|domain| self.owed(domain)),
             messages,
             bytes,
         }
+    }
+
+    fn owed(&self, domain: &str) -> u64 {
+        self.hasher.hash_one((Part::Owed, domain))
     }
 
     /// The quota of a principal, as `dev/lamp-1` is written; servers have none.
@@ -229,6 +260,22 @@ impl Usage {
             Kind::Server => None,
         }
     }
+}
+
+/// What the servers tell each other, and nobody has sent.
+pub(super) fn is_news(kind: MessageKind) -> bool {
+    match kind {
+        MessageKind::Status | MessageKind::Presence | MessageKind::Directory => true,
+        MessageKind::Upload | MessageKind::Push | MessageKind::Message => false,
+    }
+}
+
+/// The domain that is owed the end of a message it has sent, or the news that wait for it.
+fn owed_to<'a>(parties: Parties<'a>) -> Option<&'a str> {
+    let sent_by = parties.source.split_once('@').map(|(_, domain)| domain);
+    let hop = parties.hop.split_once('/').filter(|_| is_news(parties.kind));
+    let waits_for = hop.filter(|(kind, _)| Kind::parse(kind) == Some(Kind::Peer));
+    waits_for.map(|(_, domain)| domain).or(sent_by)
 }
 
 impl Refused {
@@ -261,7 +308,10 @@ impl Quota {
 
 fn apply(held: &mut HashMap<u64, Held>, all: &mut Held, change: Change) {
     all.add(change);
-    for key in [change.sender, change.receiver].into_iter().flatten() {
+    for key in [change.sender, change.receiver, change.owed]
+        .into_iter()
+        .flatten()
+    {
         let entry = held.entry(key).or_default();
         entry.add(change);
         if entry.messages == 0 {
@@ -288,14 +338,17 @@ mod tests {
     const UPLOAD: Parties<'_> = Parties {
         source: "dev/lamp-1",
         hop: "srv/app",
+        kind: MessageKind::Upload,
     };
     const PUSH: Parties<'_> = Parties {
         source: "app/climate",
         hop: "dev/lamp-1",
+        kind: MessageKind::Push,
     };
     const STATUS: Parties<'_> = Parties {
         source: "srv/message",
         hop: "srv/app",
+        kind: MessageKind::Status,
     };
 
     fn usage() -> Usage {
@@ -317,7 +370,7 @@ mod tests {
     #[test]
     fn asked_early_it_says_what_it_would_say_and_counts_nothing_in() {
         let mut usage = usage();
-        let ask = |usage: &mut Usage| usage.refuses_early(UPLOAD.source, UPLOAD.hop, 10);
+        let ask = |usage: &mut Usage| usage.refuses_early(UPLOAD.source, UPLOAD.hop, UPLOAD.kind, 10);
         assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
         assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
         assert_eq!(ask(&mut usage), None, "before the disk was read nothing is known");
@@ -409,5 +462,49 @@ mod tests {
         usage.release(UPLOAD, 0, 10);
         usage.release(UPLOAD, 1, 0);
         assert_eq!((usage.in_flight().held, usage.held.len()), (Held::default(), 0));
+    }
+
+    #[test]
+    fn a_domain_is_owed_the_ends_of_what_it_sends_until_it_takes_them() {
+        let mut usage = usage();
+        let b = Domain::new("b.example").unwrap();
+        let sent = Parties {
+            source: "app/x@b.example",
+            ..UPLOAD
+        };
+        let end = Parties {
+            hop: "as/b.example",
+            ..STATUS
+        };
+        for _ in 0..3 {
+            assert!(!usage.refuses_from(&b, 10));
+            assert_eq!(code(usage.admit(sent, 10)), 202);
+            usage.release(sent, 1, 10);
+            usage.take(end, 10);
+        }
+        assert!(usage.refuses_from(&b, 10));
+        let c = Domain::new("c.example").unwrap();
+        assert!(!usage.refuses_from(&c, 10), "another domain");
+        assert_eq!(code(usage.admit(UPLOAD, 10)), 202, "nobody here");
+        usage.release(end, 0, 10);
+        assert!(usage.refuses_from(&b, 10), "it has not told that it is done");
+        usage.release(end, 1, 0);
+        assert!(!usage.refuses_from(&b, 10));
+        usage.keep();
+        assert_eq!(usage.in_flight().refused_over_quota, 2);
+    }
+
+    #[test]
+    fn news_of_a_device_do_not_count_for_it() {
+        let mut usage = usage();
+        let news = Parties {
+            hop: "as/b.example",
+            kind: MessageKind::Presence,
+            ..UPLOAD
+        };
+        for _ in 0..3 {
+            usage.take(news, 1);
+        }
+        assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
     }
 }
