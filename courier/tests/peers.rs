@@ -11,7 +11,7 @@ use bytes::Bytes;
 use irsp_courier::store::StoreError;
 use irsp_courier::{Courier, Hop, PeerAnswer, PeerFrame, PeerPort, Settings, Until};
 use irsp_protocol::frame::{self, Item, Place};
-use irsp_protocol::receipt::{Answer, Ending};
+use irsp_protocol::receipt::{Answer, Cause, Ending};
 use irsp_protocol::{Domain, Envelope, MessageKind, Server, Status};
 use support::{House, MINUTE, Once, id_of, next, quick};
 use tokio::sync::mpsc;
@@ -302,4 +302,37 @@ async fn a_domain_that_takes_no_news_of_its_ends_is_refused_until_it_does() {
         .unwrap();
     let (port, mut from) = house.courier.link_peer(b(), None);
     assert_eq!(answered(&port, &mut from, from_b(&house, 8)).await, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_presence_told_to_a_domain_the_newest_waits_and_counts_for_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = quick();
+    settings.bounds.principal.messages_max = 2;
+    let (mut house, _bus) = House::of("a.example", Server::Message, folder.path(), settings);
+    let mut told = Vec::new();
+    for (to, taken) in [("app/x@b.example", true), ("app/y@b.example", false)] {
+        for n in 0..4u8 {
+            let presence = house.envelope(MessageKind::Presence, to, &[n]);
+            let id = id_of(house.accept(presence, Hop::Peer(b())).await);
+            if taken {
+                let (port, mut from) = house.courier.link_peer(b(), None);
+                while !read(from.recv().await.unwrap())
+                    .delivered
+                    .iter()
+                    .any(|(_, sent)| sent.id == id)
+                {}
+                drop(port);
+            }
+            told.push(id);
+        }
+    }
+    let (waiting, _) = house.courier.queue(Hop::Peer(b())).await.unwrap();
+    assert_eq!(waiting, 2, "one for each application");
+    let ended = next(&mut house.ended).await;
+    assert_eq!((ended.envelope.id, ended.status), (told[0], Status::CONFLICT));
+    assert_eq!(ended.cause, Some(Cause::Superseded { by: told[1] }));
+    let upload = house.envelope(MessageKind::Upload, "app/climate", b"1");
+    house.accept(upload, Hop::Server(Server::App)).await.unwrap();
+    assert_eq!(house.ledger().await.residue(), 0);
 }

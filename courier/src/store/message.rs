@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use irsp_protocol::options::SupersedeKey;
 use irsp_protocol::receipt::{Answer, Cause};
 use irsp_protocol::{Address, Envelope, MessageId, MessageKind, Status, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::effects::{EndedRow, Left};
 use super::error::StoreError;
+use super::supersede;
 use super::text;
 use super::young;
 use crate::core::Rest;
@@ -61,8 +61,6 @@ pub(super) struct Freed {
 /// Puts a message in; `None` if its id or its sender's id is there already.
 pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<Option<i64>, StoreError> {
     let envelope = new.envelope;
-    let key = envelope.options.supersede_key.as_ref();
-    let key = key.filter(|_| matches!(new.hop, Hop::Principal(_)));
     let put = sql
         .prepare_cached(
             "INSERT INTO message (id, kind, hop, source, sender_id, head, data, origin, accepted_at, expires_at, due_at,
@@ -83,7 +81,7 @@ pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<
             new.due.as_millis(),
             i64::try_from(new.size()).unwrap_or(i64::MAX),
             new.fingerprint,
-            key.map(SupersedeKey::as_str),
+            supersede::key(envelope, new.hop),
             young::starts(new.hop),
         ])?;
     Ok((put == 1).then(|| sql.last_insert_rowid()))

@@ -3,9 +3,12 @@
 //! A push is undelivered until the transaction that writes down its handing over ([`Tx::hand`]). One that was handed over
 //! and is unanswered keeps its place, through reconnections too: its receiver may have acted on it, and its answer
 //! is its end.
+//!
+//! So it is with presence told to another domain, by principal and hearer: it is a state, so the newest takes the place of
+//! any that has not ended, sent or not. A domain that takes nothing is owed one of each.
 
 use irsp_protocol::receipt::Cause;
-use irsp_protocol::{Envelope, MessageId, Principal, Status, Timestamp};
+use irsp_protocol::{Envelope, MessageId, MessageKind, Principal, Status, Timestamp};
 use rusqlite::params;
 
 use super::error::StoreError;
@@ -15,31 +18,44 @@ use super::tx::Tx;
 use crate::hop::Hop;
 use crate::role::Role;
 
+/// What a message takes the place of others by.
+pub(super) fn key(envelope: &Envelope, hop: &Hop) -> Option<String> {
+    match hop {
+        Hop::Principal(_) => {
+            let key = envelope.options.supersede_key.as_ref();
+            key.map(|key| key.as_str().to_owned())
+        }
+        Hop::Peer(_) => (envelope.kind == MessageKind::Presence).then(|| envelope.destination.to_string()),
+        Hop::Server(_) => None,
+    }
+}
+
 impl Tx<'_> {
     /// Ends what the push takes the place of.
     pub(super) fn supersede(&mut self, envelope: &Envelope, hop: &Hop) -> Result<(), StoreError> {
-        let (Hop::Principal(_), Some(key)) = (hop, &envelope.options.supersede_key) else {
+        let Some(key) = key(envelope, hop) else {
             return Ok(());
         };
         let end = End {
             cause: Some(Cause::Superseded { by: envelope.id }),
             ..End::by_us(Status::CONFLICT, None)
         };
-        for older in self.undelivered(envelope, hop, key.as_str())? {
+        for older in self.undelivered(envelope, hop, &key)? {
             self.end_with(older, Some(hop), &end)?;
         }
         Ok(())
     }
 
-    /// What waits with the key and was not handed over.
+    /// What waits with the key and was not handed over; of a state what has not ended.
     fn undelivered(&self, envelope: &Envelope, hop: &Hop, key: &str) -> Result<Vec<MessageId>, StoreError> {
         let mut rows = self.sql().prepare_cached(
             "SELECT id FROM message
-             WHERE hop = ?1 AND source = ?2 AND supersede_key = ?3 AND ended_at IS NULL AND sent_at IS NULL
-                 AND id <> ?4 ORDER BY seq",
+             WHERE hop = ?1 AND source = ?2 AND supersede_key = ?3 AND ended_at IS NULL
+                 AND (sent_at IS NULL OR ?5) AND id <> ?4 ORDER BY seq",
         )?;
         let source = envelope.source.to_string();
-        let wanted = params![text::hop(hop), source, key, envelope.id.as_bytes()];
+        let is_state = envelope.kind == MessageKind::Presence;
+        let wanted = params![text::hop(hop), source, key, envelope.id.as_bytes(), is_state];
         let ids = rows.query_map(wanted, |row| Ok(text::read_id(row.get(0)?)))?;
         Ok(ids.collect::<Result<_, _>>()?)
     }
