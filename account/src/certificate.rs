@@ -1,10 +1,11 @@
-//! Certificates as administrators name them: by fingerprint, as PEM, or as an authority and a name.
+//! Certificates as administrators name them: by fingerprint, as PEM, or as an authority and a name; and the authorities of
+//! other domains.
 
 use irsp_directory::fingerprint;
 use irsp_protocol::api::account::CertificateForm;
 use irsp_protocol::credential::{Certificate, Fingerprint};
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _, SectionKind};
 
 use crate::refusal::Refusal;
 
@@ -83,6 +84,36 @@ fn of_pem(pem: &str) -> Result<Fingerprint, Refusal> {
     Ok(fingerprint(&certificate))
 }
 
+/// Refuses authorities of a peer of which one does not serve: it would be found out at the first link, if at all.
+pub(crate) fn authorities(pem: &str) -> Result<(), Refusal> {
+    let malformed = |detail: String| Err(Refusal::Malformed(format!("ca: {detail}")));
+    let mut count = 0;
+    for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem.as_bytes()) {
+        count += 1;
+        if let Err(why) = authority(block) {
+            return malformed(format!("block {count} {why}"));
+        }
+    }
+    match count {
+        0 => malformed("no certificates in PEM".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Why one block of PEM is no authority.
+fn authority(block: Result<(SectionKind, Vec<u8>), pem::Error>) -> Result<(), &'static str> {
+    match block {
+        Ok((SectionKind::Certificate, der)) => match webpki::anchor_from_trusted_cert(&der.into()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err("is no X.509 certificate"),
+        },
+        Ok(_) => Err("is something else than a certificate"),
+        Err(pem::Error::MissingSectionEnd { .. }) => Err("has no end"),
+        Err(pem::Error::IllegalSectionStart { .. }) => Err("does not begin as PEM does"),
+        Err(_) => Err("is not in base64"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +142,34 @@ mod tests {
             { "ca": PEM, "name": "lamp-1" },
         ]);
         assert_eq!(read(json), Ok(vec![exact, named]), "each once");
+    }
+
+    #[test]
+    fn each_block_of_a_peers_authorities_has_to_serve() {
+        let made = rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
+        let (good, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let cut = &good[..good.len() - 40];
+        let read = |text: &str| authorities(text).map_err(|refusal| refusal.to_string());
+        assert_eq!(read(&good), Ok(()));
+        assert_eq!(read(&format!("# ours\n{good}{good}")), Ok(()));
+        for (text, why) in [
+            ("x".to_owned(), "ca: no certificates in PEM"),
+            (PEM.to_owned(), "ca: block 1 is no X.509 certificate"),
+            (format!("{PEM}{good}"), "ca: block 1 is no X.509 certificate"),
+            (format!("{good}{PEM}"), "ca: block 2 is no X.509 certificate"),
+            (
+                format!("{good}{key}"),
+                "ca: block 2 is something else than a certificate",
+            ),
+            (PEM.replace("dGVz", "!!!!"), "ca: block 1 is not in base64"),
+            (format!("{good}{cut}"), "ca: block 2 has no end"),
+            (
+                good.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE"),
+                "ca: block 1 does not begin as PEM does",
+            ),
+        ] {
+            assert_eq!(read(&text), Err(why.to_owned()), "{text}");
+        }
     }
 
     #[test]

@@ -12,8 +12,6 @@ use irsp_protocol::change::EntityKey;
 use irsp_protocol::frame::{Question, Reply};
 use irsp_protocol::peer::{Fingerprint, Peer, PeerLink, PeerState, RATE_MAX, Trust};
 use irsp_protocol::{Domain, Server};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
 use super::answer::{Answer, Shown};
@@ -22,6 +20,7 @@ use super::caller::{Admin, Caller, Reader};
 use super::doc::Problems;
 use super::page::{limit, page};
 use crate::account::Account;
+use crate::certificate;
 use crate::refusal::Refusal;
 use crate::store::peer;
 
@@ -197,11 +196,7 @@ pub(super) fn check(peer: &Peer, own: &Domain) -> Result<(), Refusal> {
     if ca.len() > CA_LEN_MAX {
         return Err(Refusal::TooLong(CA_LEN_MAX));
     }
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(ca.as_bytes()).collect();
-    match found {
-        Ok(certificates) if !certificates.is_empty() => Ok(()),
-        Ok(_) | Err(_) => malformed("ca: no certificates in PEM"),
-    }
+    certificate::authorities(ca)
 }
 
 fn trust(ca: Option<String>, fingerprint: Option<Fingerprint>) -> Result<Option<Trust>, Refusal> {

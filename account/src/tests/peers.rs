@@ -78,6 +78,19 @@ async fn a_peer_that_cannot_be_known_or_is_nobodys_is_refused() {
         body[field] = value;
         house.post(&house.admin, "/v1/peers", body).await.problem(400);
     }
+    // "AAAA" in PEM is no certificate, and none beside a good one.
+    let good = rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let both = json!({"domain": "c.example", "ca": format!("{}{broken}", good.cert.pem())});
+    let told = house.post(&house.admin, "/v1/peers", both).await.problem(400);
+    assert!(told.contains("ca: block 2 is no X.509 certificate"), "{told}");
+    let right = json!({"domain": "c.example", "ca": good.cert.pem()});
+    house.post(&house.admin, "/v1/peers", right).await.is(201);
+    let path = "/v1/peers/c.example";
+    house
+        .patch(&house.admin, path, json!({"ca": broken}))
+        .await
+        .problem(400);
     let ann = house.user("ann").await;
     house.post(&ann, "/v1/peers", peer()).await.problem(403);
     house.get(&ann, "/v1/peers").await.problem(403);

@@ -90,7 +90,8 @@ async fn peers_and_grants_are_exported_and_imported_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::start(folder.path()).await;
     // Two lines and more in one cell.
-    let authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let authority = rcgen::generate_simple_self_signed(["b.example".to_owned()]).unwrap();
+    let authority = authority.cert.pem();
     let peers = [
         json!({"domain": "a.example", "fingerprint": "b9".repeat(32), "urls": ["irsp://a.example:7443"],
             "in": {"kinds": ["upload"], "applications": ["climate"]}, "rate_max": 7, "out_rate_max": 9}),
@@ -140,6 +141,7 @@ async fn peers_and_grants_are_exported_and_imported_elsewhere() {
         json!({"domain": "home.example", "trust": {"fingerprint": "b9".repeat(32)}}),
         json!({"domain": "c.example"}),
         json!({"domain": "c.example", "trust": {"authority": "no certificate"}}),
+        json!({"domain": "c.example", "trust": {"authority": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}}),
         json!({"domain": "c.example", "trust": {"fingerprint": "b9".repeat(32)}, "rate_max": 0}),
     ];
     for peer in wrong {

@@ -94,6 +94,18 @@ fn a_peer_is_known_by_its_authority_and_its_name() {
 }
 
 #[test]
+fn a_broken_block_takes_nothing_from_a_good_one() {
+    let theirs = Authority::new();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let both = format!("{broken}{}", theirs.pem);
+    let peers = [peer("b.example", Trust::Authority(both))];
+    assert_eq!(
+        identified(&peers, theirs.of("b.example")),
+        Ok("b.example".to_owned())
+    );
+}
+
+#[test]
 fn time_use_and_a_pause_count() {
     let theirs = Authority::new();
     let mut peers = [peer("b.example", Trust::Authority(theirs.pem.clone()))];
