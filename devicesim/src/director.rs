@@ -343,7 +343,9 @@ impl Director {
         let mut tick = ticks();
         loop {
             let over = Instant::now() >= deadline && self.side.is_empty();
-            let quiet = self.side.is_empty() && self.stage.live.open.read() <= 0 && Instant::now() >= rest;
+            let live = &self.stage.live;
+            let ended = live.open.read() <= 0 && live.under_way.read() <= 0;
+            let quiet = self.side.is_empty() && ended && Instant::now() >= rest;
             if over || quiet {
                 return Ok(logs);
             }

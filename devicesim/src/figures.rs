@@ -62,7 +62,7 @@ impl Figures {
         figures.connections(story);
         let mut acknowledged: Vec<Vec<u64>> = vec![Vec::new(); figures.seconds.len()];
         for message in story.messages.values() {
-            figures.message(message);
+            figures.message(story, message);
             if let Some(at) = message
                 .acknowledged
                 .filter(|_| message.facts.kind == Kind::Upload)
@@ -137,7 +137,7 @@ impl Figures {
         }
     }
 
-    fn message(&mut self, message: &Message) {
+    fn message(&mut self, story: &Story<'_>, message: &Message) {
         let due = message.facts.due;
         let since = |at: Moment| at.saturating_sub(due);
         let Some(sent) = message.sends.first() else {
@@ -156,6 +156,8 @@ impl Figures {
             };
             *self.refusals.entry(door).or_default() += 1;
         }
+        let silent = message.acknowledged.is_none() && message.rejected.is_none() && message.facts.qos > 0;
+        let excused = u64::from(silent && story.taken_away(message));
         let by_topic = message.has_status_topic();
         for end in &message.ends {
             let name = irsp_protocol::Status::from_code(end.code)
@@ -175,7 +177,9 @@ impl Figures {
                 self.counts.uploads_accepted += u64::from(accepted);
                 self.counts.uploads_refused += u64::from(message.rejected.is_some());
                 self.counts.uploads_stored += u64::from(!message.stored.is_empty());
-                self.counts.uploads_done += u64::from(accepted && (done || !message.stored.is_empty()));
+                self.counts.uploads_excused += excused;
+                self.counts.uploads_done +=
+                    u64::from(message.rejected.is_none() && (done || !message.stored.is_empty()));
                 for (stage, at) in [
                     ("acknowledged", message.acknowledged),
                     ("application", message.heard),
@@ -194,6 +198,7 @@ impl Figures {
                 self.counts.pushes_sent += 1;
                 self.counts.pushes_accepted += u64::from(message.acknowledged.is_some());
                 self.counts.pushes_refused += u64::from(message.rejected.is_some());
+                self.counts.pushes_excused += excused;
                 self.counts.pushes_delivered += u64::from(delivered.is_some());
                 self.counts.pushes_done += u64::from(done);
                 self.counts.pushes_expired += u64::from(message.ends.iter().any(|end| end.code == 408));

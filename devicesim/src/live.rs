@@ -49,6 +49,8 @@ pub struct Live {
     pub broken: Count,
     /// Messages sent whose end has not been heard.
     pub open: Gauge,
+    /// Publishes that are out and not acknowledged.
+    pub under_way: Gauge,
 }
 
 /// The live view on a terminal: one line for the part of the run, one for what passes.

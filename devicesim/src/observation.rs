@@ -85,6 +85,10 @@ pub enum What {
     Refused,
     Unreachable,
     SubscriptionRefused,
+    /// The subscriptions of a connection went out.
+    Subscribing,
+    /// They were answered, granted or refused.
+    Subscribed,
     Gone(Ending),
     /// A message is to be sent; comes before its first `Sent`.
     Due(Number, Facts),
@@ -150,6 +154,11 @@ pub enum What {
     Answered {
         message: Number,
     },
+    /// The platform has refused the answer.
+    AnswerRefused {
+        message: Number,
+        code: u8,
+    },
     /// Presence as it was told to this party.
     Presence {
         of: Party,
@@ -164,6 +173,10 @@ pub enum What {
     },
     /// The server has taken it.
     SaidTaken {
+        message: Number,
+    },
+    /// The server has refused it.
+    SaidRefused {
         message: Number,
     },
     /// The will of the connection that has just begun.

@@ -1,6 +1,7 @@
 //! The oracles: each knows one way in which a platform can break its word, and finds every message or device for which
 //! it did. Pure: a story in, findings out.
 
+mod connection;
 mod corrupted;
 mod duplicated;
 mod expiry;
@@ -47,6 +48,7 @@ pub const ORACLES: &[(&str, Find)] = &[
     (revocation::NAME, revocation::find),
     (live::NAME, live::find),
     (will::NAME, will::find),
+    (connection::NAME, connection::find),
 ];
 
 /// What all oracles find, in the order of time.

@@ -29,10 +29,12 @@ pub struct Slo {
     pub ended: Option<Percentiles>,
     /// Fraction of the members that connect.
     pub connected_min: Option<f64>,
-    /// Fraction of the uploads that are done.
+    /// Fraction of the uploads sent, and not refused, that are done.
     pub uploads_done_min: Option<f64>,
-    /// Fraction of the pushes that are delivered.
+    /// Fraction of the pushes sent, and not refused, that are delivered.
     pub pushes_delivered_min: Option<f64>,
+    /// ... that are done: ended with 200.
+    pub pushes_done_min: Option<f64>,
     /// Fraction of all messages that may be refused.
     pub refused_max: Option<f64>,
     /// Uploads a second that are acknowledged.
@@ -65,6 +67,7 @@ impl Slo {
             ("connected_min", self.connected_min),
             ("uploads_done_min", self.uploads_done_min),
             ("pushes_delivered_min", self.pushes_delivered_min),
+            ("pushes_done_min", self.pushes_done_min),
             ("refused_max", self.refused_max),
         ];
         for (name, fraction) in fractions {
@@ -145,53 +148,73 @@ impl Slo {
                 });
             }
         }
-        let fraction = |part: u64, whole: u64| {
-            if whole == 0 {
-                None
-            } else {
-                Some(part as f64 / whole as f64)
-            }
-        };
-        let mut least = |name: &str, bound: Option<f64>, found: Option<f64>| {
-            if let (Some(bound), Some(found)) = (bound, found) {
-                checks.push(Check {
-                    objective: format!("{name} >= {bound}"),
-                    found: format!("{found:.5}"),
-                    met: found >= bound,
-                });
-            }
-        };
-        least(
-            "connected",
-            self.connected_min.or(Some(1.0)),
-            fraction(counts.connected, counts.members),
-        );
-        least(
-            "uploads done",
-            self.uploads_done_min.or(Some(1.0)),
-            fraction(counts.uploads_done, counts.uploads_accepted),
-        );
-        least(
-            "pushes delivered",
-            self.pushes_delivered_min,
-            fraction(counts.pushes_delivered, counts.pushes_accepted),
-        );
-        least(
-            "uploads a second",
-            self.uploads_per_second_min,
-            Some(counts.uploads_accepted as f64 / work_s.max(0.001)),
-        );
-        if let Some(bound) = self.refused_max {
-            let refused = counts.uploads_refused + counts.pushes_refused;
-            let found = fraction(refused, counts.uploads_sent + counts.pushes_sent).unwrap_or(0.0);
-            checks.push(Check {
-                objective: format!("refused <= {bound}"),
-                found: format!("{found:.5}"),
-                met: found <= bound,
-            });
-        }
+        checks.extend(self.fractions(counts, work_s));
         checks
     }
+
+    /// What is refused with a code of its own, or was taken away by the run, is set apart; all else that was sent counts.
+    fn fractions(&self, counts: &Counts, work_s: f64) -> Vec<Check> {
+        let uploads =
+            counts.uploads_sent - (counts.uploads_refused + counts.uploads_excused).min(counts.uploads_sent);
+        let pushes =
+            counts.pushes_sent - (counts.pushes_refused + counts.pushes_excused).min(counts.pushes_sent);
+        let sent = counts.uploads_sent + counts.pushes_sent;
+        let refused = counts.uploads_refused + counts.pushes_refused;
+        let rate = counts.uploads_accepted as f64 / work_s.max(0.001);
+        // Not asked for, and nothing to be done.
+        let done = self.uploads_done_min.or((counts.uploads_sent > 0).then_some(1.0));
+        [
+            least(
+                "connected",
+                self.connected_min.or(Some(1.0)),
+                fraction(counts.connected, counts.members),
+            ),
+            least("uploads done", done, fraction(counts.uploads_done, uploads)),
+            least(
+                "pushes delivered",
+                self.pushes_delivered_min,
+                fraction(counts.pushes_delivered, pushes),
+            ),
+            least(
+                "pushes done",
+                self.pushes_done_min,
+                fraction(counts.pushes_done, pushes),
+            ),
+            least("uploads a second", self.uploads_per_second_min, Some(rate)),
+            most("refused", self.refused_max, fraction(refused, sent)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+fn fraction(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn least(name: &str, bound: Option<f64>, found: Option<f64>) -> Option<Check> {
+    bound.map(|bound| Check {
+        objective: format!("{name} >= {bound}"),
+        found: told(found),
+        // What was not measured has not been shown to be met.
+        met: found.is_some_and(|found| found >= bound),
+    })
+}
+
+fn most(name: &str, bound: Option<f64>, found: Option<f64>) -> Option<Check> {
+    bound.map(|bound| Check {
+        objective: format!("{name} <= {bound}"),
+        found: told(found),
+        met: found.is_some_and(|found| found <= bound),
+    })
+}
+
+fn told(found: Option<f64>) -> String {
+    found.map_or_else(
+        || "nothing was sent that counts".to_owned(),
+        |found| format!("{found:.5}"),
+    )
 }
 
 #[cfg(test)]
@@ -217,6 +240,43 @@ mod tests {
             slo("connected_min = 1.0\nstatus = { p99 = \"1s\" }").impossible(),
             None
         );
+    }
+
+    #[test]
+    fn fractions_are_of_what_was_sent_and_not_refused() {
+        let asked = slo(
+            "uploads_done_min = 0.9\npushes_delivered_min = 0.9\npushes_done_min = 0.9\nrefused_max = 0.5",
+        );
+        let met = |counts: &Counts| {
+            let checks = asked.check(counts, &Latencies::default(), 10.0);
+            checks[1..].iter().map(|check| check.met).collect::<Vec<_>>()
+        };
+        let members = Counts {
+            members: 1,
+            connected: 1,
+            ..Counts::default()
+        };
+        // Nothing sent, nothing shown.
+        assert_eq!(met(&members), [false; 4]);
+        let sent = Counts {
+            uploads_sent: 100,
+            uploads_accepted: 50,
+            uploads_done: 50,
+            pushes_sent: 100,
+            pushes_accepted: 50,
+            pushes_delivered: 50,
+            pushes_done: 50,
+            ..members.clone()
+        };
+        assert_eq!(met(&sent), [false, false, false, true]);
+        let refused = Counts {
+            uploads_refused: 50,
+            pushes_refused: 30,
+            pushes_excused: 20,
+            ..sent
+        };
+        assert_eq!(met(&refused), [true; 4]);
+        assert_eq!(slo("").check(&members, &Latencies::default(), 10.0).len(), 1);
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Message {
     pub answering: Vec<(Moment, u16)>,
     /// The platform took the answer.
     pub answered: Option<Moment>,
+    /// The platform refused the answer.
+    pub answer_refused: Option<(Moment, u8)>,
     /// Its places in the store.
     pub stored: Vec<Stored>,
     pub mid: Option<MessageId>,
@@ -113,6 +115,7 @@ impl Message {
             copies: Vec::new(),
             answering: Vec::new(),
             answered: None,
+            answer_refused: None,
             stored: Vec::new(),
             mid: None,
         }
@@ -145,6 +148,9 @@ pub struct Connection {
     pub to: Option<(Moment, Ending)>,
     /// The will that was left with it.
     pub will: Option<Number>,
+    /// When its subscriptions went out, and when they were answered.
+    pub subscribing: Option<Moment>,
+    pub subscribed: Option<Moment>,
 }
 
 impl Life {
@@ -268,18 +274,20 @@ impl<'a> Story<'a> {
                         from: at,
                         to: None,
                         will: None,
+                        subscribing: None,
+                        subscribed: None,
                     });
                 }
                 What::Refused => self.connects.refused.push(at),
                 What::Unreachable => self.connects.unreachable.push(at),
                 What::SubscriptionRefused => self.connects.subscriptions_refused += 1,
+                What::Subscribing => self.span(by, |span| span.subscribing = Some(at)),
+                What::Subscribed => self.span(by, |span| span.subscribed = Some(at)),
                 What::Gone(ending) => {
                     if matches!(ending, Ending::ByServer(_)) {
                         self.connects.ended_by_server.push(at);
                     }
-                    if let Some(span) = self.lives.entry(by).or_default().spans.last_mut() {
-                        span.to = Some((at, ending));
-                    }
+                    self.span(by, |span| span.to = Some((at, ending)));
                 }
                 What::Presence {
                     of,
@@ -337,11 +345,10 @@ impl<'a> Story<'a> {
                     let word = self.word(message);
                     word.taken = word.taken.or(Some(at));
                 }
+                What::SaidRefused { message } => self.word(message).refused = true,
                 What::Testament { message } => {
                     self.word(message).is_will = true;
-                    if let Some(span) = self.lives.entry(by).or_default().spans.last_mut() {
-                        span.will = Some(message);
-                    }
+                    self.span(by, |span| span.will = Some(message));
                 }
                 What::Listened {
                     message,
@@ -358,12 +365,20 @@ impl<'a> Story<'a> {
                 | What::Pushed { message, .. }
                 | What::Heard { message, .. }
                 | What::Answering { message, .. }
-                | What::Answered { message } => match self.messages.get_mut(&message) {
+                | What::Answered { message }
+                | What::AnswerRefused { message, .. } => match self.messages.get_mut(&message) {
                     Some(known) => known.read(by, at, &seen.what),
                     // A number of this run that nobody has sent.
                     None => self.overheard.push((at, by, message)),
                 },
             }
+        }
+    }
+
+    /// The connection that has begun last.
+    fn span(&mut self, by: Party, on: impl FnOnce(&mut Connection)) {
+        if let Some(span) = self.lives.entry(by).or_default().spans.last_mut() {
+            on(span);
         }
     }
 
@@ -379,6 +394,34 @@ impl<'a> Story<'a> {
                     .restored
                     .is_none_or(|restored| restored >= from || revoked.how == Revocation::Deleted)
         })
+    }
+
+    /// Whether something went out, last at this moment, over a connection that then stood for as long as an
+    /// acknowledgement may take.
+    pub fn waited(&self, party: Party, sent: Moment) -> bool {
+        let span = self.lives.get(&party).and_then(|life| life.at(sent));
+        span.is_some_and(|span| {
+            let end = span.to.map_or(self.quiet, |(to, _)| to.min(self.quiet));
+            end >= sent.saturating_add(self.rules.patience)
+        })
+    }
+
+    /// Whether the platform has said nothing at all of a message that it has had for long enough.
+    pub fn unanswered(&self, message: &Message) -> bool {
+        let (Some(sent), None, None) = (message.sends.last(), message.acknowledged, message.rejected) else {
+            return false;
+        };
+        match message.facts.door {
+            Door::Mqtt => message.facts.qos > 0 && self.waited(message.number.sender(), *sent),
+            Door::Http => true,
+        }
+    }
+
+    /// Whether the run took away who sends this message or who is to receive it.
+    pub fn taken_away(&self, message: &Message) -> bool {
+        let due = message.facts.due;
+        self.revoked_between(message.number.sender(), due, self.quiet)
+            || self.revoked_between(message.device(), due, self.quiet)
     }
 
     /// Whether this party is connected when the run is quiet, and has been for so long.
@@ -427,11 +470,16 @@ impl Message {
             }
             What::Answering { code, .. } => self.answering.push((at, code)),
             What::Answered { .. } => self.answered = self.answered.or(Some(at)),
+            What::AnswerRefused { code, .. } => {
+                self.answer_refused = self.answer_refused.or(Some((at, code)));
+            }
             What::Connecting
             | What::Connected
             | What::Refused
             | What::Unreachable
             | What::SubscriptionRefused
+            | What::Subscribing
+            | What::Subscribed
             | What::Gone(_)
             | What::Due(..)
             | What::EndedUnknown { .. }
@@ -442,6 +490,7 @@ impl Message {
             | What::Presence { .. }
             | What::Said { .. }
             | What::SaidTaken { .. }
+            | What::SaidRefused { .. }
             | What::Testament { .. }
             | What::Listened { .. }
             | What::Revoking { .. }

@@ -42,6 +42,8 @@ pub(super) struct Desk {
     next: Vec<Option<Due>>,
     target: Vec<usize>,
     count: u32,
+    /// Its part of what all together have under way.
+    under_way: i64,
 }
 
 impl Desk {
@@ -59,6 +61,7 @@ impl Desk {
             next: vec![None; part.sources.len()],
             target: vec![0; part.sources.len()],
             count: 0,
+            under_way: 0,
         }
     }
 
@@ -185,6 +188,7 @@ impl Desk {
                 .map(|(filter, qos)| (filter.as_str(), *qos))
                 .collect();
             wire::subscribe(out, self.version, SUBSCRIBE_ID, &filters);
+            self.note(What::Subscribing);
         }
         for cargo in self.outbox.connected(welcome.resumed, welcome.receive_max, out) {
             self.sent(cargo, true);
@@ -197,6 +201,9 @@ impl Desk {
         while let Some((cargo, again)) = self.outbox.next(out) {
             self.sent(cargo, again);
         }
+        let under_way = self.outbox.under_way();
+        self.stage.live.under_way.add(under_way - self.under_way);
+        self.under_way = under_way;
     }
 
     fn sent(&mut self, cargo: Cargo, again: bool) {

@@ -33,6 +33,7 @@ impl Desk {
             Packet::PubRec { id, .. } => self.outbox.received(id, out),
             Packet::PubRel { id } => wire::ack(out, wire::kind::PUBCOMP, id),
             Packet::SubAck { codes, .. } => {
+                self.note(What::Subscribed);
                 if codes.iter().any(|code| *code >= REFUSES) {
                     self.note(What::SubscriptionRefused);
                 }
@@ -61,12 +62,14 @@ impl Desk {
             }
             Cargo::Live(message) if code < REFUSES => self.note(What::SaidTaken { message }),
             // Refused: it may be heard by nobody, and need not.
-            Cargo::Live(_) => {}
+            Cargo::Live(message) => self.note(What::SaidRefused { message }),
             Cargo::Answer(answer) if code < REFUSES => self.note(What::Answered {
                 message: answer.message,
             }),
-            // The push had ended before: its answer came too late.
-            Cargo::Answer(_) => {}
+            Cargo::Answer(answer) => self.note(What::AnswerRefused {
+                message: answer.message,
+                code,
+            }),
         }
     }
 

@@ -70,6 +70,11 @@ impl Outbox {
         }
     }
 
+    /// How many are out and not acknowledged.
+    pub(super) fn under_way(&self) -> i64 {
+        self.flights.len() as i64
+    }
+
     pub(super) fn add(&mut self, outgoing: Outgoing) {
         self.waiting.push_back(outgoing);
     }

@@ -18,13 +18,17 @@ pub struct Counts {
     /// Acknowledged; at QoS 0 sent.
     pub uploads_accepted: u64,
     pub uploads_refused: u64,
-    /// Accepted and ended with 200 or 208, or in the store.
+    /// Neither acknowledged nor refused, because the run took their device away.
+    pub uploads_excused: u64,
+    /// Ended with 200 or 208, or in the store, and not refused.
     pub uploads_done: u64,
     pub uploads_stored: u64,
     pub pushes_sent: u64,
     pub pushes_accepted: u64,
     pub pushes_refused: u64,
-    /// Accepted and seen by their device.
+    /// As of uploads.
+    pub pushes_excused: u64,
+    /// Seen by their device.
     pub pushes_delivered: u64,
     pub pushes_done: u64,
     pub pushes_expired: u64,
@@ -47,11 +51,13 @@ impl Counts {
             uploads_sent,
             uploads_accepted,
             uploads_refused,
+            uploads_excused,
             uploads_done,
             uploads_stored,
             pushes_sent,
             pushes_accepted,
             pushes_refused,
+            pushes_excused,
             pushes_delivered,
             pushes_done,
             pushes_expired,
@@ -69,11 +75,13 @@ impl Counts {
             (&mut self.uploads_sent, uploads_sent),
             (&mut self.uploads_accepted, uploads_accepted),
             (&mut self.uploads_refused, uploads_refused),
+            (&mut self.uploads_excused, uploads_excused),
             (&mut self.uploads_done, uploads_done),
             (&mut self.uploads_stored, uploads_stored),
             (&mut self.pushes_sent, pushes_sent),
             (&mut self.pushes_accepted, pushes_accepted),
             (&mut self.pushes_refused, pushes_refused),
+            (&mut self.pushes_excused, pushes_excused),
             (&mut self.pushes_delivered, pushes_delivered),
             (&mut self.pushes_done, pushes_done),
             (&mut self.pushes_expired, pushes_expired),

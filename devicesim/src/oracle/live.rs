@@ -14,6 +14,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     for (number, word) in &story.words {
         misheard(story, *number, word, &mut findings);
         if !word.is_will {
+            silence(story, number.sender(), word, &mut findings);
             lost(story, number.sender(), word, &mut findings);
             repeated(story, number.sender(), word, &mut findings);
         }
@@ -37,6 +38,16 @@ fn misheard(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<F
             continue;
         };
         findings.push(Finding::on(NAME, device, heard.at, what));
+    }
+}
+
+/// Said, and neither acknowledged nor refused.
+fn silence(story: &Story<'_>, device: Party, word: &Word, findings: &mut Vec<Finding>) {
+    let (Some(said), None, false) = (word.said.last(), word.taken, word.refused) else {
+        return;
+    };
+    if story.waited(device, *said) && !story.revoked_between(device, *said, story.quiet) {
+        findings.push(Finding::on(NAME, device, *said, "never acknowledged"));
     }
 }
 

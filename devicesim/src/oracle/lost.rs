@@ -1,10 +1,10 @@
 //! *Lost*: accepted by the platform, and nowhere. An upload that got its PUBACK stands in the store, and the observers who
 //! are there hear it; a push that was
 //! taken reaches a device that is there: before its expiry, if it has one. That such a push is told to be expired makes
-//! it no better.
+//! it no better. What a standing connection has carried, and nobody has acknowledged or refused, is lost as well.
 
-use super::Finding;
-use crate::observation::{Kind, Moment, Party};
+use super::{Finding, ms};
+use crate::observation::{Door, Kind, Moment, Party};
 use crate::story::{Message, Story};
 
 pub(super) const NAME: &str = "lost";
@@ -20,7 +20,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
         .messages
         .values()
         .filter_map(|message| Some((message, message.acknowledged?)));
-    accepted
+    let mut findings: Vec<Finding> = accepted
         .flat_map(|(message, at)| {
             let what = match message.facts.kind {
                 Kind::Upload => upload(story, message),
@@ -32,7 +32,47 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
                 (None, Kind::Push) => Vec::new(),
             }
         })
-        .collect()
+        .collect();
+    findings.extend(
+        story
+            .messages
+            .values()
+            .filter_map(|message| silence(story, message)),
+    );
+    findings.extend(
+        story
+            .messages
+            .values()
+            .filter_map(|message| unheard(story, message)),
+    );
+    findings
+}
+
+/// Sent, and neither acknowledged nor refused.
+fn silence(story: &Story<'_>, message: &Message) -> Option<Finding> {
+    let sent = *message.sends.last()?;
+    if !story.unanswered(message) || story.taken_away(message) {
+        return None;
+    }
+    let what = match message.facts.door {
+        Door::Mqtt => format!(
+            "never acknowledged: last sent {} before the end",
+            ms(story.quiet - sent)
+        ),
+        Door::Http => "never acknowledged: the request got no answer".to_owned(),
+    };
+    Some(Finding::of(NAME, message, sent, what))
+}
+
+/// The same of a device's answer to a push.
+fn unheard(story: &Story<'_>, message: &Message) -> Option<Finding> {
+    let (sent, _) = *message.answering.last()?;
+    let told = message.answered.is_some() || message.answer_refused.is_some();
+    if told || !story.waited(message.facts.to, sent) || story.taken_away(message) {
+        return None;
+    }
+    let what = "its device's answer was never acknowledged";
+    Some(Finding::of(NAME, message, sent, what))
 }
 
 /// What was done is heard by every observer that is there all the while.

@@ -3,6 +3,7 @@
 mod messages;
 mod observers;
 mod presence;
+mod silence;
 mod statuses;
 mod words;
 

@@ -151,7 +151,7 @@ fn what_is_not_of_one_scenario_is_not_joined() {
 fn the_reports_say_what_was_found_and_escape_it() {
     let outcome = outcome("1/1", 1);
     let xml = outcome.junit();
-    assert!(xml.contains("tests=\"15\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("tests=\"16\" failures=\"1\""), "{xml}");
     assert!(
         xml.contains("<testcase classname=\"street.truth\" name=\"lost\">"),
         "{xml}"

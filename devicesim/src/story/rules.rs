@@ -3,13 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::cast::{APP, Cast, Role};
-use crate::observation::Party;
+use crate::observation::{Moment, Party};
 use crate::scenario::{Answers, Devices, Scenario, Tolerance};
+
+/// Of an acknowledgement, however short the settling.
+const PATIENCE_MIN: Moment = 1_000_000;
 
 /// What a story is held against.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub tolerance: Tolerance,
+    /// How long an acknowledgement may take over a connection that stands.
+    pub patience: Moment,
     /// The store was read: what is not in it is not there.
     pub store_read: bool,
     /// Devices that answer by PUBACK alone.
@@ -34,6 +39,7 @@ impl Rules {
         };
         Rules {
             tolerance: scenario.tolerance,
+            patience: (scenario.settle.as_micros() / 2).max(PATIENCE_MIN),
             store_read,
             by_puback: of(|kind| kind.answers == Answers::Mqtt),
             slow: of(|kind| kind.slow.is_some()),

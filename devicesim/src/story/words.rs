@@ -8,6 +8,7 @@ pub struct Word {
     /// When it went out; a will does not.
     pub said: Vec<Moment>,
     pub taken: Option<Moment>,
+    pub refused: bool,
     pub is_will: bool,
     pub heard: Vec<Listened>,
 }

@@ -152,6 +152,19 @@ async fn so_is_each_fault_in_live_messages_and_wills() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_a_platform_that_says_nothing() {
+    let platform = Platform::start().await.unwrap();
+    for (fault, oracle) in [
+        (Fault::SwallowPublish, "lost"),
+        (Fault::SwallowAcknowledgement, "lost"),
+        (Fault::SwallowSubscription, "connection"),
+        (Fault::EndConnection, "connection"),
+    ] {
+        found_out(&platform, fault, oracle).await;
+    }
+}
+
 /// Plays against a platform with this fault.
 async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
     let proxy = Proxy::start(platform.doors().tcp, Some(fault)).await;
@@ -166,6 +179,12 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
         for pushes in &mut scenario.app.pushes {
             pushes.expiry = Some(devicesim::scenario::Span::from_millis(2_000));
         }
+    }
+    if matches!(oracle, "connection")
+        || matches!(fault, Fault::SwallowPublish | Fault::SwallowAcknowledgement)
+    {
+        // Long enough to know that no answer comes.
+        scenario.settle = devicesim::scenario::Span::from_millis(4_000);
     }
     if fault == Fault::LosePush {
         for pushes in &mut scenario.app.pushes {
@@ -200,6 +219,10 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
         (Fault::RepeatLive, "heard twice"),
         (Fault::MisrouteLive, "who may not"),
         (Fault::LoseWill, "did not hear its will"),
+        (Fault::SwallowPublish, "never acknowledged"),
+        (Fault::SwallowAcknowledgement, "never acknowledged"),
+        (Fault::SwallowSubscription, "never answered"),
+        (Fault::EndConnection, "ended its connections"),
     ] {
         assert!(fault != told || finding.what.contains(words), "{finding:?}");
     }

@@ -25,6 +25,8 @@ const FIRST: u64 = 200;
 const OWN_IDS: u16 = 60_000;
 /// Will Flag in the flags of CONNECT.
 const WILL: u8 = 4;
+/// How long a connection stands that is to be ended.
+const SHORT: Duration = Duration::from_millis(300);
 /// How long a push is held back: beyond its expiry and the tolerance.
 const HELD: Duration = Duration::from_millis(4_500);
 
@@ -58,6 +60,11 @@ pub(crate) enum Fault {
     MisrouteLive,
     LoseWill,
     SwallowGoodbye,
+    /// Uploads and pushes go no further, and nobody acknowledges them.
+    SwallowPublish,
+    SwallowAcknowledgement,
+    SwallowSubscription,
+    EndConnection,
 }
 
 /// Ends with the test: dropping the set aborts its tasks.
@@ -137,6 +144,7 @@ impl Mischief {
         let every = match fault {
             _ if self.always => 1,
             Fault::LieAboutPresence => 5,
+            Fault::SwallowSubscription | Fault::EndConnection => 1,
             Fault::KeepTheRevoked | Fault::LieAboutTheReason | Fault::LoseWill | Fault::SwallowGoodbye => 1,
             Fault::LoseUpload
             | Fault::LosePush
@@ -157,6 +165,8 @@ impl Mischief {
             | Fault::MisrouteStatus
             | Fault::RepeatStatus
             | Fault::RefuseTheTaken
+            | Fault::SwallowPublish
+            | Fault::SwallowAcknowledgement
             | Fault::RefuseTheStored
             | Fault::LoseLive
             | Fault::RepeatLive
@@ -176,6 +186,18 @@ impl Mischief {
         let mut lost = self.lost.lock().unwrap();
         let again = could && lost.contains(&publish.payload);
         if !again && self.strikes(Fault::LoseUpload, could) {
+            lost.push(publish.payload.clone());
+            return true;
+        }
+        again
+    }
+
+    /// Whether it goes no further, however often it comes.
+    fn swallows(&self, publish: &Publish) -> bool {
+        let could = (publish.topic.contains("/up/") || publish.topic.contains("/to/")) && publish.qos == 1;
+        let mut lost = self.lost.lock().unwrap();
+        let again = could && lost.contains(&publish.payload);
+        if !again && self.strikes(Fault::SwallowPublish, could) {
             lost.push(publish.payload.clone());
             return true;
         }
@@ -269,6 +291,11 @@ impl Side {
                 self.pretend(&frame, Some(publish));
                 continue;
             }
+            if let Some(publish) = &publish
+                && self.mischief.swallows(publish)
+            {
+                continue;
+            }
             match &publish {
                 Some(publish) if self.changes(publish) => {
                     let text = String::from_utf8_lossy(&publish.payload).replace("\"v\":", "\"v\":1");
@@ -305,10 +332,18 @@ impl Side {
             let mut out = Vec::new();
             if frame.kind() == kind::CONNACK {
                 // From here on it can be sent what is not for it.
-                let mut clients = self.mischief.clients.lock().unwrap();
-                frame.put(&mut out);
-                let _ = self.tell.send(std::mem::take(&mut out));
-                clients.insert(self.username.clone(), self.tell.clone());
+                self.welcome(&frame);
+                if self.mischief.strikes(Fault::EndConnection, self.is_device()) {
+                    tokio::time::sleep(SHORT).await;
+                    return;
+                }
+                continue;
+            }
+            let suback = frame.kind() == kind::SUBACK && self.is_device();
+            let puback = frame.kind() == kind::PUBACK;
+            if self.mischief.strikes(Fault::SwallowSubscription, suback)
+                || self.mischief.strikes(Fault::SwallowAcknowledgement, puback)
+            {
                 continue;
             }
             if frame.kind() == kind::DISCONNECT
@@ -398,6 +433,14 @@ impl Side {
             }
             let _ = self.tell.send(out);
         }
+    }
+
+    fn welcome(&self, connack: &Frame) {
+        let mut clients = self.mischief.clients.lock().unwrap();
+        let mut out = Vec::new();
+        connack.put(&mut out);
+        let _ = self.tell.send(out);
+        clients.insert(self.username.clone(), self.tell.clone());
     }
 
     fn is_device(&self) -> bool {
