@@ -159,6 +159,13 @@ pub enum What {
         message: Number,
         code: u8,
     },
+    /// The receipt of a push over HTTP, as it stands at the end of the run: whether it has not ended, and whom it names.
+    Receipt {
+        message: Number,
+        open: bool,
+        source: Option<Party>,
+        to: Option<Party>,
+    },
     /// Presence as it was told to this party.
     Presence {
         of: Party,

@@ -75,6 +75,17 @@ pub struct Message {
     /// Its places in the store.
     pub stored: Vec<Stored>,
     pub mid: Option<MessageId>,
+    /// Of a push over HTTP.
+    pub receipt: Option<Receipt>,
+}
+
+/// A receipt as it stands at the end of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// It says 202.
+    pub open: bool,
+    pub source: Option<Party>,
+    pub to: Option<Party>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +129,7 @@ impl Message {
             answer_refused: None,
             stored: Vec::new(),
             mid: None,
+            receipt: None,
         }
     }
 
@@ -366,7 +378,8 @@ impl<'a> Story<'a> {
                 | What::Heard { message, .. }
                 | What::Answering { message, .. }
                 | What::Answered { message }
-                | What::AnswerRefused { message, .. } => match self.messages.get_mut(&message) {
+                | What::AnswerRefused { message, .. }
+                | What::Receipt { message, .. } => match self.messages.get_mut(&message) {
                     Some(known) => known.read(by, at, &seen.what),
                     // A number of this run that nobody has sent.
                     None => self.overheard.push((at, by, message)),
@@ -470,6 +483,7 @@ impl Message {
             }
             What::Answering { code, .. } => self.answering.push((at, code)),
             What::Answered { .. } => self.answered = self.answered.or(Some(at)),
+            What::Receipt { open, source, to, .. } => self.receipt = Some(Receipt { open, source, to }),
             What::AnswerRefused { code, .. } => {
                 self.answer_refused = self.answer_refused.or(Some((at, code)));
             }

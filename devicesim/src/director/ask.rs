@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use irsp_protocol::MessageId;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::cast::APP;
-use crate::observation::{Door, Log, Party, Stored, What};
+use crate::observation::{Door, Log, Number, Party, Stored, What};
 
 use super::{Director, pause_before};
 
@@ -16,6 +18,8 @@ const STORE_QUIET: Duration = Duration::from_millis(500);
 const PRESENCE_MAX: usize = 2_000;
 /// Most pushes whose end is asked for one by one.
 const ENDS_MAX: usize = 5_000;
+/// What a receipt says until its message has ended.
+const ACCEPTED: u16 = 202;
 /// Between two looks at a push that has not ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -93,23 +97,10 @@ impl Director {
                             .as_u64()
                             .and_then(|code| u16::try_from(code).ok())
                             .unwrap_or(0);
-                        if code == 202 && pause_before(deadline, LOOK_AGAIN).await {
+                        if code == ACCEPTED && pause_before(deadline, LOOK_AGAIN).await {
                             continue;
                         }
-                        if code != 202 {
-                            let answer = receipt["answer"]["code"]
-                                .as_u64()
-                                .and_then(|code| u16::try_from(code).ok());
-                            log.add(
-                                self.stage.now(),
-                                What::Ended {
-                                    message,
-                                    code,
-                                    answer,
-                                    mid: Some(mid),
-                                },
-                            );
-                        }
+                        self.note_receipt(&mut log, (message, mid), code, &receipt);
                     }
                     Err(error) => {
                         unasked.push(format!("a receipt could not be read: {error}"));
@@ -121,5 +112,31 @@ impl Director {
             }
         }
         logs.push(log);
+    }
+
+    fn note_receipt(&self, log: &mut Log, (message, mid): (Number, MessageId), code: u16, receipt: &Value) {
+        let party = |field: &str| {
+            let address = receipt[field].as_str()?;
+            self.stage.cast.find(address.split('@').next().unwrap_or(address))
+        };
+        let now = self.stage.now();
+        let said = What::Receipt {
+            message,
+            open: code == ACCEPTED,
+            source: party("source"),
+            to: party("destination"),
+        };
+        log.add(now, said);
+        if code == ACCEPTED {
+            return;
+        }
+        let answer = receipt["answer"]["code"].as_u64();
+        let ended = What::Ended {
+            message,
+            code,
+            answer: answer.and_then(|code| u16::try_from(code).ok()),
+            mid: Some(mid),
+        };
+        log.add(now, ended);
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
             findings.push(Finding::of(NAME, message, delivery.at, what));
         }
         findings.extend(elsewhere(story, message));
+        findings.extend(misnamed(story, message));
         let sender = message.number.sender();
         let wrong = |source| message.facts.kind == Kind::Upload && source != sender;
         for stored in message
@@ -63,6 +64,25 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A receipt that names others.
+fn misnamed(story: &Story<'_>, message: &Message) -> Vec<Finding> {
+    let Some(receipt) = message.receipt else {
+        return Vec::new();
+    };
+    let named = [
+        ("source", receipt.source, message.number.sender()),
+        ("destination", receipt.to, message.facts.to),
+    ];
+    let wrong = named.into_iter().filter(|(_, named, real)| *named != Some(*real));
+    wrong
+        .map(|(what, named, real)| {
+            let (named, real) = (story.cast.name_of(named), story.cast.name(real));
+            let what = format!("its receipt names {named} as its {what}, which is {real}");
+            Finding::of(NAME, message, story.quiet, what)
+        })
+        .collect()
 }
 
 /// Under another channel or sender than it was sent.

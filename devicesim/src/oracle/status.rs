@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::Finding;
+use super::{Finding, ms};
 use crate::observation::{Door, Kind, Moment, Party};
 use crate::story::{End, Message, Story, Stray};
 
@@ -87,6 +87,8 @@ fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
         let at = message.acknowledged.unwrap_or(story.quiet);
         findings.push(Finding::of(NAME, message, at, "no status has come"));
     }
+    let unended = open(story, message);
+    findings.extend(unended.map(|what| Finding::of(NAME, message, story.quiet, what)));
     findings.extend(refusal(story, message));
     findings
 }
@@ -167,7 +169,7 @@ fn wrong(story: &Story<'_>, message: &Message, end: &End) -> Option<String> {
         (Kind::Upload, 200) => None,
         (Kind::Push, 200) => answer(story, message, end),
         // Whether it is time, the expiry oracle says.
-        (Kind::Push, 408) if message.facts.expiry.is_some() => None,
+        (Kind::Push, 408) if message.facts.expiry.is_some() => unused(story, message),
         (_, code) => Some(format!("ended with {code}, for which there is no reason")),
     }
 }
@@ -185,6 +187,54 @@ fn answer(story: &Story<'_>, message: &Message, end: &End) -> Option<String> {
         )),
         None if given.is_empty() => Some("ended with 200, and its device has not answered".to_owned()),
         None => Some(format!("its status has no answer, the device gave {given:?}")),
+    }
+}
+
+/// A push that expired although the platform had taken its device's answer.
+fn unused(story: &Story<'_>, message: &Message) -> Option<String> {
+    let expires = message.expires(*message.sends.first()?)?;
+    let answered = taken(story, message)?;
+    let in_time = answered.saturating_add(story.rules.tolerance.expiry.as_micros()) <= expires;
+    in_time.then(|| {
+        format!(
+            "ended with 408, and its device's answer was acknowledged {} before the expiry",
+            ms(expires - answered)
+        )
+    })
+}
+
+/// When the platform had the answer: it has acknowledged it, or the device's PUBACK is the answer and has had time to come.
+fn taken(story: &Story<'_>, message: &Message) -> Option<Moment> {
+    let receiver = message.facts.to;
+    if !story.rules.by_puback.contains(&receiver) {
+        return message.answered;
+    }
+    let delivery = message.pushed.iter().find(|delivery| delivery.by == receiver)?;
+    let there = !story.rules.slow.contains(&receiver) && story.waited(receiver, delivery.at);
+    there.then_some(delivery.at.saturating_add(story.rules.patience))
+}
+
+/// A receipt that has not ended at the end of the run, although there is nothing left to wait for.
+fn open(story: &Story<'_>, message: &Message) -> Option<&'static str> {
+    let accepted = message.acknowledged?;
+    if !message.receipt?.open || story.taken_away(message) {
+        return None;
+    }
+    let told = story.rules.tolerance.expiry_told.as_micros();
+    let overdue = message
+        .expires(accepted)
+        .is_some_and(|expires| expires.saturating_add(told) <= story.quiet);
+    let answered = taken(story, message).is_some_and(|at| at.saturating_add(THERE) <= story.quiet);
+    let there = story.present_since(message.facts.to, story.rules.patience)
+        && !story.rules.slow.contains(&message.facts.to);
+    if answered {
+        Some("its device's answer was acknowledged, and its receipt has not ended")
+    } else if overdue {
+        Some("expired, and its receipt has not ended")
+    } else if there && !message.pushed.is_empty() {
+        Some("delivered to a device that is there, and its receipt has not ended")
+    } else {
+        None
     }
 }
 

@@ -1,7 +1,7 @@
 //! A platform made faulty by a proxy before it: what is lost, repeated, held back, turned around, sent to the wrong one,
 //! lied about, changed or kept alive is found by the oracle of that name.
 
-use devicesim::scenario::Scenario;
+use devicesim::scenario::{Scenario, Span, Via};
 use irsp_tests::Platform;
 
 use crate::play;
@@ -165,6 +165,26 @@ async fn so_is_a_platform_that_says_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_an_answer_that_was_acknowledged_and_not_used() {
+    let platform = Platform::start().await.unwrap();
+    found_out(&platform, Fault::LoseAnswer, "status").await;
+    let proxy = Proxy::start(platform.doors().tcp, Some(Fault::LoseAnswer)).await;
+    let mut by_http = scenario();
+    by_http.settle = Span::from_millis(4_000);
+    for pushes in &mut by_http.app.pushes {
+        (pushes.via, pushes.expiry) = (Via::Http, None);
+    }
+    let outcome = play(&platform, proxy.address(), "by-http", by_http).await;
+    assert!(proxy.done() > 0 && !outcome.verdict.pass, "{}", outcome.table());
+    let finding = outcome
+        .findings
+        .iter()
+        .find(|finding| finding.oracle == "status")
+        .unwrap();
+    assert!(finding.what.contains("receipt has not ended"), "{finding:?}");
+}
+
 /// Plays against a platform with this fault.
 async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
     let proxy = Proxy::start(platform.doors().tcp, Some(fault)).await;
@@ -175,23 +195,23 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
     } else {
         scenario()
     };
-    if fault == Fault::DeliverLate {
+    if matches!(fault, Fault::DeliverLate | Fault::LoseAnswer) {
         for pushes in &mut scenario.app.pushes {
-            pushes.expiry = Some(devicesim::scenario::Span::from_millis(2_000));
+            pushes.expiry = Some(Span::from_millis(2_000));
         }
     }
     if matches!(oracle, "connection")
         || matches!(fault, Fault::SwallowPublish | Fault::SwallowAcknowledgement)
     {
         // Long enough to know that no answer comes.
-        scenario.settle = devicesim::scenario::Span::from_millis(4_000);
+        scenario.settle = Span::from_millis(4_000);
     }
     if fault == Fault::LosePush {
         for pushes in &mut scenario.app.pushes {
             pushes.expiry = None;
         }
         // The platform waits for an answer that never comes.
-        scenario.settle = devicesim::scenario::Span::from_millis(8_000);
+        scenario.settle = Span::from_millis(8_000);
     }
     let outcome = play(
         platform,
@@ -219,6 +239,7 @@ async fn found_out(platform: &Platform, fault: Fault, oracle: &str) {
         (Fault::RepeatLive, "heard twice"),
         (Fault::MisrouteLive, "who may not"),
         (Fault::LoseWill, "did not hear its will"),
+        (Fault::LoseAnswer, "answer was acknowledged"),
         (Fault::SwallowPublish, "never acknowledged"),
         (Fault::SwallowAcknowledgement, "never acknowledged"),
         (Fault::SwallowSubscription, "never answered"),

@@ -65,6 +65,8 @@ pub(crate) enum Fault {
     SwallowAcknowledgement,
     SwallowSubscription,
     EndConnection,
+    /// Devices' answers are acknowledged, and go no further.
+    LoseAnswer,
 }
 
 /// Ends with the test: dropping the set aborts its tasks.
@@ -167,6 +169,7 @@ impl Mischief {
             | Fault::RefuseTheTaken
             | Fault::SwallowPublish
             | Fault::SwallowAcknowledgement
+            | Fault::LoseAnswer
             | Fault::RefuseTheStored
             | Fault::LoseLive
             | Fault::RepeatLive
@@ -287,6 +290,14 @@ impl Side {
             }
             if let Some(publish) = &publish
                 && self.mischief.loses(publish)
+            {
+                self.pretend(&frame, Some(publish));
+                continue;
+            }
+            if let Some(publish) = &publish
+                && self
+                    .mischief
+                    .strikes(Fault::LoseAnswer, publish.topic.contains("/ack/"))
             {
                 self.pretend(&frame, Some(publish));
                 continue;

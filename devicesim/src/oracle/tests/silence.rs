@@ -85,3 +85,65 @@ fn a_member_keeps_its_connection() {
         "{found:?}"
     );
 }
+
+/// The second push over HTTP, with this receipt.
+fn by_http(open: bool, source: Party, to: Party) -> Seen {
+    let mut seen = Seen::well();
+    seen.change(|seen| {
+        if let What::Due(number, facts) = &mut seen.what
+            && *number == push(1)
+        {
+            facts.door = Door::Http;
+        }
+    });
+    if open {
+        seen.forget(|what| matches!(what, What::Ended { message, .. } if *message == push(1)));
+    }
+    let message = push(1);
+    let receipt = What::Receipt {
+        message,
+        open,
+        source: Some(source),
+        to: Some(to),
+    };
+    seen.add(APP, 60_500, receipt);
+    seen
+}
+
+#[test]
+fn a_receipt_ends_and_names_whom_it_is_of() {
+    assert_eq!(by_http(false, APP, LAMP).found(), []);
+    one(
+        by_http(true, APP, LAMP),
+        "status",
+        "answer was acknowledged, and its receipt has not ended",
+    );
+    one(by_http(false, APP, OTHER), "misdelivered", "as its destination");
+    one(by_http(false, USER, LAMP), "misdelivered", "as its source");
+    let mut seen = by_http(true, APP, LAMP);
+    seen.forget(|what| matches!(what, What::Answered { message } | What::Answering { message, .. } if *message == push(1)));
+    one(seen, "status", "expired, and its receipt has not ended");
+}
+
+#[test]
+fn what_was_answered_in_time_does_not_expire() {
+    let expired = |at: Moment| {
+        let mut seen = Seen::well();
+        seen.forget(|what| matches!(what, What::Ended { message, .. } | What::Answered { message } if *message == push(1)));
+        seen.add(LAMP, at, What::Answered { message: push(1) });
+        let ended = What::Ended {
+            message: push(1),
+            code: 408,
+            answer: None,
+            mid: None,
+        };
+        seen.add(APP, 14_100, ended);
+        seen
+    };
+    one(
+        expired(4_030),
+        "status",
+        "answer was acknowledged 9971.0 ms before the expiry",
+    );
+    assert_eq!(expired(13_900).found(), []);
+}
