@@ -18,6 +18,7 @@ mod bus;
 mod directory;
 mod edge;
 mod federation;
+mod heritage;
 mod logbook;
 mod metrics;
 mod observed;

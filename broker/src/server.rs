@@ -24,17 +24,20 @@ use crate::directory::{self, Enforcer};
 use crate::edge::{self, Admission, Edge, ListenError, Reload};
 use crate::federation::links::Links;
 use crate::federation::{self, Abroad, Discovery, DiscoveryError, Federation};
+use crate::heritage;
 use crate::logbook::{self, Logbook};
 use crate::metrics::Metrics;
 use crate::observed::Observer;
 use crate::presence::{Announcer, Table, Unstored};
 use crate::restore::restore;
 use crate::role::MessageRole;
+use crate::sessions::Parked;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::orders::End;
 use crate::settings::{Limits, Settings};
 use crate::store::{self, publish::Moment, queue, retained, session, will};
+use crate::topics;
 use crate::topics::Topics;
 
 /// How often parked sessions and retained messages are looked through for expired ones.
@@ -328,7 +331,10 @@ async fn sweep(enforcer: Enforcer, courier: Courier) {
         {
             tracing::warn!(%error, "retained messages that have expired stay on disk until the next start");
         }
-        for mailbox in enforcer.sessions.sweep(Instant::now()) {
+        for Parked { session, mailbox, .. } in enforcer.sessions.sweep(Instant::now()) {
+            let shared = topics::shared(&mailbox);
+            enforcer.topics.forget(&mailbox);
+            heritage::hand_over(&enforcer, &courier, &shared, session, &mailbox).await;
             enforcer.forget(&mailbox);
         }
     }

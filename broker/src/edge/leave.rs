@@ -13,7 +13,7 @@ use super::resume::{self, Leaving};
 use super::will::publish_will;
 use super::wire::{FAREWELL, Wire};
 use crate::presence::Event;
-use crate::topics::split_share;
+use crate::topics;
 
 /// Settles what the client gave us, and leaves its session to its next connection or ends it. What is left is the wire,
 /// with the last bytes that are to be written to it.
@@ -54,8 +54,7 @@ pub(super) async fn leave(present: Box<Present<'_>>, ending: Ending, edge: &Edge
     }
     drop(place);
     if expiry.is_zero() || mailbox.is_revoked() {
-        let mut shared = mailbox.filters();
-        shared.retain(|filter| split_share(filter).0.is_some());
+        let shared = topics::shared(&mailbox);
         edge.enforcer.forget(&mailbox);
         held.vacate(&mailbox);
         if !shared.is_empty() {

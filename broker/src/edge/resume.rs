@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytestring::ByteString;
 use irsp_courier::store::StoreError;
 use irsp_protocol::{Kind, Status};
 use irsp_session::{Connect, Delivery, Session};
 
 use super::Edge;
 use super::login::Identity;
+use crate::heritage;
 use crate::sessions::backlog::Backlog;
 use crate::sessions::kept::{Bounds, Unread};
 use crate::sessions::mailbox::Mailbox;
@@ -18,6 +20,7 @@ use crate::store::publish::Moment;
 use crate::store::queue::{self, Waiting};
 use crate::store::session::{Begun, Left, Queued, SessionId};
 use crate::store::will::WillId;
+use crate::topics;
 
 /// Deliveries that wait for a server of this domain; they are bus frames, which may be lost.
 const SERVER_QUEUE: u64 = 1024;
@@ -33,7 +36,14 @@ pub(super) struct Resumed {
     pub(super) will: Option<WillId>,
     expires: Instant,
     /// The durable session it takes the place of.
-    replaced: Option<Arc<Mailbox>>,
+    replaced: Option<Replaced>,
+}
+
+/// A session that is over, and the share groups it was a member of.
+struct Replaced {
+    session: Session,
+    mailbox: Arc<Mailbox>,
+    shared: Vec<ByteString>,
 }
 
 /// The session to go on with: what the last connection left, unless it has expired or a clean start is wanted
@@ -52,10 +62,15 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
                 replaced: None,
             };
         }
-        Some(parked) => {
-            edge.enforcer.topics.forget(&parked.mailbox);
-            parked.mailbox.replace();
-            parked.mailbox.session().is_some().then_some(parked.mailbox)
+        Some(Parked { session, mailbox, .. }) => {
+            let shared = topics::shared(&mailbox);
+            edge.enforcer.topics.forget(&mailbox);
+            mailbox.replace();
+            Some(Replaced {
+                session,
+                mailbox,
+                shared,
+            })
         }
         None => None,
     };
@@ -95,10 +110,16 @@ impl Resumed {
         connect: &Connect,
     ) -> Result<(), Status> {
         let keeper = &edge.enforcer.keeper;
-        if let Some(replaced) = self.replaced.take()
-            && let Some(id) = replaced.session()
+        if let Some(Replaced {
+            session,
+            mailbox,
+            shared,
+        }) = self.replaced.take()
         {
-            keeper.ended(id, &replaced).await?;
+            heritage::hand_over(&edge.enforcer, &edge.courier, &shared, session, &mailbox).await;
+            if let Some(id) = mailbox.session() {
+                keeper.ended(id, &mailbox).await?;
+            }
         }
         let Some(id) = self.mailbox.session() else {
             return Ok(());

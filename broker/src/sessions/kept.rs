@@ -118,11 +118,16 @@ impl Kept {
 
     /// A connection begins: it reads what was numbered before, and takes what is numbered from now on.
     pub(super) fn connect(&mut self) -> Unread {
-        let next = self.last + 1;
-        self.arrivals_from = Some(next);
-        self.arrived_below = next;
+        let unread = self.unread();
+        self.arrivals_from = Some(unread.seqs.end);
+        self.arrived_below = unread.seqs.end;
+        unread
+    }
+
+    /// What is on disk only.
+    pub(super) fn unread(&self) -> Unread {
         Unread {
-            seqs: self.disk_from..next,
+            seqs: self.disk_from..self.last + 1,
             sent_below: self.sent_below,
         }
     }

@@ -212,6 +212,11 @@ impl Mailbox {
         self.contents().kept.connect()
     }
 
+    /// What the next connection would have to read.
+    pub(crate) fn unread(&self) -> Unread {
+        self.contents().kept.unread()
+    }
+
     /// Numbers what is to be stored for this session.
     pub(super) fn number(&self, bytes: u64) -> u64 {
         self.contents().kept.number(bytes)

@@ -162,8 +162,8 @@ impl Sessions {
         }
     }
 
-    /// Forgets parked sessions that have expired and returns their mailboxes, whose subscriptions end with them.
-    pub(crate) fn sweep(&self, now: Instant) -> Vec<Arc<Mailbox>> {
+    /// Forgets parked sessions that have expired and returns them; their subscriptions end with them.
+    pub(crate) fn sweep(&self, now: Instant) -> Vec<Parked> {
         let mut gone = Vec::new();
         self.slots().retain(|_, slot| {
             if slot.is_wanted() {
@@ -175,7 +175,7 @@ impl Sessions {
             if state.as_ref().is_some_and(|parked| parked.expires > now) {
                 return true;
             }
-            gone.extend(state.take().map(|parked| parked.mailbox));
+            gone.extend(state.take());
             false
         });
         gone

@@ -459,6 +459,13 @@ impl Topics {
     }
 }
 
+/// The `$share` filters that a session is subscribed to.
+pub(crate) fn shared(mailbox: &Mailbox) -> Vec<ByteString> {
+    let mut filters = mailbox.filters();
+    filters.retain(|filter| split_share(filter).0.is_some());
+    filters
+}
+
 /// A filter's share group, if it has one, and the filter itself. The session has checked its form.
 pub(crate) fn split_share(wanted: &str) -> (Option<&str>, &str) {
     match filter::parse_shared(wanted) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use irsp_tests::{PATIENCE, Platform, Raw, Setup, Version, eventually};
+use irsp_tests::{Hello, PATIENCE, Platform, Raw, Setup, Version, eventually};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -283,6 +283,35 @@ async fn what_a_lost_member_of_a_group_has_not_acknowledged_goes_to_the_others()
         }
         assert_eq!(other.messages_so_far().await?, []);
         other.leave().await?;
+    }
+    platform.stop().await
+}
+
+/// A session that is kept waits for its client; when another takes its place, what it had goes to the group.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kept_member_of_a_group_leaves_goes_to_the_others() -> Result<()> {
+    const FILTER: &str = "$share/g/v1/dev/lamp-1/live/#";
+    const AN_HOUR: &[u8] = &[0x11, 0, 0, 0x0E, 0x10];
+    let mut platform = Platform::start().await?;
+    let door = platform.doors().tcp;
+    let (code, ann) = lamp_and_ann(&platform).await?;
+    let mut lamp = platform.client("dev/lamp-1", &code).connect().await?;
+    let kept = Hello {
+        properties: AN_HOUR,
+        ..Hello::default()
+    };
+    let (mut deaf, _) = Raw::greet(door, Version::V5, ("usr/ann", &ann), kept).await?;
+    deaf.subscribe(FILTER, 1).await?;
+    for n in 0..100 {
+        assert_eq!(lamp.publish("live/n", 1, &n.to_string()).await?, "Success");
+    }
+    let mut other = platform.client("usr/ann", &ann).connect().await?;
+    other.subscribe(FILTER, 1).await?;
+    drop(deaf);
+    assert_eq!(other.messages_so_far().await?, [], "its client may come back");
+    let _clean = Raw::connect(door, Version::V5, "usr/ann", &ann).await?;
+    for n in 0..100 {
+        assert_eq!(other.message().await?.text(), n.to_string());
     }
     platform.stop().await
 }
