@@ -9,7 +9,6 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::effects::{EndedRow, Left};
 use super::error::StoreError;
-use super::supersede;
 use super::text;
 use super::young;
 use crate::core::Rest;
@@ -58,6 +57,18 @@ pub(super) struct Freed {
     pub(super) bytes: u64,
 }
 
+/// What a message takes the place of others by.
+pub(super) fn supersede_key(envelope: &Envelope, hop: &Hop) -> Option<String> {
+    match hop {
+        Hop::Principal(_) => {
+            let key = envelope.options.supersede_key.as_ref();
+            key.map(|key| key.as_str().to_owned())
+        }
+        Hop::Peer(_) => (envelope.kind == MessageKind::Presence).then(|| envelope.destination.to_string()),
+        Hop::Server(_) => None,
+    }
+}
+
 /// Puts a message in; `None` if its id or its sender's id is there already.
 pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<Option<i64>, StoreError> {
     let envelope = new.envelope;
@@ -81,7 +92,7 @@ pub(super) fn insert(sql: &Connection, new: &New<'_>, now: Timestamp) -> Result<
             new.due.as_millis(),
             i64::try_from(new.size()).unwrap_or(i64::MAX),
             new.fingerprint,
-            supersede::key(envelope, new.hop),
+            supersede_key(envelope, new.hop),
             young::starts(new.hop),
         ])?;
     Ok((put == 1).then(|| sql.last_insert_rowid()))

@@ -18,22 +18,10 @@ use super::tx::Tx;
 use crate::hop::Hop;
 use crate::role::Role;
 
-/// What a message takes the place of others by.
-pub(super) fn key(envelope: &Envelope, hop: &Hop) -> Option<String> {
-    match hop {
-        Hop::Principal(_) => {
-            let key = envelope.options.supersede_key.as_ref();
-            key.map(|key| key.as_str().to_owned())
-        }
-        Hop::Peer(_) => (envelope.kind == MessageKind::Presence).then(|| envelope.destination.to_string()),
-        Hop::Server(_) => None,
-    }
-}
-
 impl Tx<'_> {
     /// Ends what the push takes the place of.
     pub(super) fn supersede(&mut self, envelope: &Envelope, hop: &Hop) -> Result<(), StoreError> {
-        let Some(key) = key(envelope, hop) else {
+        let Some(key) = message::supersede_key(envelope, hop) else {
             return Ok(());
         };
         let end = End {
