@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use irsp_courier::store::{StoreError, Tx, forget_restored};
-use irsp_courier::{Courier, Hop};
+use irsp_courier::{Courier, Hop, Received};
 use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
 use irsp_protocol::change::{Cause, Change, DirectoryPage, Entity, EntityKey, Right};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Address, Principal, Server, Status, Timestamp};
+use irsp_protocol::{Address, Domain, Principal, Server, Status, Timestamp};
 use tokio::sync::Notify;
 
 use crate::access;
@@ -113,6 +113,16 @@ pub(crate) fn end_queue(tx: &mut Tx<'_>, principal: Principal, status: Status) -
         retained::forget_of(tx.sql(), &principal)?;
     }
     tx.end_hop(&Hop::Principal(principal), status).map(drop)
+}
+
+/// Another domain is told that a principal of ours is deleted, or what is granted about one, whatever its state is: a pause only
+/// delays it. News may come with the change that made it a peer, so what is stored says whether it is one.
+pub(crate) fn tell_abroad(tx: &Tx<'_>, domain: &Domain) -> Result<Received, StoreError> {
+    let is_peer = store::has(tx.sql(), &EntityKey::Peer(domain.clone()))?;
+    Ok(match is_peer {
+        true => Received::Forward(Hop::Peer(domain.clone())),
+        false => Received::Ended(Status::WRONG_DOMAIN),
+    })
 }
 
 /// Ends in this transaction what a change takes the right from: what waits for a peer that is none any more (421), and

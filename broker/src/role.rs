@@ -46,7 +46,7 @@ impl Role for MessageRole {
         match (envelope.kind, from) {
             (MessageKind::Directory, Server::Account) => match &envelope.destination.domain {
                 None => self.receive_changes(tx, envelope),
-                Some(domain) => Ok(self.tell_abroad(domain)),
+                Some(domain) => directory::tell_abroad(tx, domain),
             },
             (MessageKind::Push | MessageKind::Message, Server::App) => Ok(self.forward(envelope)),
             (
@@ -248,15 +248,6 @@ impl MessageRole {
             tx.accept(copy, Hop::Server(Server::Account))?;
         }
         Ok(Received::Forward(Hop::Server(Server::App)))
-    }
-
-    /// Another domain is told that a principal of ours is deleted, or what is granted about one, whatever its state is: a pause
-    /// only delays it.
-    fn tell_abroad(&self, domain: &Domain) -> Received {
-        match self.enforcer.directory.peer(domain) {
-            Some(_) => Received::Forward(Hop::Peer(domain.clone())),
-            None => Received::Ended(Status::WRONG_DOMAIN),
-        }
     }
 
     /// A push or a message that the application server has accepted: rights are looked at again, and it is ours.

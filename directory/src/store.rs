@@ -83,6 +83,12 @@ pub fn applied(sql: &Connection) -> Result<u64> {
         .map_or(Ok(0), position)
 }
 
+/// Whether there is an entity, as far as changes are stored: the [`Directory`] in memory follows after the commit.
+pub fn has(sql: &Connection, key: &EntityKey) -> Result<bool> {
+    sql.prepare_cached("SELECT 1 FROM directory WHERE key = ?1 AND entity IS NOT NULL")?
+        .exists([key.to_string()])
+}
+
 /// Fills an empty directory from disk, at start-up.
 pub fn load(sql: &Connection, directory: &Directory) -> Result<()> {
     let mut rows = sql.prepare("SELECT key, n, entity FROM directory")?;

@@ -17,4 +17,8 @@ pub struct Granted {
     pub pushes: bool,
     /// The change that made it so; of two the greater is the newer.
     pub n: u64,
+    /// What the domain told before, of any of its own to any of the other's, counts no more: what it grants now follows. A
+    /// domain that does not know this word passes it over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
 }

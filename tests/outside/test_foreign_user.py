@@ -73,6 +73,34 @@ class ForeignUser(unittest.TestCase):
         found = user.get(f"/v1/messages/{sent['id']}")
         return found.body if found.code == 200 and found.body["status"] != 202 else None
 
+    def listed(self):
+        """What b's bob is granted by a, as b shows it to him: the device's name, hears, pushes."""
+        items = self.bob.get("/v1/grants/received")["items"]
+        return {(one["principal"].partition("@")[0][4:], one["hears"], one["pushes"]) for one in items}
+
+    def test_a_peer_that_is_added_again_is_told_what_is_granted_now(self):
+        for id in ("kept", "narrowed", "withdrawn", "gone"):
+            self.ann_s_device(id)
+            self.share(id, hears=True, pushes=True)
+        until(lambda: len(self.listed()) >= 4, "b was told of all")
+        others = {one for one in self.listed() if one[0] not in ("kept", "narrowed", "withdrawn", "gone")}
+        self.assertEqual(self.a.admin().delete("/v1/peers/b.example").code, 200)
+        self.share("narrowed", hears=True)
+        self.withdraw("withdrawn")
+        self.assertEqual(self.a.admin().delete("/v1/devices/gone").code, 200)
+        self.ann_s_device("new")
+        self.share("new", pushes=True)
+        self.a.knows(self.b, f"irsp://127.0.0.1:{self.proxy.port}")
+        linked((self.a, self.b))
+        now = others | {("kept", True, True), ("narrowed", True, False), ("new", False, True)}
+        until(lambda: self.listed() == now, "b lists what is granted now", 30)
+        self.assertEqual(self.b.admin().delete("/v1/peers/a.example").code, 200)
+        self.assertEqual(self.listed(), set(), "of who is no peer nothing is listed")
+        self.withdraw("new")
+        self.b.knows(self.a)
+        linked((self.a, self.b))
+        until(lambda: self.listed() == now - {("new", False, True)}, "and the news that waited meanwhile", 30)
+
     def test_a_push_of_a_foreign_user_is_answered(self):
         code = self.ann_s_device("lamp")
         self.share("lamp", pushes=True)

@@ -8,12 +8,13 @@ use irsp_courier::store::{StoreError, Tx};
 use irsp_protocol::change::{Cause, Change, ChangeBatch, Entity, EntityKey};
 use irsp_protocol::departure::Departure;
 use irsp_protocol::granted::Granted;
-use irsp_protocol::{Address, Domain, Envelope, MessageId, MessageKind, Principal, Server, Timestamp};
+use irsp_protocol::{Address, Domain, Envelope, Id, MessageId, MessageKind, Principal, Server, Timestamp};
 use rusqlite::Connection;
 
 use super::{audit, deletion, entity, grant, granted, operation, version};
 use crate::follower::FOLLOWERS;
 use crate::refusal::Refusal;
+use crate::settings::ADMIN;
 
 /// Changes in one envelope: a large transaction does not make an envelope too large for the bus.
 const BATCH: usize = 500;
@@ -181,13 +182,7 @@ fn tell_abroad(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
             };
             tell_of_grant(tx, principal, to, rights, change.n)
         }
-        // What was granted before the two domains knew each other.
-        (EntityKey::Peer(domain), Some(_)) if change.cause == Cause::Register => {
-            for (n, grant) in grant::to_domain(tx.sql(), domain)? {
-                tell_of_grant(tx, &grant.principal, &grant.to, (grant.hears, grant.pushes), n)?;
-            }
-            Ok(())
-        }
+        (EntityKey::Peer(domain), Some(_)) if change.cause == Cause::Register => tell_anew(tx, domain),
         _ => Ok(()),
     }
 }
@@ -206,6 +201,26 @@ fn tell_of_departure(tx: &mut Tx<'_>, principal: &Principal) -> Result<(), Store
     granted::forget(tx.sql(), principal)
 }
 
+/// Tells a new peer all that is granted to its own: before that nothing was told, and what it knows from an earlier time may
+/// have been withdrawn since. That all of this counts no more is said of a grant that is none, so that a domain which does not
+/// know the word hears nothing in it.
+fn tell_anew(tx: &mut Tx<'_>, domain: &Domain) -> Result<(), StoreError> {
+    let admin = Id::new(ADMIN).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let admin = Principal::user(admin);
+    let anew = Granted {
+        granted: admin.clone(),
+        hears: false,
+        pushes: false,
+        n: 0,
+        anew: true,
+    };
+    tell(tx, &admin, domain, &anew)?;
+    for (n, grant) in grant::to_domain(tx.sql(), domain)? {
+        tell_of_grant(tx, &grant.principal, &grant.to, (grant.hears, grant.pushes), n)?;
+    }
+    Ok(())
+}
+
 /// Tells a domain what one of its principals is granted by change `n`, in both directions: hears, pushes.
 fn tell_of_grant(
     tx: &mut Tx<'_>,
@@ -215,13 +230,18 @@ fn tell_of_grant(
     n: u64,
 ) -> Result<(), StoreError> {
     let Some(domain) = &to.domain else { return Ok(()) };
-    let data = serde_json::to_vec(&Granted {
+    let news = Granted {
         granted: to.principal.clone(),
         hears,
         pushes,
         n,
-    })?;
-    let envelope = abroad(tx, principal, domain, data);
+        anew: false,
+    };
+    tell(tx, principal, domain, &news)
+}
+
+fn tell(tx: &mut Tx<'_>, of: &Principal, domain: &Domain, news: &Granted) -> Result<(), StoreError> {
+    let envelope = abroad(tx, of, domain, serde_json::to_vec(news)?);
     tx.accept(envelope, Hop::Server(Server::Message)).map(drop)
 }
 

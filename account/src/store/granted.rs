@@ -29,6 +29,9 @@ pub(crate) fn keep(
     let (Ok(n), true) = (i64::try_from(news.n), fits) else {
         return Ok(Status::MALFORMED);
     };
+    if news.anew {
+        void(sql, domain)?;
+    }
     let (receiver, giver) = (news.granted.to_string(), giver.to_string());
     let row = (&receiver, domain.as_str(), &giver, n, news.hears, news.pushes);
     let known = sql
@@ -53,6 +56,13 @@ pub(crate) fn keep(
     )?
     .execute(row)?;
     Ok(Status::DONE)
+}
+
+/// What a domain has told so far counts no more, by whatever numbers it was told.
+fn void(sql: &Connection, domain: &Domain) -> Result<(), StoreError> {
+    sql.prepare_cached("UPDATE granted SET n = 0, hears = 0, pushes = 0 WHERE domain = ?1")?
+        .execute([domain.as_str()])?;
+    Ok(())
 }
 
 /// Whether one more may be kept; what was withdrawn makes room.
@@ -92,7 +102,8 @@ pub(super) fn forget(sql: &Connection, receiver: &Principal) -> Result<(), Store
     Ok(())
 }
 
-/// What stands, in order beyond a place (see [`place`]); of all receivers or of one.
+/// What stands, in order beyond a place (see [`place`]); of all receivers or of one. What a domain granted that is no peer any
+/// more is not shown until it is one again: then it tells what was withdrawn meanwhile, and all anew if it had parted, too.
 pub(crate) fn list(
     sql: &Connection,
     of: Option<&Principal>,
@@ -107,6 +118,7 @@ pub(crate) fn list(
     let mut select = sql.prepare_cached(
         "SELECT receiver, giver, hears, pushes FROM granted
          WHERE (receiver, domain, giver) > (?1, ?2, ?3) AND (?4 IS NULL OR receiver = ?4) AND (hears OR pushes)
+         AND EXISTS (SELECT 1 FROM entity WHERE key = 'as/' || granted.domain AND state IS NOT NULL)
          ORDER BY receiver, domain, giver LIMIT ?5",
     )?;
     let of = of.map(ToString::to_string);
@@ -154,6 +166,7 @@ mod tests {
                 hears,
                 pushes: false,
                 n,
+                anew: false,
             };
             keep(&sql, &giver, &domain, &news).unwrap()
         };

@@ -54,20 +54,74 @@ async fn a_domain_is_told_what_it_is_granted_and_what_not_any_more() {
 }
 
 #[tokio::test]
-async fn a_new_peer_is_told_what_was_granted_before() {
+async fn a_new_peer_is_told_what_is_granted_now_and_that_it_is_all() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::start(folder.path()).await;
     house.device("lamp-1").await;
-    for to in ["usr/bob@b.example", "app/x@c.example"] {
+    for to in ["usr/bob@b.example", "usr/eve@b.example", "app/x@c.example"] {
         let grant = json!({"principal": "dev/lamp-1", "to": to, "pushes": true});
         house.post(&house.admin, "/v1/grants", grant).await.is(201);
     }
-    let first = told(&house, 2).await;
-    let fingerprint = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
-    let peer = json!({"domain": "b.example", "fingerprint": fingerprint});
-    house.post(&house.admin, "/v1/peers", peer).await.is(201);
-    let again = told(&house, 3).await;
-    assert_eq!(again[2], first[0], "once more, and to nobody else");
+    let withdrawn = "/v1/grants?principal=dev/lamp-1&to=usr/eve@b.example";
+    house.delete(&house.admin, withdrawn).await.is(200);
+    let first = told(&house, 4).await;
+    house.peer("b.example").await;
+    let again = told(&house, 6).await;
+    let (from, to, data) = &again[4];
+    assert_eq!((from.as_str(), to.as_str()), ("usr/admin", "srv/app@b.example"));
+    let nothing = json!({"granted": "usr/admin", "hears": false, "pushes": false, "n": 0, "anew": true});
+    assert_eq!(*data, nothing, "to who does not know the word it says nothing");
+    assert_eq!(again[5], first[0], "once more, and nothing else");
+    house.delete(&house.admin, "/v1/peers/b.example").await.is(200);
+    house.peer("b.example").await;
+    assert_eq!(
+        told(&house, 8).await[6..],
+        again[4..],
+        "and each time it is added"
+    );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_domain_grants_is_shown_while_it_is_a_peer_and_told_anew_it_is_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::start(folder.path()).await;
+    house.user("bob").await;
+    let tell = async |source: &str, news: Value| {
+        assert_eq!(house.hears_from_abroad(source, news.clone()).await, 200, "{news}");
+    };
+    let news = |n: u32| json!({"granted": "usr/bob", "hears": true, "pushes": false, "n": n});
+    let listed = async || {
+        let page = house.get(&house.admin, "/v1/grants/received").await.is(200);
+        let given = |one: &Value| one["principal"].as_str().unwrap().to_owned();
+        let items = page["items"].as_array().unwrap().iter();
+        items.map(given).collect::<Vec<_>>()
+    };
+    for domain in ["b.example", "c.example"] {
+        house.peer(domain).await;
+    }
+    for source in ["dev/x@b.example", "dev/y@b.example", "dev/x@c.example"] {
+        tell(source, news(700)).await;
+    }
+    house.delete(&house.admin, "/v1/peers/b.example").await.is(200);
+    assert_eq!(listed().await, ["dev/x@c.example"]);
+    house.peer("b.example").await;
+    let all = ["dev/x@b.example", "dev/y@b.example", "dev/x@c.example"];
+    assert_eq!(
+        listed().await,
+        all,
+        "it is what it was until the peer tells otherwise"
+    );
+    let anew = json!({"granted": "usr/admin", "hears": false, "pushes": false, "n": 0, "anew": true});
+    tell("usr/admin@b.example", anew.clone()).await;
+    assert_eq!(listed().await, ["dev/x@c.example"]);
+    // A domain that was set up anew counts from the beginning.
+    tell("dev/y@b.example", news(3)).await;
+    tell("dev/x@b.example", news(4)).await;
+    assert_eq!(listed().await, all);
+    tell("usr/admin@b.example", anew).await;
+    tell("dev/x@b.example", news(4)).await;
+    assert_eq!(listed().await, ["dev/x@b.example", "dev/x@c.example"]);
     house.stop().await;
 }
 
@@ -76,6 +130,9 @@ async fn what_is_granted_from_abroad_is_shown_to_whom_it_is_granted() {
     let folder = tempfile::tempdir().unwrap();
     let house = House::start(folder.path()).await;
     let (ann, bob) = (house.user("ann").await, house.user("bob").await);
+    for domain in ["b.example", "c.example"] {
+        house.peer(domain).await;
+    }
     let news =
         |to: &str, hears: bool, n: u32| json!({"granted": to, "hears": hears, "pushes": false, "n": n});
     for (source, data, code) in [
@@ -120,7 +177,7 @@ async fn what_is_granted_from_abroad_is_shown_to_whom_it_is_granted() {
     );
 
     house.delete(&house.admin, "/v1/users/bob").await.is(200);
-    let told = told(&house, 2).await;
+    let told = &told(&house, 4).await[2..];
     let domains: Vec<&str> = told.iter().map(|(_, to, _)| to.as_str()).collect();
     assert_eq!(
         domains,

@@ -205,6 +205,12 @@ impl House {
 }
 
 impl House {
+    /// Registers a peer.
+    pub(super) async fn peer(&self, domain: &str) {
+        let peer = json!({"domain": domain, "fingerprint": "b9".repeat(32)});
+        self.post(&self.admin, "/v1/peers", peer).await.is(201);
+    }
+
     /// Brings news of another domain's principal, as the message server does; the status it is answered with.
     pub(super) async fn hears_from_abroad(&self, source: &str, data: Value) -> u16 {
         static NEXT: AtomicUsize = AtomicUsize::new(1);

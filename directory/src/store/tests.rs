@@ -39,6 +39,8 @@ fn a_restart_finds_everything_again_and_what_is_gone_stays_gone() {
         delete(6, principal("dev/lamp-2")),
     ];
     assert_eq!(take(&disk, &batch(&changes)).unwrap(), Verdict::Apply { skip: 0 });
+    let kept = ["dev/lamp-1", "dev/lamp-2", "dev/lamp-3"].map(|it| has(&disk, &principal(it)).unwrap());
+    assert_eq!(kept, [true, false, false]);
     let directory = loaded(&disk);
     assert_eq!(directory.applied(), 6);
     assert_eq!(directory.check(&who("dev/lamp-1")), Ok(()));
