@@ -34,6 +34,7 @@ mod store;
 mod topics;
 
 pub use edge::{ListenError, TlsError, check_client_authorities};
+pub use federation::{DiscoveryError, IdentityError, check_discovery, check_identity};
 pub use server::{MessageServer, StartError};
 pub use settings::{Discovery, Federation, Limits, Listeners, Settings};
 

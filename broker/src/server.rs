@@ -178,7 +178,7 @@ impl MessageServer {
             courier: courier.clone(),
             links,
             metrics: Arc::new(federation::Metrics::new(&mut instruments)),
-            identity: federation::identity(&settings.federation),
+            identity: federation::identity(&settings.domain, &settings.federation),
             discovery,
         };
         federation::start(federation, bound_for_peers, back.0.clone(), &back.1);

@@ -11,7 +11,7 @@ use irsp_protocol::Server;
 
 use crate::failure::Failure;
 use crate::pki::{self, Holder, PkiError};
-use crate::{console, datadir, ports};
+use crate::{console, datadir, ports, well_known, wiring};
 
 /// One thing that was looked at, and what was found.
 type Finding = Result<String, Failure>;
@@ -45,6 +45,7 @@ fn findings(settings: &Settings, now: SystemTime) -> Vec<Finding> {
     let mut findings = vec![data_dir(files.root()), format(&files), free(&files)];
     findings.extend(certificates(settings, now));
     findings.extend(client_authorities(settings));
+    findings.extend(federation(settings, now));
     findings.extend(listeners(settings));
     findings
 }
@@ -125,10 +126,13 @@ fn certificates(settings: &Settings, now: SystemTime) -> Vec<Finding> {
         };
         wanted.push((files.role(name), holder, settings.bus.cert.is_some()));
     }
-    let peer = Holder::Peer {
-        domain: domain.clone(),
-    };
-    wanted.push((files.peer(), peer, settings.federation.cert.is_some()));
+    // One that was given is looked at with the rest of the federation.
+    if settings.federation.cert.is_none() {
+        let peer = Holder::Peer {
+            domain: domain.clone(),
+        };
+        wanted.push((files.peer(), peer, false));
+    }
     let mut findings = Vec::new();
     for (pair, holder, given) in wanted {
         let shown = pair.cert.display().to_string();
@@ -162,6 +166,34 @@ fn client_authorities(settings: &Settings) -> Option<Finding> {
         role: "message server",
         reason: error.to_string(),
     }))
+}
+
+/// What links to other domains rest on, as the start takes it.
+fn federation(settings: &Settings, now: SystemTime) -> Vec<Finding> {
+    let given = &settings.federation;
+    let mut findings = Vec::new();
+    if let Some(cert) = &given.cert {
+        findings.push(identity(settings, now).map(|()| format!("certificate {} holds", cert.display())));
+    }
+    if !given.advertise.is_empty() {
+        let part = well_known::part(settings);
+        findings.push(part.map(|_| "federation.advertise holds".to_owned()));
+    }
+    if given.discover_srv || given.discover_well_known {
+        let found = irsp_broker::check_discovery(&wiring::federation(settings).discovery);
+        let told = found.map(|()| "peers can be looked for".to_owned());
+        findings.push(told.map_err(|error| Failure::role("message server")(&error)));
+    }
+    findings
+}
+
+fn identity(settings: &Settings, now: SystemTime) -> Result<(), Failure> {
+    let domain = wiring::domain(settings)?;
+    Ok(irsp_broker::check_identity(
+        &domain,
+        &wiring::federation(settings),
+        now,
+    )?)
 }
 
 /// A development certificate that no longer holds is made anew at the next start, if the CA's key is here.
@@ -259,6 +291,56 @@ mod tests {
         assert!(
             complaints[0].starts_with(&format!("{}: has expired: ", server.cert.display())),
             "{complaints:?}"
+        );
+    }
+
+    #[test]
+    fn what_links_rest_on_is_told_as_the_start_would_tell_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path());
+        let told = |settings: &Settings| complaints(settings, SystemTime::now()).join("\n");
+        write::private_dir(&settings.data_dir).unwrap();
+        firststart::prepare(&settings, SystemTime::now()).unwrap();
+        let (own, clients) = (settings.files().peer(), settings.files().server());
+        settings.federation.cert = Some(own.cert);
+        settings.federation.key = Some(own.key);
+        settings.federation.advertise = "irsp://fed.home.example:7443".to_owned();
+        settings.federation.discover_well_known = true;
+        assert_eq!(told(&settings), "");
+        settings.federation.web_ca = Some(dir.path().join("nope"));
+        assert!(
+            told(&settings).contains("peers cannot be looked for"),
+            "{}",
+            told(&settings)
+        );
+        settings.federation.discover_well_known = false;
+        for wrong in ["http://h:1", "irsp://h"] {
+            settings.federation.advertise = wrong.to_owned();
+            assert!(
+                told(&settings).starts_with("federation.advertise: "),
+                "{}",
+                told(&settings)
+            );
+        }
+        settings.federation.advertise.clear();
+        settings.federation.cert = Some(clients.cert);
+        settings.federation.key = Some(clients.key);
+        assert!(
+            told(&settings).contains("client and server both"),
+            "{}",
+            told(&settings)
+        );
+        settings.domain = "other.example".to_owned();
+        assert!(
+            told(&settings).contains("nor the host other.example"),
+            "{}",
+            told(&settings)
+        );
+        settings.federation.cert = Some(dir.path().join("nope"));
+        assert!(
+            told(&settings).contains("nope: cannot be read as PEM"),
+            "{}",
+            told(&settings)
         );
     }
 

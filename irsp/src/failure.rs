@@ -43,6 +43,8 @@ pub(crate) enum Failure {
     Domain { domain: String, reason: String },
     #[error("federation.advertise: {0}")]
     Advertise(irsp_protocol::peer::PeerError),
+    #[error("federation.cert: {0}: no link to another domain is made with it")]
+    Identity(#[from] irsp_broker::IdentityError),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]

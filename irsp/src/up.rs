@@ -21,6 +21,7 @@ use crate::{console, datadir, firststart, ports, well_known, wiring};
 /// Runs until a signal asks for the end.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let advertised = well_known::part(&settings)?;
     let doors = Doors::take("http.listen", settings.http.listen, &settings)?;
     let mqtt_listeners = settings.mqtt_listeners().into_iter();
     let mqtt_ports = ports::take_all(mqtt_listeners.chain(settings.federation_listener()).collect())?;
@@ -28,7 +29,6 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let start = firststart::prepare(&settings, SystemTime::now())?;
     // The message server binds its own listeners; we held the ports only until nothing else could be refused.
     drop(mqtt_ports);
-    let advertised = well_known::part(&settings)?;
     let roles = Roles::start(&settings).await?;
 
     let mut listening = Listening::of(&roles.message);

@@ -75,9 +75,25 @@ fn external(given: &irsp_config::External) -> irsp_appserver::ExternalSettings {
     }
 }
 
+pub(crate) fn federation(settings: &Settings) -> irsp_broker::Federation {
+    let peer = settings.files().peer();
+    irsp_broker::Federation {
+        listen: settings.federation.listen,
+        certificate: peer.cert,
+        key: peer.key,
+        discovery: irsp_broker::Discovery {
+            srv: settings.federation.discover_srv,
+            well_known: settings.federation.discover_well_known,
+            resolver: settings.federation.resolver,
+            authorities: settings.federation.web_ca.clone(),
+            web_port: None,
+        },
+    }
+}
+
 pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failure> {
     let (mqtt, files) = (&settings.mqtt, settings.files());
-    let (server, peer) = (files.server(), files.peer());
+    let server = files.server();
     Ok(irsp_broker::Settings {
         domain: domain(settings)?,
         data_dir: settings.data_dir.clone(),
@@ -94,18 +110,7 @@ pub(crate) fn broker(settings: &Settings) -> Result<irsp_broker::Settings, Failu
             client_authorities: settings.tls.client_ca.clone(),
             revoked: settings.tls.client_crl.clone(),
         },
-        federation: irsp_broker::Federation {
-            listen: settings.federation.listen,
-            certificate: peer.cert,
-            key: peer.key,
-            discovery: irsp_broker::Discovery {
-                srv: settings.federation.discover_srv,
-                well_known: settings.federation.discover_well_known,
-                resolver: settings.federation.resolver,
-                authorities: settings.federation.web_ca.clone(),
-                web_port: None,
-            },
-        },
+        federation: federation(settings),
         limits: irsp_broker::Limits {
             connections_max: size(mqtt.connections_max),
             connections_per_address_max: size(mqtt.connections_per_address_max),

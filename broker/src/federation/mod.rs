@@ -28,6 +28,7 @@ mod tls;
 mod trust;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use irsp_courier::Courier;
 use irsp_directory::Directory;
@@ -37,11 +38,15 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use abroad::{Abroad, abroad};
 pub(crate) use accept::{Bound, bind};
-pub(crate) use discovery::{Discovery, DiscoveryError};
+pub(crate) use discovery::Discovery;
+pub use discovery::DiscoveryError;
 pub(crate) use metrics::Metrics;
 
 use links::Links;
 use tls::Identity;
+pub use tls::IdentityError;
+
+use crate::settings;
 
 /// What every link of this server needs.
 pub(crate) struct Federation {
@@ -62,6 +67,9 @@ pub(crate) fn start(
     tasks: &TaskTracker,
 ) {
     let federation = Arc::new(federation);
+    if bound.is_some() || !federation.directory.peers().is_empty() {
+        federation.identity.announce();
+    }
     if let Some(bound) = bound {
         tasks.spawn(accept::run(bound, Arc::clone(&federation), stop.clone()));
     }
@@ -69,6 +77,20 @@ pub(crate) fn start(
 }
 
 /// This server's own certificate for links, read anew whenever its files change.
-pub(crate) fn identity(settings: &crate::settings::Federation) -> Arc<Identity> {
-    Arc::new(Identity::new(settings.certificate.clone(), settings.key.clone()))
+pub(crate) fn identity(domain: &Domain, settings: &settings::Federation) -> Arc<Identity> {
+    Arc::new(Identity::new(domain.clone(), settings))
+}
+
+/// Refuses a certificate of this domain that others would refuse.
+pub fn check_identity(
+    domain: &Domain,
+    settings: &settings::Federation,
+    at: SystemTime,
+) -> Result<(), IdentityError> {
+    Identity::new(domain.clone(), settings).check(at)
+}
+
+/// Refuses ways of looking for peers that do not serve, as the start would.
+pub fn check_discovery(settings: &settings::Discovery) -> Result<(), DiscoveryError> {
+    Discovery::new(settings).map(drop)
 }

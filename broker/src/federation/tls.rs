@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use irsp_directory::Directory;
+use irsp_protocol::Domain;
 use irsp_protocol::peer::Peer;
 use irsp_protocol::peer_link::ALPN;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,26 +14,30 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use thiserror::Error;
 
 use super::metrics::Metrics;
-use super::trust::{self, Side, Untrusted};
+use super::trust::{self, Side, Unfit, Untrusted};
+use crate::settings;
 
 /// Why this server cannot show who it is.
 #[derive(Debug, Error)]
-pub(crate) enum IdentityError {
+pub enum IdentityError {
     #[error("{}: cannot be read as PEM: {reason}", path.display())]
     Pem { path: PathBuf, reason: String },
     #[error("certificate and key of this domain do not serve: {0}")]
     Tls(#[from] rustls::Error),
+    #[error("{}: {reason}", path.display())]
+    Unfit { path: PathBuf, reason: String },
 }
 
 /// This server's own certificate and key, read anew when their files have changed: a new certificate serves the next
 /// link, and none is cut for it. While the files do not serve, because only one of them is written yet, what was read
 /// before does.
 pub(crate) struct Identity {
+    domain: Domain,
     certificate: PathBuf,
     key: PathBuf,
     read: Mutex<Option<Read>>,
@@ -49,11 +54,27 @@ struct Read {
 }
 
 impl Identity {
-    pub(crate) fn new(certificate: PathBuf, key: PathBuf) -> Identity {
+    pub(crate) fn new(domain: Domain, settings: &settings::Federation) -> Identity {
         Identity {
-            certificate,
-            key,
+            domain,
+            certificate: settings.certificate.clone(),
+            key: settings.key.clone(),
             read: Mutex::new(None),
+        }
+    }
+
+    /// Refuses what does not serve, or only on one side of a link.
+    pub(crate) fn check(&self, at: SystemTime) -> Result<(), IdentityError> {
+        let (chain, _) = self.pair()?;
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(since);
+        trust::fits(&self.domain, &chain, now).map_err(|unfit| self.unfit(&unfit))
+    }
+
+    /// Says in the log at a start what is wrong with it.
+    pub(crate) fn announce(&self) {
+        if let Err(error) = self.read() {
+            tracing::error!(%error, "no link to another domain can be made until the certificate for them serves");
         }
     }
 
@@ -116,23 +137,46 @@ impl Identity {
         }
     }
 
-    /// What the files hold now, if certificate and key belong together.
+    /// What the files hold now, if it serves. What serves on one side only is taken: who knows it by its fingerprint does.
     fn read_files(&self, changed: Changed) -> Result<Read, IdentityError> {
-        let pem = |path: &PathBuf, reason: String| IdentityError::Pem {
-            path: path.clone(),
-            reason,
-        };
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_file_iter(&self.certificate).and_then(Iterator::collect);
-        let chain = chain.map_err(|error| pem(&self.certificate, error.to_string()))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key);
-        let key = key.map_err(|error| pem(&self.key, error.to_string()))?;
-        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())?;
+        let (chain, key) = self.pair()?;
+        match trust::fits(&self.domain, &chain, UnixTime::now()) {
+            Ok(()) => {}
+            Err(unfit @ Unfit::OneSided) => {
+                let error = self.unfit(&unfit);
+                tracing::warn!(%error, "the certificate for links may serve in part only");
+            }
+            Err(unfit) => return Err(self.unfit(&unfit)),
+        }
         Ok(Read {
             changed,
             chain,
             key: Arc::new(key),
         })
+    }
+
+    /// Certificate and key as they stand in the files, if they belong together.
+    fn pair(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), IdentityError> {
+        let pem = |path: &PathBuf, error: pem::Error| IdentityError::Pem {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(&self.certificate).and_then(Iterator::collect);
+        let chain = chain.map_err(|error| pem(&self.certificate, error))?;
+        if chain.is_empty() {
+            return Err(self.unfit(&Unfit::Malformed));
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| pem(&self.key, error))?;
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())?;
+        Ok((chain, key))
+    }
+
+    fn unfit(&self, unfit: &Unfit) -> IdentityError {
+        IdentityError::Unfit {
+            path: self.certificate.clone(),
+            reason: unfit.to_string(),
+        }
     }
 }
 
@@ -239,7 +283,7 @@ impl ClientCertVerifier for Callers {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let chain = whole(end_entity, intermediates);
-        let find = |domain: &irsp_protocol::Domain| self.directory.peer(domain).map(|peer| (*peer).clone());
+        let find = |domain: &Domain| self.directory.peer(domain).map(|peer| (*peer).clone());
         match trust::identify(&chain, now, find) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(untrusted) => {
@@ -273,15 +317,26 @@ impl ServerCertVerifier for Called {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
+
+    fn identity(folder: &Path) -> Identity {
+        let settings = settings::Federation {
+            listen: None,
+            certificate: folder.join("crt"),
+            key: folder.join("key"),
+            discovery: settings::Discovery::default(),
+        };
+        Identity::new(Domain::new("b.example").unwrap(), &settings)
+    }
 
     #[test]
     fn a_renewal_that_is_half_written_leaves_what_served_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let identity = Identity::new(path("crt"), path("key"));
+        let identity = identity(folder.path());
         assert!(identity.read().is_err(), "there is nothing yet");
         let mut second = 0;
         let mut write = |name: &str, text: &str| {
@@ -303,5 +358,68 @@ mod tests {
         assert_eq!(shown().unwrap(), *old.cert.der());
         write("key", &new.signing_key.serialize_pem());
         assert_eq!(shown().unwrap(), *new.cert.der());
+        let stranger = rcgen::generate_simple_self_signed(["zzz.example".to_owned()]).unwrap();
+        write("crt", &stranger.cert.pem());
+        write("key", &stranger.signing_key.serialize_pem());
+        assert_eq!(shown().unwrap(), *new.cert.der(), "it names another domain");
+    }
+
+    #[test]
+    fn what_others_would_refuse_is_refused_here_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = identity(folder.path());
+        let now = SystemTime::now();
+        let day = Duration::from_secs(86_400);
+        let told = |at: SystemTime| {
+            let told = identity.check(at).map_err(|error| error.to_string());
+            told.map_err(|told| told.rsplit('/').next().map(str::to_owned).unwrap_or_default())
+        };
+        let make = |names: &[&str], use_of: &[rcgen::ExtendedKeyUsagePurpose]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let mut params = rcgen::CertificateParams::new(names).unwrap();
+            params.extended_key_usages = use_of.to_vec();
+            params.not_before = (now - day).into();
+            params.not_after = (now + day).into();
+            let key = rcgen::KeyPair::generate().unwrap();
+            std::fs::write(folder.path().join("crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+            std::fs::write(folder.path().join("key"), key.serialize_pem()).unwrap();
+        };
+        let (server, client) = (
+            rcgen::ExtendedKeyUsagePurpose::ServerAuth,
+            rcgen::ExtendedKeyUsagePurpose::ClientAuth,
+        );
+        assert!(
+            told(now).unwrap_err().starts_with("crt: cannot be read"),
+            "{:?}",
+            told(now)
+        );
+        make(&["zzz.example"], &[]);
+        assert!(
+            told(now).unwrap_err().contains("nor the host b.example"),
+            "{:?}",
+            told(now)
+        );
+        make(&[], &[]);
+        assert!(
+            told(now).unwrap_err().contains("nor the host b.example"),
+            "{:?}",
+            told(now)
+        );
+        assert!(identity.read().is_err());
+        make(&["b.example"], std::slice::from_ref(&server));
+        assert!(
+            told(now).unwrap_err().contains("client and server both"),
+            "{:?}",
+            told(now)
+        );
+        assert!(identity.read().is_ok(), "a fingerprint asks for no use");
+        make(&["b.example"], &[server, client]);
+        assert_eq!(told(now), Ok(()));
+        for at in [now + 2 * day, now - 2 * day] {
+            assert_eq!(
+                told(at),
+                Err("crt: it has expired, or is not valid yet".to_owned())
+            );
+        }
     }
 }

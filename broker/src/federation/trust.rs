@@ -33,6 +33,19 @@ pub(crate) enum Untrusted {
     Paused,
 }
 
+/// Why our own certificate does not serve for links.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Unfit {
+    #[error("it holds no certificate that is understood")]
+    Malformed,
+    #[error("it names neither irsp://{0}/srv/message nor the host {0}")]
+    Misnamed(Domain),
+    #[error("it has expired, or is not valid yet")]
+    Expired,
+    #[error("it is not for client and server both: who knows it by its authority refuses it on one side")]
+    OneSided,
+}
+
 /// Which end shows the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -84,6 +97,25 @@ pub(crate) fn check(
     }
     if peer.state == PeerState::Paused {
         return Err(Untrusted::Paused);
+    }
+    Ok(())
+}
+
+/// Whether `domain` can show this certificate to others. Who signed it is theirs to judge.
+pub(crate) fn fits(domain: &Domain, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Unfit> {
+    let leaf = chain.first().ok_or(Unfit::Malformed)?;
+    let leaf = EndEntityCert::try_from(leaf).map_err(|_| Unfit::Malformed)?;
+    if !names(&leaf).contains(domain) {
+        return Err(Unfit::Misnamed(domain.clone()));
+    }
+    let algorithms = webpki::ALL_VERIFICATION_ALGS;
+    for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
+        // Time and use are looked at before the authority, of which there is none here.
+        match leaf.verify_for_usage(algorithms, &[], &[], now, usage, None, None) {
+            Err(error) if reason(&error) == Untrusted::Expired => return Err(Unfit::Expired),
+            Err(webpki::Error::RequiredEkuNotFoundContext(_)) => return Err(Unfit::OneSided),
+            Ok(_) | Err(_) => {}
+        }
     }
     Ok(())
 }
