@@ -82,6 +82,8 @@ pub struct Comparison {
     pub seconds: f64,
     pub payload: usize,
     pub cases: Vec<Compared>,
+    /// Where nothing was received, or connections broke: such a case compares nothing.
+    pub troubles: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,6 +116,7 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
         bar.set_style(style);
     }
     let mut turn = 0;
+    let mut troubles = Vec::new();
     for _ in 0..options.rounds {
         for (case, compared) in cases.iter().zip(&mut compared) {
             for place in 0..contenders.len() {
@@ -134,6 +137,7 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
                     case: case.name(),
                     error,
                 })?;
+                troubles.extend(trouble(&measured, load.copies, &contender.name, &case.name()));
                 compared
                     .measured
                     .entry(contender.name.clone())
@@ -153,6 +157,7 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
         seconds: options.seconds,
         payload: options.payload,
         cases: compared,
+        troubles,
     };
     if let Some(path) = &options.json {
         let written = serde_json::to_vec_pretty(&comparison).map_err(std::io::Error::from);
@@ -164,6 +169,15 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
             })?;
     }
     Ok(comparison)
+}
+
+/// Why a round of a case compares nothing.
+fn trouble(measured: &Measured, copies: u64, target: &str, case: &str) -> Option<String> {
+    let nothing = copies > 0 && measured.received_per_second == 0.0 && measured.served_ms.is_none();
+    if measured.broken > 0 {
+        return Some(format!("{target}, {case}: {} connections broke", measured.broken));
+    }
+    nothing.then(|| format!("{target}, {case}: nothing was received"))
 }
 
 /// Between two loads.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::link::{Broken, Close, Dialer};
@@ -30,6 +30,8 @@ pub use books::Measured;
 
 /// Connections opened at once.
 const OPEN_AT_ONCE: usize = 128;
+/// How long one connection may take to log in, and as long again to subscribe.
+const OPEN_WAIT: Duration = Duration::from_secs(20);
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Between two looks whether all has come.
@@ -241,10 +243,11 @@ async fn open(
                 let _place = places.acquire_owned().await;
                 let began = Instant::now();
                 let peer = async {
-                    let (mut peer, welcome, _) =
-                        Peer::open(&dialer, &login.with(version), source, close).await?;
+                    let with = login.with(version);
+                    let opened = Peer::open(&dialer, &with, source, close);
+                    let (mut peer, welcome, _) = in_time(opened, "no CONNACK in time").await?;
                     if let Work::Subscribe(filter) = &work {
-                        peer.subscribe(filter, qos).await?;
+                        in_time(peer.subscribe(filter, qos), "no SUBACK in time").await?;
                     }
                     Ok((peer, welcome))
                 };
@@ -264,4 +267,12 @@ async fn open(
         }
     }
     Ok(peers)
+}
+
+/// What the server does not answer ends all the same.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Broken>>, else_: &str) -> Result<T, Broken> {
+    match timeout(OPEN_WAIT, answer).await {
+        Ok(answered) => answered,
+        Err(_) => Err(Broken::Lost(else_.to_owned())),
+    }
 }

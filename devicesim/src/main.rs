@@ -40,7 +40,7 @@ fn work(cli: &Cli) -> anyhow::Result<bool> {
         }
         (Some(Command::Compare(options)), _) => {
             let comparison = runtime.block_on(compare::run(options))?;
-            (comparison.table(), true)
+            (comparison.table(), comparison.troubles.is_empty())
         }
         (None, Some(options)) => {
             let report = runtime.block_on(devicesim::run(options, interrupted))?;

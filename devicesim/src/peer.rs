@@ -67,6 +67,28 @@ impl<'a> Slice<'a> {
         self.body.last().copied().unwrap_or(0)
     }
 
+    /// A PUBLISH that a subscription has found there.
+    pub(crate) fn is_retained(&self) -> bool {
+        self.kind() == kind::PUBLISH && self.first & 1 != 0
+    }
+
+    /// Answers a PUBLISH or PUBREL as its receiver.
+    pub(crate) fn acknowledge(&self, out: &mut Vec<u8>) {
+        match self.kind() {
+            kind::PUBLISH => match self.publish() {
+                Some((1, id, _)) => wire::ack(out, kind::PUBACK, id),
+                Some((2, id, _)) => wire::ack(out, kind::PUBREC, id),
+                Some(_) | None => {}
+            },
+            kind::PUBREL => {
+                if let Some(id) = self.id() {
+                    wire::ack(out, kind::PUBCOMP, id);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// QoS, packet id and payload of a PUBLISH.
     pub(crate) fn publish(&self) -> Option<(u8, u16, &'a [u8])> {
         let qos = self.first >> 1 & 3;
@@ -129,15 +151,16 @@ impl Peer {
         Ok((peer, welcome, early))
     }
 
-    /// Subscribes, and waits for the answer. For a session that has nothing else to hear yet.
+    /// Subscribes, and waits for the answer. What is retained may come with it: it is acknowledged, and told nobody.
     pub(crate) async fn subscribe(&mut self, filter: &str, qos: u8) -> Result<(), Broken> {
         wire::subscribe(&mut self.out, self.version, SUBSCRIBE_ID, &[(filter, qos)]);
         let mut code = None;
         while code.is_none() {
-            self.turn(|packet, _| {
+            self.turn(|packet, out| {
                 if packet.kind() == kind::SUBACK {
                     code = Some(packet.last());
                 }
+                packet.acknowledge(out);
             })
             .await?;
         }

@@ -26,8 +26,8 @@ fn columns(case: &str) -> Vec<Column> {
     if case == "connect" {
         return vec![
             column("connects/s", 0, |measured| Some(measured.connects_per_second)),
-            column("p50 ms", 2, |measured| Some(measured.connect_ms.p50)),
-            column("p99 ms", 2, |measured| Some(measured.connect_ms.p99)),
+            column("p50 ms", 2, |measured| measured.connect_ms.map(|ms| ms.p50)),
+            column("p99 ms", 2, |measured| measured.connect_ms.map(|ms| ms.p99)),
         ];
     }
     if case == "reset" {
@@ -48,12 +48,14 @@ fn columns(case: &str) -> Vec<Column> {
             column("acknowledged/s", 0, |measured| {
                 Some(measured.acknowledged_per_second)
             }),
-            column("PUBACK p99 ms", 2, |measured| Some(measured.acknowledged_ms.p99)),
+            column("PUBACK p99 ms", 2, |measured| {
+                measured.acknowledged_ms.map(|ms| ms.p99)
+            }),
         ]);
     }
     columns.extend([
-        column("p50 ms", 2, |measured| Some(measured.received_ms.p50)),
-        column("p99 ms", 2, |measured| Some(measured.received_ms.p99)),
+        column("p50 ms", 2, |measured| measured.received_ms.map(|ms| ms.p50)),
+        column("p99 ms", 2, |measured| measured.received_ms.map(|ms| ms.p99)),
         column("missing", 0, |measured| Some(measured.missing as f64)),
         column("broken", 0, |measured| Some(measured.broken as f64)),
         resident,
@@ -74,6 +76,9 @@ impl Comparison {
             text.push_str(&format!("\n{}\n\n", compared.case));
             text.push_str(&self.case(compared));
         }
+        for trouble in &self.troubles {
+            text.push_str(&format!("\n{trouble}\n"));
+        }
         text
     }
 
@@ -82,20 +87,20 @@ impl Comparison {
         let mut head = vec!["server".to_owned()];
         head.extend(columns.iter().map(|column| column.name.to_owned()));
         let mut rows = vec![head];
-        let values = |target: &String, column: &Column| -> Vec<f64> {
+        let values = |target: &String, column: &Column| -> Vec<Option<f64>> {
             let measured = compared
                 .measured
                 .get(target)
                 .map(Vec::as_slice)
                 .unwrap_or_default();
-            measured.iter().filter_map(column.of).collect()
+            measured.iter().map(column.of).collect()
         };
         for target in &self.targets {
             let mut row = vec![target.clone()];
             row.extend(
                 columns
                     .iter()
-                    .map(|column| spread(&values(target, column), column.digits)),
+                    .map(|column| spread(&known(&values(target, column)), column.digits)),
             );
             rows.push(row);
         }
@@ -106,7 +111,7 @@ impl Comparison {
                     let ratios: Vec<f64> = values(first, column)
                         .iter()
                         .zip(values(other, column))
-                        .filter(|(_, theirs)| *theirs > 0.0)
+                        .filter_map(|(ours, theirs)| ours.zip(theirs.filter(|theirs| *theirs > 0.0)))
                         .map(|(ours, theirs)| ours / theirs)
                         .collect();
                     spread(&ratios, 2)
@@ -116,6 +121,11 @@ impl Comparison {
         }
         markdown(&rows)
     }
+}
+
+/// Without the rounds that have none.
+fn known(values: &[Option<f64>]) -> Vec<f64> {
+    values.iter().flatten().copied().collect()
 }
 
 /// Median, lowest and highest.
@@ -182,6 +192,7 @@ mod tests {
             rounds: 3,
             seconds: 1.0,
             payload: 64,
+            troubles: vec!["theirs, x: nothing was received".to_owned()],
             cases: vec![Compared {
                 case: "pairs-saturated-qos0".to_owned(),
                 measured: HashMap::from([
@@ -193,6 +204,9 @@ mod tests {
         let table = comparison.table();
         assert!(table.contains("| ours          | 300 (200..600)"), "{table}");
         assert!(table.contains("| ours / theirs | 2.00 (2.00..3.00)"), "{table}");
+        // Latencies were not measured.
+        assert!(!table.contains("0.00"), "{table}");
+        assert!(table.ends_with("nothing was received\n"), "{table}");
         assert_eq!(spread(&[1.0, 2.0], 1), "1.5 (1.0..2.0)");
         assert_eq!(spread(&[], 1), "-");
     }

@@ -36,7 +36,7 @@ struct Shard {
     received: Histogram<u64>,
 }
 
-/// Percentiles in milliseconds.
+/// Percentiles in milliseconds; where nothing was measured, there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     pub count: u64,
@@ -52,7 +52,7 @@ pub struct Measured {
     pub connections: u64,
     /// Connections made a second.
     pub connects_per_second: f64,
-    pub connect_ms: Percentiles,
+    pub connect_ms: Option<Percentiles>,
     pub sent_per_second: f64,
     pub acknowledged_per_second: f64,
     pub received_per_second: f64,
@@ -60,8 +60,8 @@ pub struct Measured {
     pub missing: u64,
     /// Connections the server ended.
     pub broken: u64,
-    pub acknowledged_ms: Percentiles,
-    pub received_ms: Percentiles,
+    pub acknowledged_ms: Option<Percentiles>,
+    pub received_ms: Option<Percentiles>,
     /// CPU seconds of the server in a second of the load.
     pub server_cpu: Option<f64>,
     /// CPU of the server, a message received (sent, where nobody listens), in microseconds.
@@ -181,7 +181,7 @@ impl Books {
             .unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn percentiles(&self, which: fn(&mut Shard) -> &mut Histogram<u64>) -> Percentiles {
+    fn percentiles(&self, which: fn(&mut Shard) -> &mut Histogram<u64>) -> Option<Percentiles> {
         let mut all: Option<Histogram<u64>> = None;
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,17 +192,15 @@ impl Books {
                 Some(all) => drop(all.add(&*histogram)),
             }
         }
-        let Some(all) = all.filter(|all| !all.is_empty()) else {
-            return Percentiles::default();
-        };
+        let all = all.filter(|all| !all.is_empty())?;
         let ms = |quantile| all.value_at_quantile(quantile) as f64 / 1000.0;
-        Percentiles {
+        Some(Percentiles {
             count: all.len(),
             p50: ms(0.5),
             p99: ms(0.99),
             p999: ms(0.999),
             max: all.max() as f64 / 1000.0,
-        }
+        })
     }
 
     pub(super) fn close(

@@ -73,7 +73,10 @@ async fn pass_one(peers: Vec<Opened>, load: &Load) -> Result<(), EngineError> {
     for peer in &mut hears {
         let mut heard = false;
         while !heard {
-            let on = |packet: Slice<'_>, _: &mut Vec<u8>| heard |= packet.kind() == kind::PUBLISH;
+            let on = |packet: Slice<'_>, out: &mut Vec<u8>| {
+                heard |= packet.kind() == kind::PUBLISH && !packet.is_retained();
+                packet.acknowledge(out);
+            };
             peer.turn(on).await.map_err(EngineError::Newcomer)?;
         }
     }

@@ -17,26 +17,12 @@ pub(super) async fn run(mut peer: Peer, shard: usize, brief: Brief) {
     let mut ping = Instant::now() + PING_EVERY;
     loop {
         let turned = tokio::select! {
-            turned = peer.turn(|packet, out| match packet.kind() {
-                kind::PUBLISH => {
-                    let Some((qos, id, payload)) = packet.publish() else {
-                        return;
-                    };
-                    if let Some(stamp) = payload.first_chunk::<8>() {
-                        stamps.push(u64::from_be_bytes(*stamp));
-                    }
-                    match qos {
-                        0 => {}
-                        1 => wire::ack(out, kind::PUBACK, id),
-                        _ => wire::ack(out, kind::PUBREC, id),
-                    }
+            turned = peer.turn(|packet, out| {
+                let payload = packet.publish().filter(|_| packet.kind() == kind::PUBLISH && !packet.is_retained());
+                if let Some(stamp) = payload.and_then(|(_, _, payload)| payload.first_chunk::<8>()) {
+                    stamps.push(u64::from_be_bytes(*stamp));
                 }
-                kind::PUBREL => {
-                    if let Some(id) = packet.id() {
-                        wire::ack(out, kind::PUBCOMP, id);
-                    }
-                }
-                _ => {}
+                packet.acknowledge(out);
             }) => turned,
             () = sleep_until(ping) => {
                 wire::ping(&mut peer.out);

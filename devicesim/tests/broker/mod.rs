@@ -26,6 +26,11 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// `None`, and a line on standard error, when mosquitto is not installed.
     pub(crate) async fn start() -> Option<Mosquitto> {
+        Mosquitto::with_inflight(0).await
+    }
+
+    /// One that has so many messages under way to a client; 0 is as many as there are.
+    pub(crate) async fn with_inflight(inflight: u32) -> Option<Mosquitto> {
         let Some(binary) = find("mosquitto").filter(|_| find("mosquitto_passwd").is_some()) else {
             eprintln!(
                 "SKIPPED: mosquitto and mosquitto_passwd are not installed, the run against them was not made"
@@ -39,7 +44,7 @@ impl Mosquitto {
         let conf = format!(
             "listener {port} 127.0.0.1\nlistener {ws} 127.0.0.1\nprotocol websockets\n\
              listener {tls} 127.0.0.1\ncertfile {}\nkeyfile {}\nallow_anonymous false\npassword_file {}\nuser root\n\
-             max_inflight_messages 0\nmax_queued_messages 0\n",
+             max_inflight_messages {inflight}\nmax_queued_messages 0\n",
             certificate.display(),
             key.display(),
             dir.path().join("passwords").display()

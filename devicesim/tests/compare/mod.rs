@@ -3,6 +3,10 @@
 use clap::Parser as _;
 use devicesim::cli::{self, Cli, Command};
 use devicesim::compare::{self, CompareError};
+use devicesim::options::MqttVersion;
+use devicesim::wire::{self, PublishOut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::broker::Mosquitto;
 
@@ -36,6 +40,7 @@ async fn every_shape_and_qos_moves_its_messages() {
     );
     let comparison = compare::run(&options(&line)).await.unwrap();
     assert_eq!(comparison.cases.len(), 17);
+    assert_eq!(comparison.troubles, [] as [&str; 0]);
     for case in &comparison.cases {
         for (target, rounds) in &case.measured {
             assert_eq!(rounds.len(), 1, "{} {target}", case.case);
@@ -43,7 +48,7 @@ async fn every_shape_and_qos_moves_its_messages() {
                 let said = format!("{} {target}: {measured:?}", case.case);
                 assert_eq!(measured.broken, 0, "{said}");
                 assert!(
-                    measured.connects_per_second > 0.0 && measured.connect_ms.count > 0,
+                    measured.connects_per_second > 0.0 && measured.connect_ms.is_some_and(|ms| ms.count > 0),
                     "{said}"
                 );
                 if matches!(case.case.as_str(), "idle" | "connect") {
@@ -54,12 +59,12 @@ async fn every_shape_and_qos_moves_its_messages() {
                     continue;
                 }
                 assert!(
-                    measured.received_per_second > 0.0 && measured.received_ms.count > 0,
+                    measured.received_per_second > 0.0 && measured.received_ms.is_some_and(|ms| ms.count > 0),
                     "{said}"
                 );
                 if !case.case.ends_with("qos0") {
                     assert_eq!(measured.missing, 0, "{said}");
-                    assert!(measured.acknowledged_ms.count > 0, "{said}");
+                    assert!(measured.acknowledged_ms.is_some_and(|ms| ms.count > 0), "{said}");
                 }
                 assert_eq!(measured.server_resident_mb.is_some(), target == "one", "{said}");
             }
@@ -92,7 +97,8 @@ async fn so_it_does_by_mqtt_5_and_over_websocket_and_tls() {
             for measured in rounds {
                 let said = format!("{} {target}: {measured:?}", case.case);
                 assert_eq!((measured.broken, measured.missing), (0, 0), "{said}");
-                let passed = measured.served_ms.is_some() || measured.received_ms.count > 0;
+                let passed =
+                    measured.served_ms.is_some() || measured.received_ms.is_some_and(|ms| ms.count > 0);
                 assert!(passed, "{said}");
             }
         }
@@ -114,4 +120,82 @@ async fn a_wrong_login_is_said_by_its_client() {
         error.to_string(),
         "one, fan-in-saturated-qos0: connection compare-observer-0: NotAuthorized"
     );
+}
+
+/// What the broker has retained, before anybody listens.
+async fn retain(broker: &Mosquitto, messages: usize) {
+    let mut out = Vec::new();
+    let with = wire::Connect {
+        version: MqttVersion::V311,
+        client_id: "retains",
+        username: Some("app/climate"),
+        password: Some("code-app"),
+        keep_alive: 60,
+        clean: true,
+        session_expiry: 0,
+        receive_max: 0,
+        will: None,
+    };
+    wire::connect(&mut out, &with);
+    for n in 0..messages {
+        let publish = PublishOut {
+            topic: &format!("v1/dev/retained-{n}/live/load"),
+            payload: b"longer than a stamp",
+            qos: 1,
+            id: u16::try_from(n + 1).unwrap(),
+            dup: false,
+            retain: true,
+            expiry_s: None,
+            user: &[],
+        };
+        wire::publish(&mut out, MqttVersion::V311, &publish);
+    }
+    wire::disconnect(&mut out);
+    let address = broker.url().replace("mqtt://", "");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&out).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_retained_is_acknowledged_and_not_counted() {
+    let Some(broker) = Mosquitto::with_inflight(20).await else {
+        return;
+    };
+    retain(&broker, 300).await;
+    let logins = logins(&broker, "any,app/climate,code-app");
+    let line = format!(
+        "devicesim compare --target one={} --logins one={logins} --rounds 1 --seconds 0.5 --clients 5 --rate 400 --case fan-in-steady-qos1",
+        broker.url()
+    );
+    let comparison = compare::run(&options(&line)).await.unwrap();
+    let measured = &comparison.cases[0].measured["one"][0];
+    assert_eq!(
+        (measured.missing, &comparison.troubles[..]),
+        (0, &[][..]),
+        "{measured:?}"
+    );
+    assert!(
+        measured.received_per_second > 300.0 && measured.received_per_second < 500.0,
+        "{measured:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_ends_with_an_error() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut silent = tokio::task::JoinSet::new();
+    silent.spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+        }
+    });
+    let line = format!(
+        "devicesim compare --target one=mqtt://{address} --rounds 1 --seconds 0.2 --clients 2 --case pairs-steady-qos1"
+    );
+    let error = compare::run(&options(&line)).await.unwrap_err().to_string();
+    assert!(error.ends_with("no CONNACK in time"), "{error}");
 }

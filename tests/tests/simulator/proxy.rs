@@ -197,7 +197,8 @@ impl Mischief {
 
     /// Whether it goes no further, however often it comes.
     fn swallows(&self, publish: &Publish) -> bool {
-        let could = (publish.topic.contains("/up/") || publish.topic.contains("/to/")) && publish.qos == 1;
+        let way = publish.topic.contains("/up/") || publish.topic.contains("/to/");
+        let could = self.fault == Some(Fault::SwallowPublish) && way && publish.qos == 1;
         let mut lost = self.lost.lock().unwrap();
         let again = could && lost.contains(&publish.payload);
         if !again && self.strikes(Fault::SwallowPublish, could) {
