@@ -10,7 +10,7 @@ use irsp_directory::follow::{Follower, Step};
 use irsp_directory::{Consequence, Directory, store};
 use irsp_protocol::change::{Cause, Change, DirectoryPage, Entity, EntityKey, Right};
 use irsp_protocol::frame::{Question, Reply};
-use irsp_protocol::{Address, Domain, Principal, Server, Status, Timestamp};
+use irsp_protocol::{Address, Domain, MessageKind, Principal, Server, Status, Timestamp};
 use tokio::sync::Notify;
 
 use crate::access;
@@ -67,6 +67,8 @@ impl Enforcer {
                 Consequence::EndQueue { principal, .. } => self.topics.forget_live(&principal),
                 Consequence::RightsLost { user, .. } => self.recheck(&Principal::user(user), changed),
                 Consequence::Peer { .. } => self.links.touch(),
+                // Its presence is told anew to a new link.
+                Consequence::Hears { domain } => self.links.cut(&domain),
                 Consequence::Granted { principal, to } => self.links.tell(News::Granted { principal, to }),
             }
         }
@@ -126,11 +128,17 @@ pub(crate) fn tell_abroad(tx: &Tx<'_>, domain: &Domain) -> Result<Received, Stor
 }
 
 /// Ends in this transaction what a change takes the right from: what waits for a peer that is none any more (421), and
-/// what waits by a grant or a binding that is withdrawn or narrowed (403).
+/// what waits by a grant or a binding that is withdrawn or narrowed (403), and presence that may not leave any more (403).
 pub(crate) fn end_unentitled(tx: &mut Tx<'_>, change: &Change) -> Result<(), StoreError> {
     match (&change.key, &change.entity) {
         (EntityKey::Peer(domain), None) => {
             tx.end_hop(&Hop::Peer(domain.clone()), Status::WRONG_DOMAIN)?;
+        }
+        (EntityKey::Peer(domain), Some(Entity::Peer(peer)))
+            if !peer.outward.allows(MessageKind::Presence, None) =>
+        {
+            let hop = Hop::Peer(domain.clone());
+            tx.end_kind(&hop, MessageKind::Presence, Status::FORBIDDEN)?;
         }
         (EntityKey::Binding { device, user }, entity) => {
             let pushes = match entity {

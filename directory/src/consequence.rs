@@ -31,6 +31,9 @@ pub enum Consequence {
     RightsLost { device: Id, user: Id },
     /// What is settled about another domain has changed.
     Peer { domain: Domain },
+    /// What our applications hear of another domain's principals has changed: what it has told was refused until now, or is
+    /// known no longer.
+    Hears { domain: Domain },
     /// What an application or user of another domain may do with a principal has changed.
     Granted { principal: Principal, to: Address },
 }

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use irsp_protocol::change::{
-    Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Right, TokenKey, User,
+    Application, Binding, Cause, Change, Delivery, Device, Entity, EntityKey, Right, Scope, TokenKey, User,
 };
 use irsp_protocol::credential::Certificate;
 use irsp_protocol::peer::{Grant, Peer};
@@ -387,7 +387,22 @@ impl State {
             before.map_or(&[], |app| &app.keys),
             after.map_or(&[], |app| &app.keys),
         );
-        consequence::of_principal(&principal, cause, before, after)
+        let mut follows = consequence::of_principal(&principal, cause, before, after);
+        if let (Some(before), Some(after)) = (before, after) {
+            follows.extend(self.hears_of_others(&before.hears, &after.hears));
+        }
+        follows
+    }
+
+    /// The peers of whose principals an application hears others than before.
+    fn hears_of_others(&self, before: &Scope, after: &Scope) -> Vec<Consequence> {
+        let peers = self.peers.all().map(|peer| &peer.domain);
+        let others = peers.filter(|domain| before.of_domain(domain) != after.of_domain(domain));
+        others
+            .map(|domain| Consequence::Hears {
+                domain: domain.clone(),
+            })
+            .collect()
     }
 
     fn set_binding(&mut self, n: u64, device: &Id, user: &Id, binding: Option<&Binding>) -> Vec<Consequence> {

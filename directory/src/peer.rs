@@ -40,6 +40,12 @@ impl Directory {
         heard_by.into_iter().flatten().cloned().collect()
     }
 
+    /// Whether a peer is told of presence at all. One that is being drained is, because what it holds would be wrong afterwards.
+    pub fn tells_presence(&self, domain: &Domain) -> bool {
+        let peer = self.peer(domain);
+        peer.is_some_and(|peer| peer.outward.allows(MessageKind::Presence, None))
+    }
+
     /// The grants that are wanted, of all there are.
     pub fn grants(&self, wanted: impl Fn(&Grant) -> bool) -> Vec<Arc<Grant>> {
         let state = self.read();
@@ -269,6 +275,8 @@ mod tests {
             inward(&house, MessageKind::Upload, "dev/x@b.example", "app/climate"),
             Err(Status::WRONG_DOMAIN)
         );
+        let b = peer().domain;
+        assert!(!house.directory.tells_presence(&b));
         let policy = |json: &str| -> Policy { serde_json::from_str(json).unwrap() };
         let strict = Peer {
             inward: policy(r#"{"kinds":["upload"],"applications":["other"]}"#),
@@ -288,6 +296,7 @@ mod tests {
             out(&house, MessageKind::Message, "app/climate", "app/shop@b.example"),
             Ok(())
         );
+        assert!(!house.directory.tells_presence(&b));
         let draining = Peer {
             state: PeerState::Draining,
             ..peer()
@@ -297,6 +306,7 @@ mod tests {
             out(&house, MessageKind::Message, "app/climate", "app/shop@b.example"),
             Err(Status::UNAVAILABLE)
         );
+        assert!(house.directory.tells_presence(&b));
         house.delete(EntityKey::Peer(peer().domain));
         assert!(house.directory.peers().is_empty());
     }

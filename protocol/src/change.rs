@@ -3,6 +3,7 @@
 //! Changes are numbered without gaps. Each carries the whole new state of one entity, so applying it twice, or after
 //! a snapshot that already held it, changes nothing: of two states of one entity the greater number is the newer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -261,6 +262,17 @@ impl Scope {
         match self {
             Scope::Everyone => true,
             Scope::Only(list) => list.contains(address),
+        }
+    }
+
+    /// Who of another domain is included; `None`: everyone.
+    pub fn of_domain(&self, domain: &Domain) -> Option<BTreeSet<&Address>> {
+        match self {
+            Scope::Everyone => None,
+            Scope::Only(list) => {
+                let theirs = list.iter().filter(|named| named.domain.as_ref() == Some(domain));
+                Some(theirs.collect())
+            }
         }
     }
 }

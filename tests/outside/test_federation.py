@@ -123,6 +123,47 @@ class Federation(unittest.TestCase):
         relayed = self.a.admin().post("/v1/push", {"to": "dev/x@c.example", "channel": "set", "text": "on", "from": "app/x"})
         self.assertIn(relayed.code, (403, 421), relayed)
 
+    def foreign_presence(self, id):
+        found = self.climate.get(f"/v1/presence/dev/{id}@a.example")
+        return found.body["state"] if found.code == 200 else found.code
+
+    def test_presence_stays_unknown_while_either_side_s_terms_say_so_and_is_right_again_afterwards(self):
+        code = self.a_device("gate", hears=True)
+        few = {"kinds": ["upload", "push", "message"]}
+        state = lambda: self.foreign_presence("gate")
+        sides = [
+            (self.a, "/v1/peers/b.example", {"out": few}, {"out": {}}),
+            (self.b, "/v1/peers/a.example", {"in": few}, {"in": {}}),
+        ]
+        for side, peer, narrow, wide in sides:
+            with client(self.a, "dev/gate", code) as gate:
+                until(lambda: state() == "online", "it is seen", 60)
+                self.assertEqual(side.admin().patch(peer, narrow).code, 200)
+                until(lambda: state() == "unknown", "its state is nobody's business any more", 60)
+                linked((self.a, self.b))
+            with client(self.a, "dev/gate", code) as gate:
+                before = len(self.uploads("dev/gate@a.example"))
+                gate.publish("v1/dev/gate/up/climate@b.example/temp", b"1")
+                until(lambda: len(self.uploads("dev/gate@a.example")) > before, "what is sent later has come", 60)
+            self.assertEqual(state(), "unknown", narrow)
+            self.assertEqual(self.climate.get("/v1/presence/dev/gate@a.example")["reason"], "out-of-sight")
+            self.assertEqual(side.admin().patch(peer, wide).code, 200)
+            until(lambda: state() == "offline", "the right state", 60)
+        until(lambda: self.a.residue() == 0 and self.b.residue() == 0, "nothing is lost", 60)
+
+    def test_presence_is_right_when_an_application_hears_more_again(self):
+        code = self.a_device("fence", hears=True)
+        try:
+            with client(self.a, "dev/fence", code):
+                until(lambda: self.foreign_presence("fence") == "online", "it is seen", 60)
+                narrow = self.b.admin().patch("/v1/apps/climate", {"hears": {"only": ["dev/other@a.example"]}})
+                self.assertEqual(narrow.code, 200, narrow)
+                linked((self.a, self.b))
+        finally:
+            wide = self.b.admin().patch("/v1/apps/climate", {"hears": "everyone"})
+        self.assertEqual(wide.code, 200, wide)
+        until(lambda: self.foreign_presence("fence") == "offline", "the right state", 60)
+
     def test_presence_is_known_unknown_and_known_again(self):
         code = self.a_device("porch", hears=True)
 

@@ -1,4 +1,4 @@
-//! Presence across domains (clause 8.7): applications and users of other domains that were granted it hear of a principal's changes,
+//! Presence across domains (clause 8.7), as far as it may leave ours: applications and users of other domains that were granted it hear of a principal's changes,
 //! of its state when a link comes up or the grant is given, and that it is unknown once the grant is withdrawn. Our own
 //! application server hears when a peer is out of sight.
 
@@ -41,7 +41,13 @@ impl Abroad {
         new_id: impl Fn() -> MessageId,
     ) -> Result<(), StoreError> {
         for to in self.directory.heard_by(&presence.principal) {
-            accept(tx, presence, &to, new_id())?;
+            if to
+                .domain
+                .as_ref()
+                .is_some_and(|peer| self.directory.tells_presence(peer))
+            {
+                accept(tx, presence, &to, new_id())?;
+            }
         }
         Ok(())
     }
@@ -57,19 +63,30 @@ pub(crate) async fn abroad(
     while let Some(one) = news.recv().await {
         match one {
             News::Linked(peer) => {
+                if !directory.tells_presence(&peer) {
+                    continue;
+                }
                 let of_peer = |grant: &Grant| grant.hears && grant.to.domain.as_ref() == Some(&peer);
                 let grants = directory.grants(of_peer);
                 let wanted = grants
                     .iter()
                     .map(|grant| (grant.principal.clone(), grant.to.clone()));
-                let states = known(&table, wanted.collect()).await;
-                for some in states.chunks(BATCH) {
-                    tell(&courier, some.to_vec()).await;
+                for some in wanted.collect::<Vec<_>>().chunks(BATCH) {
+                    let table = table.lock().await;
+                    tell(&courier, known(&table, some)).await;
                 }
             }
             News::Granted { principal, to } => {
+                if !to
+                    .domain
+                    .as_ref()
+                    .is_some_and(|peer| directory.tells_presence(peer))
+                {
+                    continue;
+                }
                 let hears = directory.grant(&principal, &to).is_some_and(|grant| grant.hears);
-                let mut states = known(&table, vec![(principal, to)]).await;
+                let table = table.lock().await;
+                let mut states = known(&table, &[(principal, to)]);
                 if !hears {
                     for (presence, _) in &mut states {
                         presence.state = Connectivity::Unknown;
@@ -84,12 +101,12 @@ pub(crate) async fn abroad(
     }
 }
 
-/// The present state of those that have one.
-async fn known(table: &Mutex<Table>, wanted: Vec<(Principal, Address)>) -> Vec<(Presence, Address)> {
-    let table = table.lock().await;
+/// The present state of those that have one. The table stays locked until it is stored: a newer one that was stored in between
+/// would end as one that has been replaced.
+fn known(table: &Table, wanted: &[(Principal, Address)]) -> Vec<(Presence, Address)> {
     let states = wanted
-        .into_iter()
-        .filter_map(|(principal, to)| Some((table.of(&principal)?.clone(), to)));
+        .iter()
+        .filter_map(|(principal, to)| Some((table.of(principal)?.clone(), to.clone())));
     states.collect()
 }
 

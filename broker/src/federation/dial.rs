@@ -1,5 +1,6 @@
 //! Links that we dial: one task for each peer that has addresses or may be looked for, which tries them in turn and backs
-//! off while none answers. A peer whose terms change is parted from, and called anew on the new terms.
+//! off while none answers. A peer whose terms change is parted from, and called anew on the new terms: so both sides lose sight
+//! of each other, and presence is told anew to whom it may be told now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,8 +55,21 @@ struct Caller {
 
 impl Caller {
     fn serves(&self, peer: &Peer) -> bool {
-        let terms = |peer: &Peer| (peer.trust.clone(), peer.urls.clone(), peer.out_rate_max);
-        terms(&self.terms) == terms(peer)
+        let Peer {
+            trust,
+            urls,
+            inward,
+            outward,
+            out_rate_max,
+            domain: _,
+            rate_max: _,
+            state: _,
+        } = &*self.terms;
+        *trust == peer.trust
+            && *urls == peer.urls
+            && *inward == peer.inward
+            && *outward == peer.outward
+            && *out_rate_max == peer.out_rate_max
     }
 }
 

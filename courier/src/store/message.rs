@@ -304,6 +304,20 @@ pub(super) fn waiting_from(
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
+/// The same of one kind.
+pub(super) fn waiting_of(
+    sql: &Connection,
+    hop: &Hop,
+    kind: MessageKind,
+) -> Result<Vec<MessageId>, StoreError> {
+    let of_kind = waits(hop, "id, seq", "kind = ?2");
+    let mut rows = sql.prepare_cached(&format!("{of_kind} ORDER BY seq"))?;
+    let ids = rows.query_map(params![text::hop(hop), kind.as_str()], |row| {
+        Ok(text::read_id(row.get(0)?))
+    })?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
 /// What waits for a hop and has expired, in order, at most `limit`.
 pub(super) fn expired(
     sql: &Connection,

@@ -129,6 +129,15 @@ impl<'a> Tx<'a> {
         Ok(ended)
     }
 
+    /// Ends what waits for a hop and is of one kind; says how many.
+    pub fn end_kind(&mut self, hop: &Hop, kind: MessageKind, status: Status) -> Result<u64, StoreError> {
+        let mut ended = 0;
+        for id in message::waiting_of(self.sql, hop, kind)? {
+            ended += u64::from(self.end_with(id, Some(hop), &End::by_us(status, None))?);
+        }
+        Ok(ended)
+    }
+
     /// Ends one message. One that is unknown or has ended stays as it is.
     pub fn end(&mut self, id: MessageId, status: Status, answer: Option<Answer>) -> Result<(), StoreError> {
         self.end_with(id, None, &End::by_us(status, answer))?;

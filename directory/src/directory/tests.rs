@@ -1,6 +1,7 @@
 use irsp_protocol::Timestamp;
 use irsp_protocol::change::Role;
 use irsp_protocol::credential::{Code, EndedLogin, Fingerprint, LoginId};
+use irsp_protocol::peer::{PeerState, Policy, Trust};
 
 use super::*;
 use crate::consequence::Credential;
@@ -302,4 +303,49 @@ fn times_before_1970_do_not_overflow_a_generation() {
         house.put(Cause::Modify, Entity::User(ancient)),
         [ends("usr/ann", Cause::Modify)]
     );
+}
+
+#[test]
+fn who_hears_others_of_another_domain_hears_them_anew() {
+    let mut house = Household::new();
+    let peer = |name: &str| {
+        Entity::Peer(Peer {
+            domain: Domain::new(name).unwrap(),
+            trust: Trust::Authority(String::new()),
+            urls: Vec::new(),
+            inward: Policy::default(),
+            outward: Policy::default(),
+            rate_max: 10,
+            out_rate_max: None,
+            state: PeerState::Active,
+        })
+    };
+    house.put(Cause::Register, peer("b.example"));
+    house.put(Cause::Register, peer("c.example"));
+    let mut hears = |named: Option<&[&str]>| {
+        let list = |named: &[&str]| named.iter().map(|name| name.parse().unwrap()).collect();
+        let app = Application {
+            hears: named.map_or(Scope::Everyone, |named| Scope::Only(list(named))),
+            ..application_of("climate")
+        };
+        let follows = house.put(Cause::Modify, Entity::Application(app));
+        let domains = follows.iter().filter_map(|one| {
+            if let Consequence::Hears { domain } = one {
+                return Some(domain.to_string());
+            }
+            None
+        });
+        let mut domains: Vec<_> = domains.collect();
+        domains.sort();
+        assert_eq!(domains.len(), follows.len(), "nothing else follows");
+        domains
+    };
+    assert_eq!(hears(None), Vec::<String>::new(), "as before");
+    assert_eq!(hears(Some(&["dev/x@b.example"])), ["b.example", "c.example"]);
+    assert_eq!(
+        hears(Some(&["dev/x@b.example", "dev/lamp-1"])),
+        Vec::<String>::new()
+    );
+    assert_eq!(hears(Some(&["dev/y@b.example"])), ["b.example"]);
+    assert_eq!(hears(None), ["b.example", "c.example"]);
 }
