@@ -39,6 +39,30 @@ pub(crate) struct MessageRole {
     pub(crate) unstored: Arc<Unstored>,
     /// Tells the follower that changes are missing.
     pub(crate) behind: Arc<Notify>,
+    pub(crate) from_peers: FromPeers,
+}
+
+/// How large a payload may be that comes from another domain: as one of our own may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FromPeers {
+    /// Of a push or a message.
+    pub(crate) push_bytes_max: usize,
+    pub(crate) upload_bytes_max: usize,
+}
+
+impl FromPeers {
+    fn fits(self, envelope: &Envelope) -> Result<(), Status> {
+        let bytes_max = match envelope.kind {
+            MessageKind::Upload => self.upload_bytes_max,
+            MessageKind::Push | MessageKind::Message => self.push_bytes_max,
+            // The link has seen to it.
+            MessageKind::Status | MessageKind::Presence | MessageKind::Directory => return Ok(()),
+        };
+        if envelope.data.len() > bytes_max {
+            return Err(Status::TOO_LARGE);
+        }
+        Ok(())
+    }
 }
 
 impl Role for MessageRole {
@@ -78,7 +102,8 @@ impl Role for MessageRole {
             true => directory.may_come_in(envelope.kind, &envelope.source, &to.principal),
             false => Err(Status::MALFORMED),
         };
-        let hop = right.and_then(|()| match envelope.kind {
+        let fits = right.and_then(|()| self.from_peers.fits(envelope));
+        let hop = fits.and_then(|()| match envelope.kind {
             MessageKind::Presence => Ok(Hop::Server(Server::App)),
             MessageKind::Upload
             | MessageKind::Push

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::observed::Observer;
 use crate::presence::{Announcer, Table, Unstored};
 use crate::restore::restore;
-use crate::role::MessageRole;
+use crate::role::{FromPeers, MessageRole};
 use crate::sessions::Parked;
 use crate::sessions::Sessions;
 use crate::sessions::keeper::Keeper;
@@ -142,6 +142,10 @@ impl MessageServer {
             presence: Arc::clone(&table),
             unstored: Arc::clone(&unstored),
             behind: Arc::clone(&behind),
+            from_peers: FromPeers {
+                push_bytes_max: settings.federation.push_size_max as usize,
+                upload_bytes_max: settings.limits.packet_size_max as usize,
+            },
         };
         let courier = Courier::start(
             Server::Message,
@@ -180,6 +184,7 @@ impl MessageServer {
             metrics: Arc::new(federation::Metrics::new(&mut instruments)),
             identity: federation::identity(&settings.domain, &settings.federation),
             discovery,
+            lifetime_max: settings.message_expiry.max,
         };
         federation::start(federation, bound_for_peers, back.0.clone(), &back.1);
         let abroad = Arc::new(Abroad {

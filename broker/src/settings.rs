@@ -58,6 +58,8 @@ pub struct Federation {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub discovery: Discovery,
+    /// Largest payload of a push or message that is taken from another domain, bytes. Of an upload it is that of a packet.
+    pub push_size_max: u32,
 }
 
 /// Where a peer is looked for that is not reached where its operator said.

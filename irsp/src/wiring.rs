@@ -88,6 +88,7 @@ pub(crate) fn federation(settings: &Settings) -> irsp_broker::Federation {
             authorities: settings.federation.web_ca.clone(),
             web_port: None,
         },
+        push_size_max: settings.appserver.push_size_max,
     }
 }
 

@@ -163,6 +163,45 @@ pub fn read(frame: &mut Bytes) -> Result<Option<Item>, FrameError> {
     Ok(Some(item))
 }
 
+/// What stands in a frame of another domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    Item(Box<Item>),
+    /// An envelope that is not understood, such as one of a newer version's type, by its id.
+    Unknown(MessageId),
+}
+
+/// The same of another domain's frame, whose envelopes may be of types that are not known here.
+pub fn read_foreign(frame: &mut Bytes) -> Result<Option<Foreign>, FrameError> {
+    /// Of an envelope the least that is needed to answer it.
+    #[derive(Deserialize)]
+    struct Unknown {
+        deliver: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        envelope: Id,
+    }
+    #[derive(Deserialize)]
+    struct Id {
+        id: MessageId,
+    }
+    let mut rest = frame.clone();
+    match read(frame) {
+        Ok(item) => Ok(item.map(|item| Foreign::Item(Box::new(item)))),
+        Err(FrameError::Head(error)) => {
+            let head = part(&mut rest)?;
+            let Ok(unknown) = serde_json::from_slice::<Unknown>(&head) else {
+                return Err(FrameError::Head(error));
+            };
+            part(&mut rest)?;
+            *frame = rest;
+            Ok(Some(Foreign::Unknown(unknown.deliver.envelope.id)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn part(frame: &mut Bytes) -> Result<Bytes, FrameError> {
     if frame.len() < 4 {
         return Err(FrameError::Truncated);

@@ -121,24 +121,44 @@ class Peer:
         frame = b""
         for head, data in envelopes:
             item = {"deliver": {"from": "message", "place": place or {"seq": 1, "after": 0}, "envelope": head}}
-            text = json.dumps(item).encode()
-            frame += struct.pack(">I", len(text)) + text + struct.pack(">I", len(data)) + data
+            frame += self._item(item, data)
         self.send(ITEMS, frame)
 
     def answers(self, count=1):
-        """The codes answered, by message id."""
+        """The codes answered, by message id. What is delivered meanwhile stays unanswered."""
         found = {}
         end = time.monotonic() + DEADLINE
         while len(found) < count and time.monotonic() < end:
-            tag, body = self.part()
-            while tag == ITEMS and body:
-                (length,) = struct.unpack(">I", body[:4])
-                item, body = json.loads(body[4 : 4 + length]), body[4 + length :]
-                (data,) = struct.unpack(">I", body[:4])
-                body = body[4 + data :]
-                if "answer" in item:
-                    found[item["answer"]["id"]] = item["answer"]["status"]
+            found.update((item["answer"]["id"], item["answer"]["status"]) for item in self.items() if "answer" in item)
         return found
+
+    def take(self, count):
+        """Takes so many envelopes of the other side and answers each with 200; gives their heads by message id."""
+        taken = {}
+        end = time.monotonic() + DEADLINE
+        while len(taken) < count and time.monotonic() < end:
+            heads = [item["deliver"]["envelope"] for item in self.items() if "deliver" in item]
+            taken.update((head["id"], head) for head in heads)
+            answers = [{"answer": {"from": "message", "id": head["id"], "status": 200}} for head in heads]
+            self.send(ITEMS, b"".join(map(self._item, answers)))
+        return taken
+
+    def items(self):
+        """What the heads of the next part say; nothing if it has none."""
+        tag, body = self.part()
+        found = []
+        while tag == ITEMS and body:
+            (length,) = struct.unpack(">I", body[:4])
+            found.append(json.loads(body[4 : 4 + length]))
+            body = body[4 + length :]
+            (data,) = struct.unpack(">I", body[:4])
+            body = body[4 + data :]
+        return found
+
+    @staticmethod
+    def _item(head, data=b""):
+        text = json.dumps(head).encode()
+        return struct.pack(">I", len(text)) + text + struct.pack(">I", len(data)) + data
 
 
 def envelope(kind, source, destination, id=None, **more):

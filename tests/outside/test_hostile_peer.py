@@ -244,6 +244,88 @@ class Hostile(unittest.TestCase):
         finally:
             admin.patch("/v1/peers/evil.example", {"state": "active"})
 
+    def test_what_is_larger_than_one_of_ours_may_be_and_what_lives_longer(self):
+        self.b.grants("dev/lamp", "app/large@evil.example", pushes=True)
+        for kind, source, destination, size, code in [
+            ("push", "app/large@evil.example", "dev/lamp@b.example", 1_000_001, 413),
+            ("message", "app/large@evil.example", "app/shop@b.example", 1_000_001, 413),
+            ("message", "app/large@evil.example", "app/shop@b.example", 1_000_000, 202),
+            ("upload", "dev/large@evil.example", "app/shop@b.example", (1 << 20) + 1, 413),
+            ("upload", "dev/large@evil.example", "app/shop@b.example", 1_000_001, 202),
+        ]:
+            with self.a_peer() as peer:
+                head = envelope(kind, source, destination)
+                peer.deliver((head, b"x" * size))
+                self.assertEqual(peer.answers(), {head["id"]: code}, (kind, size))
+        with self.a_peer() as peer:
+            head = envelope("push", "app/large@evil.example", "dev/lamp@b.example", expirytime="2099-01-01T00:00:00Z")
+            peer.deliver((head, b"1"))
+            self.assertEqual(peer.answers(), {head["id"]: 202})
+        expires = self.b.admin().get(f"/v1/messages/{head['id']}")["expires"]
+        latest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 30 * 86_400 + 60))
+        self.assertLess(expires, latest, "it lives no longer than one of our own")
+
+    def test_an_envelope_of_a_newer_version_is_refused_alone(self):
+        with self.a_peer() as peer:
+            newer = envelope("gossip", "dev/x@evil.example", "app/shop@b.example")
+            channel = envelope("upload", "dev/x@evil.example", "app/shop@b.example", subject="a//b")
+            good = envelope("upload", "dev/x@evil.example", "app/shop@b.example")
+            peer.deliver((newer, b"?"), (channel, b"?"), (good, b"1"))
+            wanted = {newer["id"]: 400, channel["id"]: 400, good["id"]: 202}
+            self.assertEqual(peer.answers(3), wanted)
+
+    def test_who_links_again_and_again_is_owed_the_newest_presence_only(self):
+        self.tearDown()  # the lamp has a presence
+        self.b.grants("dev/lamp", "app/watcher@evil.example", hears=True)
+        for _ in range(8):
+            with self.a_peer() as peer:
+                while not any("deliver" in item for item in peer.items()):
+                    pass
+        link = until(
+            lambda: "linked" not in (link := self.b.admin().get("/v1/peers/evil.example")["link"]) and link,
+            "the last link has ended",
+        )
+        with self.a_peer() as peer:
+            taken = peer.take(link["waiting"]).values()
+        told = [head for head in taken if head["destination"].startswith("app/watcher")]
+        self.assertIn(len(told), (1, 2), "the one that waited, and that of this link")
+
+
+@unittest.skipUnless(shutil.which("openssl"), "needs openssl")
+class Insatiable(unittest.TestCase):
+    """b.example has room for forty messages of a domain; evil.example sends, and takes no news of the ends."""
+
+    def test_who_takes_no_news_of_ends_is_refused_and_nobody_else(self):
+        b = Domain("b.example", "courier.application_messages_max=40", "courier.messages_max=100")
+        self.addCleanup(b.remove)
+        folder = tempfile.mkdtemp(prefix="irsp-insatiable-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        evil = Authority(folder, "evil")
+        admin = b.admin()
+        self.assertEqual(admin.post("/v1/peers", {"domain": "evil.example", "ca": evil.pem}).code, 201)
+        self.assertEqual(admin.post("/v1/apps", {"id": "shop"}).code, 201)
+        code = admin.post("/v1/devices", {"id": "lamp"})["code"]
+        peer = Peer(b.door, evil.issue("evil.example"))
+        self.addCleanup(peer.close)
+        peer.hello("evil.example", "b.example")
+
+        def sends(n, kind="message", source="app/x{}@evil.example"):
+            heads = [envelope(kind, source.format(at), "app/shop@b.example") for at in range(n)]
+            peer.deliver(*[(head, b"1") for head in heads])
+            return list(peer.answers(n).values())
+
+        codes = [code for _ in range(30) for code in sends(10)]
+        self.assertEqual(codes.count(202), 40, codes)
+        self.assertEqual(set(codes[40:]), {429})
+        self.assertEqual(sends(1, "upload", "dev/x{}@evil.example"), [429], "of whatever kind")
+        with_lamp = Client(b, "dev/lamp", code).open()
+        with_lamp.subscribe("v1/dev/lamp/status")
+        self.assertEqual(with_lamp.publish("v1/dev/lamp/up/shop/temp", b"1"), 0)
+        self.assertEqual(with_lamp.receive("v1/dev/lamp/status").json["code"], 200)
+        with_lamp.leave()
+        self.assertEqual({head["type"] for head in peer.take(40).values()}, {"irsp.status"})
+        until(lambda: sends(1) == [202], "it has taken what waited")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -64,6 +64,7 @@ impl Here {
                 certificate: data.join("pki/peer.crt"),
                 key: data.join("pki/peer.key"),
                 discovery: irsp_broker::Discovery::default(),
+                push_size_max: 1_000_000,
             },
             limits: limits(setup),
             presence_grace: setup.presence_grace,

@@ -206,6 +206,7 @@ fn settings(folder: &Path) -> Result<Settings, Box<dyn Error>> {
             certificate: PathBuf::new(),
             key: PathBuf::new(),
             discovery: Discovery::default(),
+            push_size_max: 1_000_000,
         },
         limits: Limits {
             connections_max: 1_000_000,

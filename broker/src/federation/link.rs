@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Federation;
 use super::end::Ended;
-use super::gate::{self, Sorted};
+use super::gate::{self, Gate, Sorted};
 use super::links::Dialled;
 use super::metrics::Refusal;
 
@@ -315,7 +315,13 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
 
     async fn take(&mut self, frame: Bytes, allowance: &mut Allowance) -> Result<(), Ended> {
         let metrics = &self.federation.metrics;
-        let Sorted { taken, refused } = gate::sort(frame, self.peer, &self.federation.domain)?;
+        let gate = Gate {
+            peer: self.peer,
+            own: &self.federation.domain,
+            now: self.federation.courier.now(),
+            lifetime_max: self.federation.lifetime_max,
+        };
+        let Sorted { taken, refused } = gate::sort(frame, gate)?;
         let count = taken.delivered.len() + refused.len();
         metrics.received.inc_by(count as u64);
         self.refuse(&refused).await;

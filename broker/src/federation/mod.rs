@@ -28,7 +28,7 @@ mod tls;
 mod trust;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use irsp_courier::Courier;
 use irsp_directory::Directory;
@@ -57,6 +57,8 @@ pub(crate) struct Federation {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) discovery: Discovery,
+    /// How long a message of another domain may live here.
+    pub(crate) lifetime_max: Duration,
 }
 
 /// Keeps up the links to all peers, and takes those that come, until `stop`.
