@@ -22,6 +22,7 @@ use crate::cli;
 use crate::engine::{self, EngineError, Login, Measured};
 use crate::link::{Dialer, DialerError};
 use crate::options::{OptionsError, check_open_files};
+use crate::reports::{self, Unwritten};
 
 pub use cases::{Case, Shape};
 pub use named::Named;
@@ -56,8 +57,8 @@ pub enum CompareError {
         case: String,
         error: EngineError,
     },
-    #[error("cannot write {path}: {error}", path = path.display())]
-    Report { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    Report(#[from] Unwritten),
 }
 
 /// One server under comparison.
@@ -98,6 +99,7 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
     let cases = cases::choose(options)?;
     let connections = cases.iter().map(|case| case.connections()).max().unwrap_or(0);
     check_open_files(connections)?;
+    options.json.as_deref().map(reports::check).transpose()?;
     let contenders = contenders(options, &cases).await?;
     let names: Vec<String> = contenders
         .iter()
@@ -151,24 +153,26 @@ pub async fn run(options: &cli::Compare) -> Result<Comparison, CompareError> {
         }
     }
     bar.finish_and_clear();
-    let comparison = Comparison {
+    Ok(Comparison {
         targets: names,
         rounds: options.rounds,
         seconds: options.seconds,
         payload: options.payload,
         cases: compared,
         troubles,
+    })
+}
+
+/// Writes the comparison where `options` want it.
+pub fn write(options: &cli::Compare, comparison: &Comparison) -> Result<(), Unwritten> {
+    let Some(path) = &options.json else {
+        return Ok(());
     };
-    if let Some(path) = &options.json {
-        let written = serde_json::to_vec_pretty(&comparison).map_err(std::io::Error::from);
-        written
-            .and_then(|json| std::fs::write(path, json))
-            .map_err(|error| CompareError::Report {
-                path: path.clone(),
-                error,
-            })?;
-    }
-    Ok(comparison)
+    let json = serde_json::to_vec_pretty(comparison).map_err(|error| Unwritten {
+        path: path.clone(),
+        error: error.into(),
+    })?;
+    reports::put(path, &json)
 }
 
 /// Why a round of a case compares nothing.

@@ -35,6 +35,7 @@ pub mod play;
 pub mod progress;
 pub mod record;
 pub mod report;
+pub mod reports;
 pub mod scenario;
 pub mod schedule;
 pub mod slo;
@@ -45,15 +46,13 @@ pub mod tls;
 pub mod usage;
 pub mod wire;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-
 use thiserror::Error;
 
 use crate::fleet::Fleet;
 use crate::link::{Broken, Dialer};
 use crate::options::{DEVICES_MAX, Options};
 use crate::report::Report;
+use crate::reports::Unwritten;
 use crate::store::Store;
 use crate::target::Target;
 
@@ -72,8 +71,8 @@ pub enum RunError {
     Unreached { url: Target, error: Broken },
     #[error("before the run")]
     Store(#[from] store::StoreError),
-    #[error("cannot write --report {path}: {error}", path = path.display())]
-    Report { path: PathBuf, error: std::io::Error },
+    #[error("--report")]
+    Report(#[from] Unwritten),
     #[error(transparent)]
     Fleet(#[from] fleet::FleetError),
     #[error("latencies")]
@@ -113,27 +112,22 @@ pub async fn run(options: &Options, interrupt: impl AsyncFnMut()) -> Result<Repo
         }
         None => None,
     };
-    // Opened before the run, so that a wrong path does not cost its result.
-    let file = options.report.as_ref().map(|path| create(path)).transpose()?;
+    // Tried before the run, so that a wrong path does not cost its result.
+    options.report.as_deref().map(reports::check).transpose()?;
     let run = format!("{:016x}", rand::random::<u64>());
     let fleet = Fleet::start(options, run.clone(), dialer, credentials);
     let ran = fleet.run(options, store, interrupt).await?;
-    let report = Report::new(options, run, ran, notes)?;
-    if let Some((path, file)) = file {
-        serde_json::to_writer_pretty(file, &report).map_err(|error| RunError::Report {
-            path,
-            error: error.into(),
-        })?;
-    }
-    Ok(report)
+    Ok(Report::new(options, run, ran, notes)?)
 }
 
-fn create(path: &Path) -> Result<(PathBuf, File), RunError> {
-    match File::create(path) {
-        Ok(file) => Ok((path.to_owned(), file)),
-        Err(error) => Err(RunError::Report {
-            path: path.to_owned(),
-            error,
-        }),
-    }
+/// Writes the report where `options` want it.
+pub fn write(options: &Options, report: &Report) -> Result<(), Unwritten> {
+    let Some(path) = &options.report else {
+        return Ok(());
+    };
+    let json = serde_json::to_vec_pretty(report).map_err(|error| Unwritten {
+        path: path.clone(),
+        error: error.into(),
+    })?;
+    reports::put(path, &json)
 }

@@ -1,4 +1,5 @@
-//! Reads the command line, runs what it asks for, prints the report. Exit code 0: PASS, 1: FAIL, 2: no run.
+//! Reads the command line, runs what it asks for, prints the report. Exit code 0: PASS, 1: FAIL, 2: no run, or a report
+//! that could not be written.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -6,9 +7,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use devicesim::cli::{Cli, Command};
+use devicesim::reports::Unwritten;
 use devicesim::{compare, play, record};
 
-/// The run could not be started or ended without a report; the options' own errors have it too.
+/// The run could not be started or ended without a report, or one could not be written; the options' own errors have it too.
 const NO_RUN: u8 = 2;
 
 fn main() -> ExitCode {
@@ -28,23 +30,35 @@ fn work(cli: &Cli) -> anyhow::Result<bool> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let (table, pass) = match (&cli.command, &cli.upload) {
+    let (table, pass, unwritten) = match (&cli.command, &cli.upload) {
         (Some(Command::Run(run)), _) => {
             let outcome = runtime.block_on(play::run(run, interrupted()))?;
-            (outcome.table(), outcome.verdict.pass)
+            let unwritten = play::write(&outcome, &run.reports);
+            (outcome.table(), outcome.verdict.pass, unwritten)
         }
-        (Some(Command::Record(options)), _) => (runtime.block_on(record::run(options, interrupted()))?, true),
+        (Some(Command::Record(options)), _) => {
+            let said = runtime.block_on(record::run(options, interrupted()))?;
+            (said, true, Vec::new())
+        }
         (Some(Command::Merge(merge)), _) => {
             let outcome = play::merge(merge)?;
-            (outcome.table(), outcome.verdict.pass)
+            let unwritten = play::write(&outcome, &merge.reports);
+            (outcome.table(), outcome.verdict.pass, unwritten)
         }
         (Some(Command::Compare(options)), _) => {
             let comparison = runtime.block_on(compare::run(options))?;
-            (comparison.table(), comparison.troubles.is_empty())
+            let unwritten = compare::write(options, &comparison).err();
+            let pass = comparison.troubles.is_empty();
+            (comparison.table(), pass, unwritten.into_iter().collect())
         }
         (None, Some(options)) => {
             let report = runtime.block_on(devicesim::run(options, interrupted))?;
-            (report.table(), report.verdict.pass)
+            let unwritten = devicesim::write(options, &report).err();
+            (
+                report.table(),
+                report.verdict.pass,
+                unwritten.into_iter().collect(),
+            )
         }
         (None, None) => anyhow::bail!("nothing to do; see --help"),
     };
@@ -52,6 +66,8 @@ fn work(cli: &Cli) -> anyhow::Result<bool> {
     out.write_all(table.as_bytes())
         .and_then(|()| out.flush())
         .context("cannot print the report")?;
+    let unwritten: Vec<String> = unwritten.iter().map(Unwritten::to_string).collect();
+    anyhow::ensure!(unwritten.is_empty(), "{}", unwritten.join("; "));
     Ok(pass)
 }
 

@@ -71,6 +71,14 @@ impl Finding {
         }
     }
 
+    /// About a `live` message or a will.
+    fn said(oracle: &'static str, number: Number, at: Moment, what: impl Into<String>) -> Finding {
+        Finding {
+            message: Some(number),
+            ..Finding::on(oracle, number.sender(), at, what)
+        }
+    }
+
     fn of(oracle: &'static str, message: &Message, at: Moment, what: impl Into<String>) -> Finding {
         Finding {
             oracle,

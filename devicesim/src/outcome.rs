@@ -71,6 +71,9 @@ pub struct Found {
     /// The message's number in the payload (`n`).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub message: Option<u64>,
+    /// The id its sender gave it: of the run and the number. Over MQTT 3.1.1 it does not travel.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sender_id: Option<String>,
     /// The platform's id of the message.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mid: Option<String>,
@@ -80,6 +83,23 @@ pub struct Found {
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub no_receipt: Option<String>,
+}
+
+impl Found {
+    /// The message, by all that is known of it.
+    pub fn name(&self) -> String {
+        match (&self.mid, &self.sender_id) {
+            (Some(mid), Some(id)) => format!("{mid} ({id})"),
+            (Some(only), None) | (None, Some(only)) => only.clone(),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// When, at which device, which message.
+    fn place(&self) -> String {
+        let place = format!("{} {} {}", self.time, self.device, self.name());
+        place.trim_end().to_owned()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

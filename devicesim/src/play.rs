@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::cli;
 use crate::director::{self, Play, PlayError};
 use crate::outcome::{MergeError, Outcome, Run};
+use crate::reports::{self, Unwritten};
 use crate::scenario::{Fault, Scenario, ScenarioError};
 use crate::usage::Usage;
 
@@ -30,15 +31,15 @@ pub enum RunError {
     Token { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Play(#[from] PlayError),
-    #[error("cannot write {path}: {error}", path = path.display())]
-    Report { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Report(#[from] Unwritten),
     #[error("cannot read {path}: {error}", path = path.display())]
     Outcome { path: PathBuf, error: io::Error },
     #[error(transparent)]
     Merge(#[from] MergeError),
 }
 
-/// Plays a scenario, writes the reports.
+/// Plays a scenario.
 pub async fn run(run: &cli::Run, interrupt: impl Future<Output = ()>) -> Result<Outcome, RunError> {
     let part = format!("{}/{}", run.part.index + 1, run.part.of);
     if run.part.of > 1 && run.name.is_none() {
@@ -61,7 +62,7 @@ pub async fn run(run: &cli::Run, interrupt: impl Future<Output = ()>) -> Result<
     })?;
     let seed = run.seed.unwrap_or(scenario.seed);
     // Wrong paths are found before the run, not after it.
-    touch(&run.reports)?;
+    check(&run.reports)?;
     let play = Play {
         seed,
         name: run
@@ -89,9 +90,7 @@ pub async fn run(run: &cli::Run, interrupt: impl Future<Output = ()>) -> Result<
         seed,
         part,
     };
-    let outcome = Outcome::of(of, &scenario, played).await;
-    write(&outcome, &run.reports)?;
-    Ok(outcome)
+    Ok(Outcome::of(of, &scenario, played).await)
 }
 
 /// Joins reports of parts.
@@ -106,41 +105,37 @@ pub fn merge(merge: &cli::Merge) -> Result<Outcome, RunError> {
         let outcome: Outcome = serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))?;
         outcomes.push(outcome);
     }
-    let outcome = Outcome::merge(outcomes)?;
-    write(&outcome, &merge.reports)?;
-    Ok(outcome)
+    check(&merge.reports)?;
+    Ok(Outcome::merge(outcomes)?)
 }
 
-fn touch(reports: &cli::Reports) -> Result<(), RunError> {
-    for path in [&reports.json, &reports.junit, &reports.html]
+fn check(reports: &cli::Reports) -> Result<(), Unwritten> {
+    let paths = [&reports.json, &reports.junit, &reports.html];
+    paths
         .into_iter()
         .flatten()
-    {
-        put(path, b"")?;
-    }
-    Ok(())
+        .try_for_each(|path| reports::check(path))
 }
 
-fn write(outcome: &Outcome, reports: &cli::Reports) -> Result<(), RunError> {
-    if let Some(path) = &reports.json {
-        let json = serde_json::to_vec_pretty(outcome).map_err(|error| RunError::Report {
-            path: path.clone(),
+/// Writes every report that can be written; says which could not.
+pub fn write(outcome: &Outcome, reports: &cli::Reports) -> Vec<Unwritten> {
+    let json = |path: &Path| {
+        let json = serde_json::to_vec_pretty(outcome).map_err(|error| Unwritten {
+            path: path.to_owned(),
             error: error.into(),
         })?;
-        put(path, &json)?;
-    }
-    if let Some(path) = &reports.junit {
-        put(path, outcome.junit().as_bytes())?;
-    }
-    if let Some(path) = &reports.html {
-        put(path, outcome.html().as_bytes())?;
-    }
-    Ok(())
-}
-
-fn put(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    std::fs::write(path, bytes).map_err(|error| RunError::Report {
-        path: path.to_owned(),
-        error,
-    })
+        reports::put(path, &json)
+    };
+    let written = [
+        reports.json.as_deref().map(json),
+        reports
+            .junit
+            .as_deref()
+            .map(|path| reports::put(path, outcome.junit().as_bytes())),
+        reports
+            .html
+            .as_deref()
+            .map(|path| reports::put(path, outcome.html().as_bytes())),
+    ];
+    written.into_iter().flatten().filter_map(Result::err).collect()
 }

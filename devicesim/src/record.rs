@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::cli;
 use crate::link::{Broken, Dialer, DialerError, Link, Login};
 use crate::options::MqttVersion;
+use crate::reports::{self, Unwritten};
 use crate::scenario::{Payload, Scenario};
 use crate::wire::{self, Packet, kind};
 
@@ -38,8 +39,8 @@ pub enum RecordError {
     Nothing,
     #[error("the scenario cannot be written as TOML: {0}")]
     Toml(#[from] toml::ser::Error),
-    #[error("cannot write {path}: {error}", path = path.display())]
-    Write { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Write(#[from] Unwritten),
 }
 
 /// Records and writes; returns a sentence for the caller.
@@ -143,12 +144,6 @@ fn write(recorder: Recorder, out: &Path) -> Result<String, RecordError> {
     let Some(Recording { mut scenario, traces }) = recorder.close() else {
         return Err(RecordError::Nothing);
     };
-    let put = |path: &Path, text: &str| {
-        std::fs::write(path, text).map_err(|error| RecordError::Write {
-            path: path.to_owned(),
-            error,
-        })
-    };
     let stem = out
         .file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -158,10 +153,10 @@ fn write(recorder: Recorder, out: &Path) -> Result<String, RecordError> {
             trace.kind,
             trace.channel.replace('/', "-")
         ));
-        put(&out.with_file_name(&name), &trace.text)?;
+        reports::put(&out.with_file_name(&name), trace.text.as_bytes())?;
         point_to(&mut scenario, &trace.kind, &trace.channel, &name);
     }
-    put(out, &toml::to_string(&scenario)?)?;
+    reports::put(out, toml::to_string(&scenario)?.as_bytes())?;
     let devices: u32 = scenario.devices.iter().map(|kind| kind.count).sum();
     Ok(format!(
         "{devices} devices of {} kinds, {} traces: {}\n",

@@ -211,6 +211,7 @@ async fn an_interrupted_run_ends_with_what_it_has_and_fails() {
             .reasons
             .contains(&"the run was interrupted".to_owned())
     );
+    devicesim::write(&options, &ran).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     assert_eq!(json["verdict"]["pass"], false);
     assert_eq!(json["uploads"]["sent"], ran.uploads.sent);

@@ -2,7 +2,7 @@
 //! hears it, and nobody hears what was not said. A will is `live`, too, for who may hear it.
 
 use super::{Finding, owners_there};
-use crate::observation::{Moment, Number, Party};
+use crate::observation::{Moment, Number};
 use crate::story::{Story, Word};
 
 pub(super) const NAME: &str = "live";
@@ -14,9 +14,9 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     for (number, word) in &story.words {
         misheard(story, *number, word, &mut findings);
         if !word.is_will {
-            silence(story, number.sender(), word, &mut findings);
-            lost(story, number.sender(), word, &mut findings);
-            repeated(story, number.sender(), word, &mut findings);
+            silence(story, *number, word, &mut findings);
+            lost(story, *number, word, &mut findings);
+            repeated(story, *number, word, &mut findings);
         }
     }
     findings
@@ -37,21 +37,23 @@ fn misheard(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<F
         } else {
             continue;
         };
-        findings.push(Finding::on(NAME, device, heard.at, what));
+        findings.push(Finding::said(NAME, number, heard.at, what));
     }
 }
 
 /// Said, and neither acknowledged nor refused.
-fn silence(story: &Story<'_>, device: Party, word: &Word, findings: &mut Vec<Finding>) {
+fn silence(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<Finding>) {
+    let device = number.sender();
     let (Some(said), None, false) = (word.said.last(), word.taken, word.refused) else {
         return;
     };
     if story.waited(device, *said) && !story.revoked_between(device, *said, story.quiet) {
-        findings.push(Finding::on(NAME, device, *said, "never acknowledged"));
+        findings.push(Finding::said(NAME, number, *said, "never acknowledged"));
     }
 }
 
-fn lost(story: &Story<'_>, device: Party, word: &Word, findings: &mut Vec<Finding>) {
+fn lost(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<Finding>) {
+    let device = number.sender();
     let (Some(said), Some(taken)) = (word.said.first(), word.taken) else {
         return;
     };
@@ -63,13 +65,13 @@ fn lost(story: &Story<'_>, device: Party, word: &Word, findings: &mut Vec<Findin
         if !word.heard.iter().any(|heard| heard.by == owner) {
             let owner = story.cast.name(owner);
             let what = format!("taken, and not heard by {owner}, who was there");
-            findings.push(Finding::on(NAME, device, taken, what));
+            findings.push(Finding::said(NAME, number, taken, what));
         }
     }
 }
 
 /// Twice in one connection, although it was said once.
-fn repeated(story: &Story<'_>, device: Party, word: &Word, findings: &mut Vec<Finding>) {
+fn repeated(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<Finding>) {
     if word.said.len() > 1 {
         return;
     }
@@ -80,7 +82,7 @@ fn repeated(story: &Story<'_>, device: Party, word: &Word, findings: &mut Vec<Fi
         let mut before = word.heard[..n].iter().filter(|heard| heard.by == again.by);
         if before.any(|heard| life.began(heard.at, again.at).next().is_none()) {
             let what = format!("heard twice by {} in one connection", story.cast.name(again.by));
-            findings.push(Finding::on(NAME, device, again.at, what));
+            findings.push(Finding::said(NAME, number, again.at, what));
         }
     }
 }

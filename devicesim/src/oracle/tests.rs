@@ -212,7 +212,15 @@ impl Seen {
             (0, 50_000 * MS, QUIET),
             rules,
         );
-        ask(&story)
+        let findings = ask(&story);
+        let of_a_message = |finding: &&Finding| matches!(finding.oracle, "live" | "will" | "lost" | "expiry");
+        assert!(
+            findings
+                .iter()
+                .filter(of_a_message)
+                .all(|finding| finding.message.is_some())
+        );
+        findings
             .into_iter()
             .map(|finding| (finding.oracle, finding.what))
             .collect()

@@ -2,7 +2,7 @@
 //! after a goodbye, and not while the device is there.
 
 use super::{Finding, owners_there};
-use crate::observation::{Ending, Moment, Party};
+use crate::observation::{Ending, Moment, Number, Party};
 use crate::story::{Connection, Story, Word};
 
 pub(super) const NAME: &str = "will";
@@ -13,8 +13,8 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (device, life) in &story.lives {
         for span in &life.spans {
-            if let Some(word) = span.will.and_then(|will| story.words.get(&will)) {
-                judge(story, *device, span, word, &mut findings);
+            if let Some((will, word)) = span.will.and_then(|will| story.words.get_key_value(&will)) {
+                judge(story, (*device, *will), span, word, &mut findings);
             }
         }
     }
@@ -22,7 +22,13 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     findings
 }
 
-fn judge(story: &Story<'_>, device: Party, span: &Connection, word: &Word, findings: &mut Vec<Finding>) {
+fn judge(
+    story: &Story<'_>,
+    (device, will): (Party, Number),
+    span: &Connection,
+    word: &Word,
+    findings: &mut Vec<Finding>,
+) {
     let first = word.heard.iter().map(|heard| heard.at).min();
     // Their goodbye waits for their reading, so it may not have gone out.
     let slow = story.rules.slow.contains(&device);
@@ -32,7 +38,7 @@ fn judge(story: &Story<'_>, device: Party, span: &Connection, word: &Word, findi
         Some((_, Ending::ByServer(_))) => return,
         Some((_, Ending::Goodbye)) => {
             let what = "its will was heard, although it said goodbye";
-            findings.extend(first.map(|at| Finding::on(NAME, device, at, what)));
+            findings.extend(first.map(|at| Finding::said(NAME, will, at, what)));
             return;
         }
         None => (story.quiet, None),
@@ -40,9 +46,9 @@ fn judge(story: &Story<'_>, device: Party, span: &Connection, word: &Word, findi
         Some((end, Ending::Silent { until })) => (end, Some(until.max(end))),
     };
     if let Some(at) = early(end) {
-        findings.push(Finding::on(
+        findings.push(Finding::said(
             NAME,
-            device,
+            will,
             at,
             "its will was heard while it was there",
         ));
@@ -60,7 +66,7 @@ fn judge(story: &Story<'_>, device: Party, span: &Connection, word: &Word, findi
             let owner = story.cast.name(owner);
             let what =
                 format!("it went without a goodbye, and {owner}, who was there, did not hear its will");
-            findings.push(Finding::on(NAME, device, due, what));
+            findings.push(Finding::said(NAME, will, due, what));
         }
     }
 }

@@ -62,11 +62,16 @@ impl Outcome {
                 device: played.cast.name(finding.device),
                 time: time(finding.at),
                 message: finding.message.map(|Number(n)| n),
+                sender_id: finding.message.map(|Number(n)| message::id(&played.run, n)),
                 mid: finding.mid.map(|mid| mid.to_string()),
                 receipt: None,
                 no_receipt: None,
             };
-            if n < RECEIPTS_MAX {
+            // `live` messages and wills have none.
+            let has_receipt = finding
+                .message
+                .is_none_or(|number| !story.words.contains_key(&number));
+            if n < RECEIPTS_MAX && has_receipt {
                 receipt(&played.api, &played.run, finding, &mut one).await;
             }
             told.push(one);

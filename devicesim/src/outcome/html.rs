@@ -114,7 +114,7 @@ impl Outcome {
                 escape(&finding.oracle),
                 escape(&finding.device),
                 escape(&finding.what),
-                finding.mid.as_deref().unwrap_or_default(),
+                escape(&finding.name()),
             );
         }
         page.push_str("</table>");

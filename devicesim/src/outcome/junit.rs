@@ -13,15 +13,7 @@ impl Outcome {
                 .findings
                 .iter()
                 .filter(|finding| finding.oracle == *oracle)
-                .map(|finding| {
-                    format!(
-                        "{} {}: {} ({})",
-                        finding.time,
-                        finding.device,
-                        finding.what,
-                        finding.mid.as_deref().unwrap_or("no id")
-                    )
-                })
+                .map(|finding| format!("{}: {}", finding.place(), finding.what))
                 .collect();
             let count = self.found.get(*oracle).copied().unwrap_or(0);
             let failure = (count > 0).then(|| (format!("{count} found"), found.join("\n")));

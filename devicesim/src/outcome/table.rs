@@ -94,10 +94,9 @@ impl Outcome {
             }
         }
         for finding in self.findings.iter().take(SHOWN) {
-            let mid = finding.mid.as_deref().unwrap_or("no id");
             line(
                 &format!("found: {}", finding.oracle),
-                format!("{} {} {mid}: {}", finding.time, finding.device, finding.what),
+                format!("{}: {}", finding.place(), finding.what),
             );
         }
         for check in &self.checks {

@@ -13,6 +13,7 @@ fn outcome(part: &str, found: u64) -> Outcome {
         device: "dev/lamp-1".to_owned(),
         time: Timestamp::from_millis(1_000),
         message: Some(7),
+        sender_id: Some("sim.0a.7".to_owned()),
         mid: Some("01a205d3-0000-7000-8000-000000000000".to_owned()),
         receipt: Some(serde_json::json!({"status": 202})),
         no_receipt: None,
@@ -160,6 +161,10 @@ fn the_reports_say_what_was_found_and_escape_it() {
         xml.contains("&lt;not&gt;") && xml.contains("name=\"acknowledged p99 &lt;= 100ms\"/>"),
         "{xml}"
     );
+    let named = "01a205d3-0000-7000-8000-000000000000 (sim.0a.7)";
+    for report in [&xml, &outcome.html(), &outcome.table()] {
+        assert!(report.contains(named), "{report}");
+    }
     let page = outcome.html();
     for part in [
         "FAIL",
@@ -177,4 +182,21 @@ fn the_reports_say_what_was_found_and_escape_it() {
         assert!(!page.contains(foreign), "{foreign}");
     }
     assert!(outcome.table().ends_with("verdict                FAIL\n"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_other_reports_are_written_where_one_cannot_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let [junit, html] = ["r.xml", "r.html"].map(|name| dir.path().join(name));
+    let reports = crate::cli::Reports {
+        json: Some("/dev/full".into()),
+        junit: Some(junit.clone()),
+        html: Some(html.clone()),
+    };
+    let unwritten = crate::play::write(&outcome("1/1", 1), &reports);
+    assert_eq!(unwritten.len(), 1, "{unwritten:?}");
+    assert!(unwritten[0].to_string().starts_with("cannot write /dev/full: "));
+    assert!(junit.exists() && html.exists());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
