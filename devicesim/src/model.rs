@@ -20,8 +20,10 @@ pub struct Model {
     jitter: f64,
     rhythm: Option<Rhythm>,
     values: Values,
-    /// The unjittered clock, in seconds since the start.
+    /// The unjittered clock: seconds since the start, each as long as the rhythm makes it.
     at_s: f64,
+    /// Between the message before and this one, on that clock; the first has none before it.
+    before_s: Option<f64>,
 }
 
 #[derive(Clone, Debug)]
@@ -35,6 +37,29 @@ enum Values {
     Constant(f64),
     Walk { at: f64, min: f64, max: f64, step: f64 },
     Trace { trace: Trace, next: usize },
+}
+
+impl Rhythm {
+    /// When so many seconds have passed on a clock that runs as fast as each hour is busy: through a busy hour fast, not
+    /// at all through one without any upload.
+    fn real(&self, clock_s: f64) -> f64 {
+        let hour_s = self.day_s / HOURS;
+        let in_a_day: f64 = self.hours.iter().map(|busy| busy * hour_s).sum();
+        if in_a_day <= 0.0 {
+            return clock_s;
+        }
+        let days = (clock_s / in_a_day).floor();
+        let mut rest = clock_s - days * in_a_day;
+        let mut at_s = days * self.day_s;
+        for busy in &self.hours {
+            if rest < busy * hour_s {
+                return at_s + rest / busy;
+            }
+            rest -= busy * hour_s;
+            at_s += hour_s;
+        }
+        at_s
+    }
 }
 
 /// One message that is due.
@@ -66,6 +91,7 @@ impl Model {
         let every_s = uploads.every.as_secs_f64();
         Model {
             at_s: dice.unit() * every_s,
+            before_s: None,
             dice,
             every_s,
             jitter: uploads.jitter,
@@ -82,6 +108,7 @@ impl Model {
         let every_s = every.as_secs_f64();
         Model {
             at_s: dice.unit() * every_s,
+            before_s: None,
             dice,
             every_s,
             jitter,
@@ -97,33 +124,21 @@ impl Model {
             Some(pause) => pause.as_secs_f64(),
             None => self.every_s,
         };
-        // An hour without any upload is passed over.
-        while let Some(busy) = self.busy() {
-            if busy > 0.0 {
-                break;
-            }
-            self.skip_hour();
-        }
-        let at = self.at_s + (self.dice.unit() - 0.5) * self.jitter * step;
-        self.at_s += step / self.busy().unwrap_or(1.0);
+        // At most half way to its neighbours: they are sent in their order.
+        let offset = (self.dice.unit() - 0.5) * self.jitter;
+        let room = if offset < 0.0 {
+            self.before_s.unwrap_or(step)
+        } else {
+            step
+        };
+        // What jitter moves before the beginning comes as long after it: a fleet then begins at the rate it goes on with.
+        let at_s = (self.at_s + offset * room).abs();
+        self.at_s += step;
+        self.before_s = Some(step);
+        let at_s = self.rhythm.as_ref().map_or(at_s, |rhythm| rhythm.real(at_s));
         Due {
-            // What jitter moves before the beginning comes as long after it: a fleet then begins at the rate it goes on with.
-            at: Duration::from_secs_f64(at.abs()),
+            at: Duration::from_secs_f64(at_s),
             value,
-        }
-    }
-
-    fn busy(&self) -> Option<f64> {
-        let rhythm = self.rhythm.as_ref()?;
-        let hour = (self.at_s / rhythm.day_s).fract() * HOURS;
-        rhythm.hours.get(hour as usize).copied()
-    }
-
-    fn skip_hour(&mut self) {
-        if let Some(rhythm) = &self.rhythm {
-            let hour_s = rhythm.day_s / HOURS;
-            // Never exactly on the border, where rounding could fall back into the hour that was left.
-            self.at_s = ((self.at_s / hour_s).floor() + 1.0) * hour_s + hour_s * 1e-6;
         }
     }
 
@@ -195,6 +210,49 @@ mod tests {
         assert!(
             tenths.iter().all(|count| (330..470).contains(count)),
             "{tenths:?}"
+        );
+    }
+
+    /// What is due before the one that was sent before it would be late from the beginning.
+    #[test]
+    fn whatever_the_rhythm_and_the_jitter_each_is_due_after_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, "10,1\n5000,2\n100,3\n2000,4\n").unwrap();
+        let rhythm = "rhythm = [0.1,0.1,3,3,0,0,9,0.1,1,1,1,1,1,1,1,1,1,2,3,3,2,2,1,0.5]";
+        for seed in 0..200 {
+            let replay = uploads(&format!(
+                "jitter = 1.0\n{rhythm}\npayload = {{ model = \"replay\", file = \"t.csv\" }}"
+            ));
+            let trace = trace(&path).unwrap();
+            let day = Duration::from_secs(24);
+            for mut model in [
+                model(&format!("jitter = 1.0\n{rhythm}"), seed),
+                Model::new(&replay, day, Dice::new(seed, 0), Some(trace)),
+            ] {
+                let times = times(&mut model, 100);
+                assert!(
+                    times.windows(2).all(|pair| pair[0] <= pair[1]),
+                    "{seed}: {times:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_fleet_begins_at_the_rate_of_its_first_hour() {
+        let rhythm = format!("jitter = 1.0\nrhythm = [{}]", ["0.1"; 24].join(","));
+        let mut seconds = [0u32; 30];
+        for seed in 0..1_000 {
+            for at in times(&mut model(&rhythm, seed), 4) {
+                if let Some(second) = seconds.get_mut(at as usize) {
+                    *second += 1;
+                }
+            }
+        }
+        assert!(
+            seconds.iter().all(|count| (65..140).contains(count)),
+            "{seconds:?}"
         );
     }
 
