@@ -328,6 +328,7 @@ mod tests {
             certificate: folder.join("crt"),
             key: folder.join("key"),
             discovery: settings::Discovery::default(),
+            push_size_max: 1_000_000,
         };
         Identity::new(Domain::new("b.example").unwrap(), &settings)
     }
