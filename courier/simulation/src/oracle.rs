@@ -367,7 +367,7 @@ impl Oracle {
             return self.broken(Rule::Window, what);
         }
         // What was forgotten is taken for new, and given again.
-        if before.is_some_and(|before| before >= *place) && self.plan.keeps_ends() {
+        if before.is_some_and(|before| before >= *place) && self.plan.keeps_refusals() {
             return self.broken(Rule::Order, format!("{device} was given {id} too late"));
         }
         Ok(())

@@ -152,6 +152,12 @@ impl Plan {
         self.clocks != Clocks::Months && !(self.forgets && self.forgets_seen)
     }
 
+    /// The same of what was refused, which has no row: a clock that is put back lets what has expired, and was forgotten, come
+    /// to life.
+    pub(crate) fn keeps_refusals(&self) -> bool {
+        self.keeps_ends() && (!self.forgets_seen || self.clocks == Clocks::Steady)
+    }
+
     /// Whether no word that a server says to another is lost.
     pub(crate) fn hears_all(&self) -> bool {
         self.domains == 1 && self.lost == 0 && self.crashes == 0 && self.disk_faults == 0 && self.keeps_ends()
