@@ -19,7 +19,7 @@ use super::link::{self, Greeted, NoLink};
 use super::links::Dialled;
 use super::metrics::Refusal;
 use super::tls::IdentityError;
-use super::trust::{self, Untrusted};
+use super::{trust, words};
 use crate::edge::ListenError;
 
 /// From an accepted socket to the peer's greeting.
@@ -46,12 +46,12 @@ impl Bound {
 
 #[derive(Debug, Error)]
 enum NotAccepted {
-    #[error("TLS: {0}")]
+    #[error("{}", words::of_handshake(.0))]
     Tls(#[from] std::io::Error),
-    #[error(transparent)]
+    #[error("our own certificate does not serve: {0}")]
     Identity(#[from] IdentityError),
     #[error(transparent)]
-    Untrusted(#[from] Untrusted),
+    Untrusted(#[from] trust::Refused),
     #[error(transparent)]
     NoLink(#[from] NoLink),
     #[error("the handshake took too long")]
@@ -180,7 +180,7 @@ async fn shake_hands(socket: TcpStream, federation: &Federation) -> Result<Greet
     socket.set_nodelay(true)?;
     let config = federation
         .identity
-        .server(&federation.directory, &federation.metrics)?;
+        .server(&federation.directory, &federation.metrics, &federation.links)?;
     let stream = match TlsAcceptor::from(config).accept(socket).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -191,7 +191,10 @@ async fn shake_hands(socket: TcpStream, federation: &Federation) -> Result<Greet
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let find = |domain: &Domain| federation.directory.peer(domain).map(|peer| (*peer).clone());
     let peer = trust::identify(chain, UnixTime::now(), find)?;
-    Ok(link::greet(TlsStream::Server(stream), peer, federation).await?)
+    let greeted = link::greet(TlsStream::Server(stream), peer.clone(), federation).await;
+    Ok(greeted.inspect_err(|why| {
+        federation.links.called_in_vain(&peer, words::of_no_link(why));
+    })?)
 }
 
 #[cfg(test)]

@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Federation;
 use super::accept::HANDSHAKE_TIMEOUT;
 use super::discovery::{Known, NotFound, Way};
+use super::end::Cut;
 use super::link::{self, Greeted, NoLink};
 use super::links::Dialled;
 use super::tls::IdentityError;
+use super::{Federation, words};
 
 /// The waits between calls: short at first, because a server restarts in moments; half of each is by chance, so that
 /// many peers of one server that is back do not call in step.
@@ -29,20 +30,23 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// A link that lived so long was a good one: the next wait is the shortest again.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// Said of a peer that cannot be called.
+const UNCALLED: &str = "it has no address here: its call is waited for";
+
 #[derive(Debug, Error)]
 enum CallError {
-    #[error("{url}: {reason}")]
+    #[error("{url}: {}", words::of(reason))]
     Connect { url: PeerUrl, reason: std::io::Error },
+    #[error("{url}: {}", words::of_handshake(reason))]
+    Tls { url: PeerUrl, reason: std::io::Error },
     #[error("{0}: no answer in time")]
     Late(PeerUrl),
-    #[error(transparent)]
+    #[error("our own certificate does not serve: {0}")]
     Identity(#[from] IdentityError),
-    #[error("{url}: {reason}")]
+    #[error("{url}: {}", words::of_no_link(reason))]
     NoLink { url: PeerUrl, reason: NoLink },
     #[error("the peer's domain is no name for TLS")]
     Name,
-    #[error("the peer has no address")]
-    Nowhere,
     #[error(transparent)]
     NotFound(#[from] NotFound),
 }
@@ -85,8 +89,9 @@ pub(super) async fn run(federation: Arc<Federation>, stop: CancellationToken) {
             let peer = peers.iter().filter(wanted).find(|peer| peer.domain == *domain);
             let stays = peer.is_some_and(|peer| caller.serves(peer));
             if !stays {
+                let known = peers.iter().any(|peer| peer.domain == *domain);
+                federation.links.cut(domain, why_cut(peer.is_some(), known));
                 caller.end.cancel();
-                federation.links.cut(domain);
                 federation.links.forget(domain);
             }
             stays
@@ -98,6 +103,8 @@ pub(super) async fn run(federation: Arc<Federation>, stop: CancellationToken) {
             let end = stop.child_token();
             if !peer.urls.is_empty() || federation.discovery.is_on() {
                 tasks.spawn(keep_up(Arc::clone(&federation), Arc::clone(peer), end.clone()));
+            } else {
+                federation.links.trouble(&peer.domain, UNCALLED.to_owned());
             }
             let caller = Caller {
                 terms: Arc::clone(peer),
@@ -112,6 +119,15 @@ pub(super) async fn run(federation: Arc<Federation>, stop: CancellationToken) {
         }
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Of a caller that does not stay: whether its peer may still be called, and whether it is one at all.
+fn why_cut(wanted: bool, known: bool) -> Cut {
+    match (wanted, known) {
+        (true, _) => Cut::Terms,
+        (false, true) => Cut::Paused,
+        (false, false) => Cut::Removed,
+    }
 }
 
 /// Calls a peer whenever it is not linked.
@@ -133,13 +149,13 @@ async fn keep_up(federation: Arc<Federation>, peer: Arc<Peer>, end: Cancellation
         let lived = match called {
             Ok((greeted, url)) => link::live(greeted, Dialled::ByUs, &federation, &end)
                 .await
-                .map_err(|reason| CallError::NoLink { url, reason }),
-            Err(error) => Err(error),
+                .map_err(|reason| CallError::NoLink { url, reason }.to_string()),
+            Err(troubles) => Err(words::all(&troubles)),
         };
         if let Err(error) = lived {
             federation.metrics.dials_failed.inc();
             tracing::debug!(peer = %peer.domain, %error, retry = ?wait, "no link");
-            federation.links.trouble(&peer.domain, error.to_string());
+            federation.links.trouble(&peer.domain, error);
         } else if began.elapsed() >= STEADY {
             wait = RETRY_MIN;
         }
@@ -161,54 +177,47 @@ fn by_chance(wait: Duration, federation: &Federation) -> Duration {
     wait / 2 + wait / 2 * part / u32::from(u16::MAX)
 }
 
-/// Tries the addresses that are configured, then those that are found, in the order of trust. What is told of a call in
-/// vain is what went wrong at the last address, if there was any.
+/// Tries the addresses that are configured, then those that are found, in the order of trust. What went wrong is told of each.
 async fn call(
     federation: &Federation,
     peer: &Arc<Peer>,
     known: &mut Known,
-) -> Result<(Greeted, PeerUrl), CallError> {
-    let mut trouble = match reach(federation, peer, &peer.urls).await {
-        Ok(reached) => return Ok(reached),
-        Err(error) => error,
-    };
+) -> Result<(Greeted, PeerUrl), Vec<String>> {
+    let mut troubles = Vec::from_iter(federation.identity.trouble());
+    if let Some(reached) = reach(federation, peer, &peer.urls, &mut troubles).await {
+        return Ok(reached);
+    }
     for way in Way::ALL {
         match known.find(way, &peer.domain, &federation.discovery).await {
             Ok(urls) if urls.is_empty() => {}
-            Ok(urls) => match reach(federation, peer, &urls).await {
-                Ok(reached) => return Ok(reached),
-                Err(error) => {
-                    known.forget(way);
-                    trouble = error;
-                }
+            Ok(urls) => match reach(federation, peer, &urls, &mut troubles).await {
+                Some(reached) => return Ok(reached),
+                None => known.forget(way),
             },
-            Err(error) if matches!(trouble, CallError::Nowhere | CallError::NotFound(_)) => {
-                trouble = error.into();
-            }
-            Err(error) => tracing::debug!(peer = %peer.domain, %error, "not found"),
+            Err(error) => troubles.push(CallError::from(error).to_string()),
         }
     }
-    Err(trouble)
+    Err(troubles)
 }
 
-/// Tries addresses in turn; the last one's trouble is theirs.
+/// Tries addresses in turn.
 async fn reach(
     federation: &Federation,
     peer: &Arc<Peer>,
     urls: &[PeerUrl],
-) -> Result<(Greeted, PeerUrl), CallError> {
-    let mut trouble = CallError::Nowhere;
+    troubles: &mut Vec<String>,
+) -> Option<(Greeted, PeerUrl)> {
     for url in urls {
         let calling = timeout(HANDSHAKE_TIMEOUT, shake_hands(federation, peer, url));
         match calling
             .await
             .unwrap_or_else(|_| Err(CallError::Late(url.clone())))
         {
-            Ok(greeted) => return Ok((greeted, url.clone())),
-            Err(error) => trouble = error,
+            Ok(greeted) => return Some((greeted, url.clone())),
+            Err(error) => troubles.push(error.to_string()),
         }
     }
-    Err(trouble)
+    None
 }
 
 async fn shake_hands(federation: &Federation, peer: &Arc<Peer>, url: &PeerUrl) -> Result<Greeted, CallError> {
@@ -220,10 +229,11 @@ async fn shake_hands(federation: &Federation, peer: &Arc<Peer>, url: &PeerUrl) -
     let config = federation.identity.client(Arc::clone(peer))?;
     let socket = TcpStream::connect(url.authority()).await.map_err(fail)?;
     socket.set_nodelay(true).map_err(fail)?;
-    let stream = TlsConnector::from(config)
-        .connect(name, socket)
-        .await
-        .map_err(fail)?;
+    let stream = TlsConnector::from(config).connect(name, socket).await;
+    let stream = stream.map_err(|reason| CallError::Tls {
+        url: url.clone(),
+        reason,
+    })?;
     let greeted = link::greet(TlsStream::Client(stream), peer.domain.clone(), federation);
     greeted.await.map_err(|reason| CallError::NoLink {
         url: url.clone(),

@@ -1,8 +1,7 @@
 //! Why a link ends, and how it is told to.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use irsp_protocol::Status;
 use irsp_protocol::peer_link::{Goodbye, PartError};
@@ -11,15 +10,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate::Breach;
 use super::metrics::Ending;
+use super::words;
+
+/// Why we end a link while the server goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Cut {
+    #[error("the operator has paused it")]
+    Paused,
+    #[error("the operator has changed its terms")]
+    Terms,
+    #[error("the operator has removed the peer")]
+    Removed,
+}
 
 /// Why a link ends.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
-    #[error("we ended it")]
+    #[error("this server stops")]
     Ours,
+    #[error(transparent)]
+    Cut(Cut),
     #[error("another link took its place")]
     Replaced,
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke: {}", words::of(.0))]
     Lost(#[from] io::Error),
     #[error("the peer closed the connection")]
     Closed,
@@ -38,7 +51,7 @@ pub(super) enum Ended {
 impl Ended {
     pub(super) fn cause(&self) -> Ending {
         match self {
-            Ended::Ours => Ending::Ours,
+            Ended::Ours | Ended::Cut(_) => Ending::Ours,
             Ended::Replaced => Ending::Replaced,
             Ended::Lost(_) | Ended::Closed => Ending::Lost,
             Ended::Silent | Ended::Stuck => Ending::Silent,
@@ -50,7 +63,7 @@ impl Ended {
     pub(super) fn goodbye(&self) -> Option<Goodbye> {
         let code = match self {
             Ended::Lost(_) | Ended::Closed | Ended::Stuck | Ended::Goodbye(_) => return None,
-            Ended::Ours => Status::UNAVAILABLE,
+            Ended::Ours | Ended::Cut(_) => Status::UNAVAILABLE,
             Ended::Replaced => Status::CONFLICT,
             Ended::Silent => Status::PEER_TIMED_OUT,
             Ended::Part(error) => error.status(),
@@ -63,27 +76,37 @@ impl Ended {
     }
 }
 
-/// How a link is told to end.
+/// How a link is told to end. The first word counts.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     token: CancellationToken,
-    replaced: Arc<AtomicBool>,
+    why: Arc<OnceLock<Why>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    Replaced,
+    Cut(Cut),
 }
 
 impl End {
     pub(super) fn new(stop: &CancellationToken) -> End {
         End {
             token: stop.child_token(),
-            replaced: Arc::default(),
+            why: Arc::default(),
         }
     }
 
-    pub(super) fn ours(&self) {
-        self.token.cancel();
+    pub(super) fn cut(&self, why: Cut) {
+        self.with(Why::Cut(why));
     }
 
     pub(super) fn replaced(&self) {
-        self.replaced.store(true, Ordering::Release);
+        self.with(Why::Replaced);
+    }
+
+    fn with(&self, why: Why) {
+        self.why.get_or_init(|| why);
         self.token.cancel();
     }
 
@@ -94,10 +117,10 @@ impl End {
 
     pub(super) async fn told(&self) -> Ended {
         self.token.cancelled().await;
-        if self.replaced.load(Ordering::Acquire) {
-            Ended::Replaced
-        } else {
-            Ended::Ours
+        match self.why.get() {
+            Some(Why::Replaced) => Ended::Replaced,
+            Some(Why::Cut(why)) => Ended::Cut(*why),
+            None => Ended::Ours,
         }
     }
 }

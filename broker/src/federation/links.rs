@@ -13,7 +13,7 @@ use irsp_protocol::{Address, Domain, Principal, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::end::End;
+use super::end::{Cut, End};
 
 /// Who dialled a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,29 @@ pub(crate) struct Links {
 #[derive(Debug, Default)]
 struct State {
     links: BTreeMap<Domain, Entry>,
-    /// Why there is no link.
-    troubles: BTreeMap<Domain, String>,
+    troubles: BTreeMap<Domain, Trouble>,
+}
+
+/// Why there is no link.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// What ended the last one, or became of our last calls.
+    ours: Option<String>,
+    /// What became of the last call in the peer's name. Anybody may call in it, so it hides nothing of the other.
+    theirs: Option<String>,
+}
+
+impl Trouble {
+    fn in_words(&self) -> Option<String> {
+        let theirs = self
+            .theirs
+            .as_ref()
+            .map(|why| format!("it called in vain: {why}"));
+        match (&self.ours, theirs) {
+            (Some(ours), Some(theirs)) => Some(format!("{ours}; {theirs}")),
+            (ours, theirs) => theirs.or_else(|| ours.clone()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -135,16 +156,24 @@ impl Links {
         self.state().links.contains_key(peer)
     }
 
-    /// Ends a peer's link: its terms have changed, or it is no peer any more.
-    pub(crate) fn cut(&self, peer: &Domain) {
+    /// Ends a peer's link.
+    pub(crate) fn cut(&self, peer: &Domain, why: Cut) {
         if let Some(entry) = self.state().links.get(peer) {
-            entry.end.ours();
+            entry.end.cut(why);
         }
     }
 
     /// Why there is no link to a peer just now.
     pub(crate) fn trouble(&self, peer: &Domain, why: String) {
-        self.state().troubles.insert(peer.clone(), why);
+        self.state().troubles.entry(peer.clone()).or_default().ours = Some(why);
+    }
+
+    /// Why a call of who named itself this peer came to no link.
+    pub(crate) fn called_in_vain(&self, peer: &Domain, why: String) {
+        let mut state = self.state();
+        if !state.links.contains_key(peer) {
+            state.troubles.entry(peer.clone()).or_default().theirs = Some(why);
+        }
     }
 
     pub(crate) fn forget(&self, peer: &Domain) {
@@ -154,12 +183,14 @@ impl Links {
     /// How the link to a peer stands, but for what waits for it.
     pub(crate) fn standing(&self, peer: &Domain) -> PeerLink {
         let state = self.state();
+        let linked = state.links.get(peer).map(|entry| entry.since);
+        let trouble = state.troubles.get(peer).filter(|_| linked.is_none());
         PeerLink {
             domain: peer.clone(),
-            linked: state.links.get(peer).map(|entry| entry.since),
+            linked,
             waiting: 0,
             oldest: None,
-            trouble: state.troubles.get(peer).cloned(),
+            trouble: trouble.and_then(Trouble::in_words),
         }
     }
 
@@ -244,10 +275,17 @@ mod tests {
         assert!(admit(Dialled::ByUs).is_none(), "the greater name's stays");
         drop(first);
         assert!(links.is_linked(&peer));
-        links.cut(&peer);
+        links.cut(&peer, Cut::Paused);
         assert!(second.end.is_over());
         drop(second);
         assert!(!links.is_linked(&peer));
+        links.trouble(&peer, "nobody listens".to_owned());
+        links.called_in_vain(&peer, "it has expired".to_owned());
+        let told = links.standing(&peer).trouble;
+        assert_eq!(
+            told.as_deref(),
+            Some("nobody listens; it called in vain: it has expired")
+        );
         let mut told = Vec::new();
         while let Ok(one) = news.try_recv() {
             told.push(matches!(one, News::Linked(_)));

@@ -7,7 +7,7 @@
 //! dial: one task for each peer with addresses         links: who is linked, and which of two links stays
 //! ```
 //!
-//! - `trust`: whose certificate this is
+//! - `trust`: whose certificate this is; `words`: what went wrong, for operators
 //! - `tls`: certificates and verifiers of both sides
 //! - `gate`: what is taken from a peer, as a pure function
 //! - `link`: one connection's life; `end`: why it ends
@@ -26,6 +26,7 @@ pub(crate) mod links;
 mod metrics;
 mod tls;
 mod trust;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -18,8 +18,9 @@ use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use thiserror::Error;
 
+use super::links::Links;
 use super::metrics::Metrics;
-use super::trust::{self, Side, Unfit, Untrusted};
+use super::trust::{self, Refused, Side, Unfit, Untrusted};
 use crate::settings;
 
 /// Why this server cannot show who it is.
@@ -78,16 +79,30 @@ impl Identity {
         }
     }
 
+    /// What is wrong by now with what we show: it was fit when it was read, and is shown until there is another.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let Read { chain, .. } = self.read().ok()?;
+        match trust::fits(&self.domain, &chain, UnixTime::now()) {
+            Ok(()) | Err(Unfit::OneSided) => None,
+            Err(unfit) => Some(format!(
+                "our own certificate does not serve: {}",
+                self.unfit(&unfit)
+            )),
+        }
+    }
+
     /// What we are as the server of a link.
     pub(crate) fn server(
         &self,
         directory: &Arc<Directory>,
         metrics: &Arc<Metrics>,
+        links: &Arc<Links>,
     ) -> Result<Arc<ServerConfig>, IdentityError> {
         let Read { chain, key, .. } = self.read()?;
         let verifier = Callers {
             directory: Arc::clone(directory),
             metrics: Arc::clone(metrics),
+            links: Arc::clone(links),
             provider: provider(),
         };
         let mut config = ServerConfig::builder_with_provider(provider())
@@ -188,6 +203,7 @@ fn provider() -> Arc<CryptoProvider> {
 struct Callers {
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
+    links: Arc<Links>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -286,10 +302,14 @@ impl ClientCertVerifier for Callers {
         let find = |domain: &Domain| self.directory.peer(domain).map(|peer| (*peer).clone());
         match trust::identify(&chain, now, find) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(untrusted) => {
-                self.metrics.untrusted(untrusted);
-                tracing::info!(reason = %untrusted, "a caller's certificate is refused");
-                Err(refused(untrusted))
+            Err(Refused { why, named }) => {
+                self.metrics.untrusted(why);
+                let of = named.as_ref().map_or("nobody we know", Domain::as_str);
+                tracing::info!(reason = %why, %of, "a caller's certificate is refused");
+                if let Some(peer) = named {
+                    self.links.called_in_vain(&peer, why.to_string());
+                }
+                Err(refused(why))
             }
         }
     }
@@ -371,9 +391,10 @@ mod tests {
         let identity = identity(folder.path());
         let now = SystemTime::now();
         let day = Duration::from_secs(86_400);
-        let told = |at: SystemTime| {
-            let told = identity.check(at).map_err(|error| error.to_string());
-            told.map_err(|told| told.rsplit('/').next().map(str::to_owned).unwrap_or_default())
+        let told = |at: SystemTime| identity.check(at).map_err(|error| error.to_string());
+        let refuses = |at: SystemTime, words: &str| {
+            let refused = told(at).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
         };
         let make = |names: &[&str], use_of: &[rcgen::ExtendedKeyUsagePurpose]| {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -389,38 +410,19 @@ mod tests {
             rcgen::ExtendedKeyUsagePurpose::ServerAuth,
             rcgen::ExtendedKeyUsagePurpose::ClientAuth,
         );
-        assert!(
-            told(now).unwrap_err().starts_with("crt: cannot be read"),
-            "{:?}",
-            told(now)
-        );
+        refuses(now, "crt: cannot be read as PEM");
         make(&["zzz.example"], &[]);
-        assert!(
-            told(now).unwrap_err().contains("nor the host b.example"),
-            "{:?}",
-            told(now)
-        );
+        refuses(now, "nor the host b.example");
         make(&[], &[]);
-        assert!(
-            told(now).unwrap_err().contains("nor the host b.example"),
-            "{:?}",
-            told(now)
-        );
+        refuses(now, "nor the host b.example");
         assert!(identity.read().is_err());
         make(&["b.example"], std::slice::from_ref(&server));
-        assert!(
-            told(now).unwrap_err().contains("client and server both"),
-            "{:?}",
-            told(now)
-        );
+        refuses(now, "client and server both");
         assert!(identity.read().is_ok(), "a fingerprint asks for no use");
         make(&["b.example"], &[server, client]);
         assert_eq!(told(now), Ok(()));
         for at in [now + 2 * day, now - 2 * day] {
-            assert_eq!(
-                told(at),
-                Err("crt: it has expired, or is not valid yet".to_owned())
-            );
+            refuses(at, "crt: it has expired, or is not valid yet");
         }
     }
 }

@@ -55,20 +55,37 @@ pub(crate) enum Side {
     Server,
 }
 
+/// Why a caller is taken for nobody, and for which peer it gave itself out, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{why}")]
+pub(crate) struct Refused {
+    pub(crate) why: Untrusted,
+    pub(crate) named: Option<Domain>,
+}
+
+impl From<Untrusted> for Refused {
+    fn from(why: Untrusted) -> Refused {
+        Refused { why, named: None }
+    }
+}
+
 /// The peer that has called us, known by its certificate. `find` knows the peers.
 pub(crate) fn identify(
     chain: &[CertificateDer<'_>],
     now: UnixTime,
     find: impl Fn(&Domain) -> Option<Peer>,
-) -> Result<Domain, Untrusted> {
+) -> Result<Domain, Refused> {
     let leaf = chain.first().ok_or(Untrusted::Missing)?;
     let leaf = EndEntityCert::try_from(leaf).map_err(|_| Untrusted::Malformed)?;
-    let mut refused = Untrusted::Stranger;
+    let mut refused = Refused::from(Untrusted::Stranger);
     for domain in names(&leaf) {
         let Some(peer) = find(&domain) else { continue };
         match check(&peer, chain, now, Side::Client) {
             Ok(()) => return Ok(domain),
-            Err(untrusted) => refused = untrusted,
+            Err(why) => {
+                let named = Some(domain);
+                refused = Refused { why, named };
+            }
         }
     }
     Err(refused)

@@ -63,7 +63,17 @@ fn peer(domain: &str, trust: Trust) -> Peer {
 
 fn identified(peers: &[Peer], certificate: CertificateDer<'static>) -> Result<String, Untrusted> {
     let find = |domain: &Domain| peers.iter().find(|peer| peer.domain == *domain).cloned();
-    identify(&[certificate], UnixTime::now(), find).map(|domain| domain.to_string())
+    let identified = identify(&[certificate], UnixTime::now(), find);
+    let told = |refused: Refused| {
+        let stranger = refused.why == Untrusted::Stranger;
+        assert_eq!(
+            refused.named.is_none(),
+            stranger,
+            "it is told which peer it was to be"
+        );
+        refused.why
+    };
+    identified.map(|domain| domain.to_string()).map_err(told)
 }
 
 #[test]
