@@ -14,6 +14,7 @@ use irsp_protocol::{Address, Domain, MessageKind, Principal, Server, Status, Tim
 use tokio::sync::Notify;
 
 use crate::access;
+use crate::federation::end::Cut;
 use crate::federation::links::{Links, News};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
@@ -68,7 +69,7 @@ impl Enforcer {
                 Consequence::RightsLost { user, .. } => self.recheck(&Principal::user(user), changed),
                 Consequence::Peer { .. } => self.links.touch(),
                 // Its presence is told anew to a new link.
-                Consequence::Hears { domain } => self.links.cut(&domain),
+                Consequence::Hears { domain } => self.links.cut(&domain, Cut::Terms),
                 Consequence::Granted { principal, to } => self.links.tell(News::Granted { principal, to }),
             }
         }

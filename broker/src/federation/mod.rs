@@ -19,7 +19,7 @@ mod abroad;
 mod accept;
 mod dial;
 mod discovery;
-mod end;
+pub(crate) mod end;
 mod gate;
 mod link;
 pub(crate) mod links;
