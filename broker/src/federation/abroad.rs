@@ -169,6 +169,7 @@ fn accept(tx: &mut Tx<'_>, presence: &Presence, to: &Address, id: MessageId) -> 
         data: Bytes::from(serde_json::to_vec(presence)?),
         ..empty(id, tx.now())
     };
+    // Always a new envelope: what waits with the same words may have been refused by terms that hold no more, and would be again.
     tx.accept(envelope, Hop::Peer(peer.clone())).map(drop)
 }
 

@@ -8,8 +8,9 @@
 //! A message counts for its sender and, if it waits for a principal, for that one. What the servers tell each other is
 //! counted in all and for nobody who sends, and never refused: refusing the news of an end would make room for nothing.
 //!
-//! So what another domain sends is owed an end: it counts for that domain from its acceptance, and the news of its end do
-//! until the domain has taken them. A domain that is owed as much as it may be is refused what it sends. The counters stand
+//! So what another domain sends is owed an end: it counts for that domain from its acceptance, and the news of its end does
+//! until the domain has taken it. Presence and news of accounts do not, because the domain has no part in how much of them
+//! there is. A domain that is owed as much as it may be is refused what it sends. The counters stand
 //! in memory, change with each transaction and with its undoing, and are read from the disk once after a start.
 
 use std::collections::{BTreeMap, HashMap};
@@ -50,7 +51,7 @@ pub(crate) struct Usage {
 enum Part {
     Sender,
     Receiver,
-    /// Another domain: what it has sent, and the news that wait for it.
+    /// Another domain: what it has sent, and the news of ends that wait for it.
     Owed,
 }
 
@@ -270,10 +271,13 @@ pub(super) fn is_news(kind: MessageKind) -> bool {
     }
 }
 
-/// The domain that is owed the end of a message it has sent, or the news that wait for it.
+/// The domain that is owed the end of a message it has sent, or the news of it.
 fn owed_to<'a>(parties: Parties<'a>) -> Option<&'a str> {
     let sent_by = parties.source.split_once('@').map(|(_, domain)| domain);
-    let hop = parties.hop.split_once('/').filter(|_| is_news(parties.kind));
+    let hop = parties
+        .hop
+        .split_once('/')
+        .filter(|_| parties.kind == MessageKind::Status);
     let waits_for = hop.filter(|(kind, _)| Kind::parse(kind) == Some(Kind::Peer));
     waits_for.map(|(_, domain)| domain).or(sent_by)
 }
@@ -495,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn news_of_a_device_do_not_count_for_it() {
+    fn news_of_a_device_count_neither_for_it_nor_for_who_hears_them() {
         let mut usage = usage();
         let news = Parties {
             hop: "as/b.example",
@@ -506,5 +510,6 @@ mod tests {
             usage.take(news, 1);
         }
         assert_eq!(code(usage.admit(UPLOAD, 10)), 202);
+        assert!(!usage.refuses_from(&Domain::new("b.example").unwrap(), 10));
     }
 }
