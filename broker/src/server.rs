@@ -173,7 +173,13 @@ impl MessageServer {
         spawn_until(&back, follow);
         spawn_until(&back, sweep(enforcer.clone(), courier.clone()));
         let directory = Arc::clone(&enforcer.directory);
-        let telling = federation::abroad(news, courier.clone(), directory, Arc::clone(&table));
+        let telling = federation::abroad(
+            news,
+            Arc::clone(&links),
+            courier.clone(),
+            directory,
+            Arc::clone(&table),
+        );
         spawn_until(&back, telling);
         let mut addresses: Vec<_> = bound_for_peers.iter().map(federation::Bound::named).collect();
         let federation = Federation {

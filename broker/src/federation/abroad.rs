@@ -17,7 +17,7 @@ use irsp_protocol::{
 };
 use tokio::sync::{Mutex, mpsc};
 
-use super::links::News;
+use super::links::{Links, News};
 use crate::presence::Table;
 
 /// How long news of presence waits for a link. What is older is made good by the state told when the link comes up.
@@ -56,6 +56,7 @@ impl Abroad {
 /// Acts on what happens to links and grants until the server stops.
 pub(crate) async fn abroad(
     mut news: mpsc::UnboundedReceiver<News>,
+    links: Arc<Links>,
     courier: Courier,
     directory: Arc<Directory>,
     table: Arc<Mutex<Table>>,
@@ -72,6 +73,10 @@ pub(crate) async fn abroad(
                     .iter()
                     .map(|grant| (grant.principal.clone(), grant.to.clone()));
                 for some in wanted.collect::<Vec<_>>().chunks(BATCH) {
+                    // Its next link is told, so who comes and goes faster than it can be told costs nothing.
+                    if !links.is_linked(&peer) {
+                        break;
+                    }
                     let table = table.lock().await;
                     tell(&courier, known(&table, some)).await;
                 }

@@ -345,7 +345,7 @@ impl<R: AsyncRead + Unpin> Receiving<'_, R> {
         let mut answers = BytesMut::new();
         for (id, status) in refused {
             self.federation.metrics.envelopes_refused.inc(*status);
-            tracing::warn!(peer = %self.peer, %id, %status, "an envelope is not the peer's own, or not for us");
+            tracing::warn!(peer = %self.peer, %id, %status, "an envelope is not the peer's own, not for us, or not understood");
             let answer = Item::Answer {
                 from: Server::Message,
                 id: *id,
