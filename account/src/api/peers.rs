@@ -137,7 +137,7 @@ pub(super) async fn modify(
         peer.inward = inward.clone().unwrap_or_else(|| peer.inward.clone());
         peer.outward = outward.clone().unwrap_or_else(|| peer.outward.clone());
         peer.rate_max = rate_max.unwrap_or(peer.rate_max);
-        peer.out_rate_max = out_rate_max.or(peer.out_rate_max);
+        peer.out_rate_max = out_rate_max.unwrap_or(peer.out_rate_max);
         peer.state = state.unwrap_or(peer.state);
         check(peer, &own)
     };

@@ -35,6 +35,15 @@ async fn a_peer_is_registered_changed_and_removed_and_the_followers_hear_it() {
         (&paused["state"], &paused["urls"]),
         (&json!("paused"), &made["urls"])
     );
+    for (patch, is) in [
+        (json!({"out_rate_max": 5}), json!(5)),
+        (json!({"rate_max": 7}), json!(5)),
+        (json!({"out_rate_max": null}), Value::Null),
+    ] {
+        let path = "/v1/peers/b.example";
+        let changed = house.patch(&house.admin, path, patch.clone()).await.is(200);
+        assert_eq!(changed["out_rate_max"], is, "{patch}");
+    }
     let shown = house.get(&house.admin, "/v1/peers/b.example").await.is(200);
     assert_eq!(
         (&shown["state"], &shown["link"]),
@@ -54,7 +63,8 @@ async fn a_peer_is_registered_changed_and_removed_and_the_followers_hear_it() {
             _ => None,
         })
         .collect();
-    assert_eq!(states, [Some("active"), Some("paused"), None, Some("active")]);
+    let (active, paused) = (Some("active"), Some("paused"));
+    assert_eq!(states, [active, paused, paused, paused, paused, None, active]);
     house.stop().await;
 }
 

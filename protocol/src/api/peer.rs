@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::address::{Address, Domain, Principal};
@@ -90,13 +90,18 @@ pub struct PeerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub rate_max: Option<u32>,
-    /// Messages a second sent to it; as fast as it takes them unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Messages a second sent to it; `null`: as fast as it takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[schema(value_type = Option<u32>, minimum = 1)]
-    pub out_rate_max: Option<NonZeroU32>,
+    pub out_rate_max: Option<Option<NonZeroU32>>,
     /// `active`, `paused` (no link, what is for it waits) or `draining` (nothing new is accepted for it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PeerState>,
+}
+
+/// What is named, `null` too.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
