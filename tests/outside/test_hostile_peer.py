@@ -305,9 +305,15 @@ class Insatiable(unittest.TestCase):
         self.assertEqual(admin.post("/v1/peers", {"domain": "evil.example", "ca": evil.pem}).code, 201)
         self.assertEqual(admin.post("/v1/apps", {"id": "shop"}).code, 201)
         code = admin.post("/v1/devices", {"id": "lamp"})["code"]
-        peer = Peer(b.door, evil.issue("evil.example"))
-        self.addCleanup(peer.close)
-        peer.hello("evil.example", "b.example")
+
+        def links():
+            peer = Peer(b.door, evil.issue("evil.example"))
+            self.addCleanup(peer.close)
+            peer.hello("evil.example", "b.example")
+            return peer
+
+        peer = links()
+        self.assertEqual([head["type"] for head in peer.take(1).values()], ["irsp.directory"], "what it is granted")
 
         def sends(n, kind="message", source="app/x{}@evil.example"):
             heads = [envelope(kind, source.format(at), "app/shop@b.example") for at in range(n)]
@@ -323,6 +329,8 @@ class Insatiable(unittest.TestCase):
         self.assertEqual(with_lamp.publish("v1/dev/lamp/up/shop/temp", b"1"), 0)
         self.assertEqual(with_lamp.receive("v1/dev/lamp/status").json["code"], 200)
         with_lamp.leave()
+        peer.close()
+        peer = links()
         self.assertEqual({head["type"] for head in peer.take(40).values()}, {"irsp.status"})
         until(lambda: sends(1) == [202], "it has taken what waited")
 
