@@ -53,6 +53,8 @@ pub struct Stage {
     pub run: String,
     /// Moment zero.
     pub zero: Instant,
+    /// The same by this machine's clock, in milliseconds.
+    pub zero_ms: i64,
     pub live: Live,
     /// More than one address to connect from: the server is on this machine.
     pub many_addresses: bool,

@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use irsp_protocol::{AddressError, Secret};
+use irsp_protocol::{AddressError, Secret, Timestamp};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -156,6 +156,7 @@ pub async fn play(play: Play, interrupt: impl Future<Output = ()>) -> Result<Pla
         cast,
         run,
         zero: Instant::now(),
+        zero_ms: Timestamp::from(SystemTime::now()).as_millis(),
         live: Live::default(),
         troubles: Mutex::default(),
     });
@@ -215,7 +216,7 @@ impl Director {
         let quiet = self.stage.now();
         let mut unasked = Vec::new();
         let stored = self.ask_store(&mut unasked).await;
-        let online = self.ask_presence(&mut unasked).await;
+        let online = self.ask_presence(&mut logs, &mut unasked).await;
         self.ask_ends(&mut logs, &mut unasked).await;
         self.all(&Order::Leave);
         while let Some(log) = self.actors.join_next().await {

@@ -199,6 +199,7 @@ impl Figures {
                 self.counts.pushes_accepted += u64::from(message.acknowledged.is_some());
                 self.counts.pushes_refused += u64::from(message.rejected.is_some());
                 self.counts.pushes_excused += excused;
+                self.counts.answers_refused += u64::from(message.answer_refused.is_some());
                 self.counts.pushes_delivered += u64::from(delivered.is_some());
                 self.counts.pushes_done += u64::from(done);
                 self.counts.pushes_expired += u64::from(message.ends.iter().any(|end| end.code == 408));

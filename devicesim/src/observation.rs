@@ -171,8 +171,28 @@ pub enum What {
         of: Party,
         epoch: u64,
         seq: u64,
+        /// By the platform's clock, in milliseconds since this run's moment zero.
+        since: Option<i64>,
         online: bool,
         reason: Reason,
+    },
+    /// Presence as the application server says it at the end, when it is asked.
+    PresenceAsked {
+        of: Party,
+        epoch: u64,
+        seq: u64,
+        since: Option<i64>,
+        online: bool,
+    },
+    /// A `live` message or a will is made; this is its payload.
+    Worded {
+        message: Number,
+        data: u64,
+    },
+    /// Whom a status names as the destination of its message.
+    EndedFor {
+        message: Number,
+        to: Option<Party>,
     },
     /// A `live` message went out.
     Said {
@@ -195,6 +215,7 @@ pub enum What {
         message: Number,
         of: Option<Party>,
         retained: bool,
+        data: u64,
     },
     /// The director: an account change was asked for.
     Revoking {

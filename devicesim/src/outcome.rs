@@ -166,6 +166,12 @@ impl Outcome {
                 self.counts.uploads_refused + self.counts.pushes_refused
             ));
         }
+        if self.counts.answers_refused > 0 {
+            notes.push(format!(
+                "{} answers of devices were refused",
+                self.counts.answers_refused
+            ));
+        }
         let named = self.findings.len() as u64;
         let all: u64 = self.found.values().sum();
         if named < all {

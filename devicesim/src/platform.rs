@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use irsp_protocol::api::Problem;
-use irsp_protocol::{MessageId, Secret};
+use irsp_protocol::{MessageId, Secret, Timestamp};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -68,6 +68,27 @@ pub struct Secrets {
 pub struct PushAnswer {
     pub status: u16,
     pub mid: Option<MessageId>,
+}
+
+/// A principal's presence, as the application server says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    pub online: bool,
+    /// Absent where the answer has none.
+    pub epoch: Option<u64>,
+    pub seq: Option<u64>,
+    pub since: Option<Timestamp>,
+}
+
+impl Presence {
+    fn read(body: &Value) -> Option<Presence> {
+        Some(Presence {
+            online: body["state"].as_str()? == "online",
+            epoch: body["epoch"].as_u64(),
+            seq: body["seq"].as_u64(),
+            since: serde_json::from_value(body["since"].clone()).ok(),
+        })
+    }
 }
 
 impl Api {
@@ -243,14 +264,12 @@ impl Api {
             .unwrap_or_default())
     }
 
-    /// Whether the application server takes this principal for online; `None` before it has heard of it, and
-    /// once it is deleted.
-    pub async fn online(&self, principal: &str) -> Result<Option<bool>, ApiError> {
-        match self
-            .call(&self.app, Method::GET, &format!("v1/presence/{principal}"), None)
-            .await
-        {
-            Ok(body) => Ok(body["state"].as_str().map(|state| state == "online")),
+    /// What the application server says of this principal's presence; `None` before it has heard of it, and once it is
+    /// deleted.
+    pub async fn presence(&self, principal: &str) -> Result<Option<Presence>, ApiError> {
+        let path = format!("v1/presence/{principal}");
+        match self.call(&self.app, Method::GET, &path, None).await {
+            Ok(body) => Ok(Presence::read(&body)),
             Err(ApiError::Refused {
                 status: StatusCode::NOT_FOUND | StatusCode::GONE,
                 ..

@@ -24,6 +24,7 @@ pub struct Story<'a> {
     pub messages: BTreeMap<Number, Message>,
     pub lives: HashMap<Party, Life>,
     pub sights: Vec<Sight>,
+    pub asked: Vec<Asked>,
     pub overheard: Vec<(Moment, Party, Number)>,
     /// What came and belongs to no message, with who heard it.
     pub strays: Vec<(Moment, Party, Stray)>,
@@ -75,6 +76,8 @@ pub struct Message {
     /// Its places in the store.
     pub stored: Vec<Stored>,
     pub mid: Option<MessageId>,
+    /// Whom its statuses name as its destination.
+    pub ended_for: Vec<(Moment, Option<Party>)>,
     /// Of a push over HTTP.
     pub receipt: Option<Receipt>,
 }
@@ -129,6 +132,7 @@ impl Message {
             answer_refused: None,
             stored: Vec::new(),
             mid: None,
+            ended_for: Vec::new(),
             receipt: None,
         }
     }
@@ -198,8 +202,21 @@ pub struct Sight {
     pub of: Party,
     pub epoch: u64,
     pub seq: u64,
+    /// In milliseconds since moment zero.
+    pub since: Option<i64>,
     pub online: bool,
     pub reason: Reason,
+}
+
+/// Presence as the application server says it when it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub at: Moment,
+    pub of: Party,
+    pub epoch: u64,
+    pub seq: u64,
+    pub since: Option<i64>,
+    pub online: bool,
 }
 
 /// A reset or a deletion.
@@ -240,6 +257,7 @@ impl<'a> Story<'a> {
             messages: BTreeMap::new(),
             lives: HashMap::new(),
             sights: Vec::new(),
+            asked: Vec::new(),
             overheard: Vec::new(),
             strays: Vec::new(),
             words: BTreeMap::new(),
@@ -305,6 +323,7 @@ impl<'a> Story<'a> {
                     of,
                     epoch,
                     seq,
+                    since,
                     online,
                     reason,
                 } => {
@@ -314,10 +333,25 @@ impl<'a> Story<'a> {
                         of,
                         epoch,
                         seq,
+                        since,
                         online,
                         reason,
                     });
                 }
+                What::PresenceAsked {
+                    of,
+                    epoch,
+                    seq,
+                    since,
+                    online,
+                } => self.asked.push(Asked {
+                    at,
+                    of,
+                    epoch,
+                    seq,
+                    since,
+                    online,
+                }),
                 What::Overheard { message } => self.overheard.push((at, by, message)),
                 What::Unreadable { of } => self.strays.push((at, by, Stray::Unreadable(of))),
                 What::EndedUnreadable => self.strays.push((at, by, Stray::UnreadableStatus)),
@@ -352,6 +386,7 @@ impl<'a> Story<'a> {
                         revoked.restored = Some(at);
                     }
                 }
+                What::Worded { message, data } => self.word(message).data = Some(data),
                 What::Said { message } => self.word(message).said.push(at),
                 What::SaidTaken { message } => {
                     let word = self.word(message);
@@ -366,8 +401,15 @@ impl<'a> Story<'a> {
                     message,
                     of,
                     retained,
+                    data,
                 } => {
-                    let listened = Listened { at, by, of, retained };
+                    let listened = Listened {
+                        at,
+                        by,
+                        of,
+                        retained,
+                        data,
+                    };
                     self.word(message).heard.push(listened);
                 }
                 What::Sent { message, .. }
@@ -379,6 +421,7 @@ impl<'a> Story<'a> {
                 | What::Answering { message, .. }
                 | What::Answered { message }
                 | What::AnswerRefused { message, .. }
+                | What::EndedFor { message, .. }
                 | What::Receipt { message, .. } => match self.messages.get_mut(&message) {
                     Some(known) => known.read(by, at, &seen.what),
                     // A number of this run that nobody has sent.
@@ -483,6 +526,7 @@ impl Message {
             }
             What::Answering { code, .. } => self.answering.push((at, code)),
             What::Answered { .. } => self.answered = self.answered.or(Some(at)),
+            What::EndedFor { to, .. } => self.ended_for.push((at, to)),
             What::Receipt { open, source, to, .. } => self.receipt = Some(Receipt { open, source, to }),
             What::AnswerRefused { code, .. } => {
                 self.answer_refused = self.answer_refused.or(Some((at, code)));
@@ -502,6 +546,8 @@ impl Message {
             | What::Unreadable { .. }
             | What::Overheard { .. }
             | What::Presence { .. }
+            | What::PresenceAsked { .. }
+            | What::Worded { .. }
             | What::Said { .. }
             | What::SaidTaken { .. }
             | What::SaidRefused { .. }

@@ -106,6 +106,13 @@ impl Desk {
             Says::Message(kind) => kind,
             Says::Live { retain } => {
                 let payload = message::letter(&self.stage.run, number.0, &due.value, from.size);
+                if let message::Letter::Ours(_, data) = message::read(&self.stage.run, &payload) {
+                    self.note(What::Worded {
+                        message: number,
+                        data,
+                    });
+                }
+                let from = &part.sources[source];
                 let live = Outgoing {
                     cargo: Cargo::Live(number),
                     topic: topic.clone(),
@@ -178,7 +185,14 @@ impl Desk {
     /// The will of the next connection: its number and payload.
     pub(super) fn testament(&mut self) -> (Number, Bytes) {
         let number = self.number();
-        (number, message::letter(&self.stage.run, number.0, "\"will\"", 0))
+        let payload = message::letter(&self.stage.run, number.0, "\"will\"", 0);
+        if let message::Letter::Ours(_, data) = message::read(&self.stage.run, &payload) {
+            self.note(What::Worded {
+                message: number,
+                data,
+            });
+        }
+        (number, payload)
     }
 
     pub(super) fn connected(&mut self, welcome: Welcome, filters: &[(String, u8)], out: &mut Vec<u8>) {

@@ -170,12 +170,16 @@ impl Desk {
 
     /// A `live` message or a will.
     fn live(&mut self, publish: &Publish, owner: &str) {
-        if let Letter::Ours(n, _) = message::read(&self.stage.run, &publish.payload) {
-            self.note(What::Listened {
+        let of = self.stage.cast.find(owner);
+        match (message::read(&self.stage.run, &publish.payload), of) {
+            (Letter::Ours(n, data), of) => self.note(What::Listened {
                 message: Number(n),
-                of: self.stage.cast.find(owner),
+                of,
                 retained: publish.retain,
-            });
+                data,
+            }),
+            (Letter::Unreadable, Some(of)) => self.note(What::Unreadable { of }),
+            (Letter::Others | Letter::Unreadable, _) => {}
         }
     }
 
@@ -192,6 +196,7 @@ impl Desk {
                 of,
                 epoch: presence.epoch,
                 seq: presence.seq,
+                since: Some(presence.since.as_millis() - self.stage.zero_ms),
                 online,
                 reason: presence.reason,
             });
@@ -207,6 +212,7 @@ impl Desk {
             return;
         }
         let mid = told.message;
+        let to = told.destination();
         let answer = told.answer.map(|answer| answer.status);
         let named = told
             .id
@@ -220,6 +226,10 @@ impl Desk {
         };
         match message {
             Some(message) => {
+                if let Some(to) = to {
+                    let to = self.stage.cast.find(&to);
+                    self.note(What::EndedFor { message, to });
+                }
                 self.note(What::Ended {
                     message,
                     code: told.code,
@@ -258,6 +268,21 @@ struct Told {
     message: Option<MessageId>,
     #[serde(default)]
     answer: Option<ToldAnswer>,
+    /// The application an upload went to.
+    #[serde(default)]
+    app: Option<String>,
+    /// The principal a push went to.
+    #[serde(default)]
+    to: Option<String>,
+}
+
+impl Told {
+    /// Whom it names, without a domain.
+    fn destination(&self) -> Option<String> {
+        let app = self.app.as_ref().map(|app| format!("app/{app}"));
+        let whole = app.or_else(|| self.to.clone())?;
+        whole.split('@').next().map(str::to_owned)
+    }
 }
 
 #[derive(Deserialize)]

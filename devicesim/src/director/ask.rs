@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use crate::cast::APP;
 use crate::observation::{Door, Log, Number, Party, Stored, What};
 
+use crate::platform::Presence;
+
 use super::{Director, pause_before};
 
 /// A store is read once more after this: a repeat may come late.
@@ -46,18 +48,42 @@ impl Director {
         stored
     }
 
-    pub(super) async fn ask_presence(&self, unasked: &mut Vec<String>) -> Vec<(Party, Option<bool>)> {
+    pub(super) async fn ask_presence(
+        &self,
+        logs: &mut Vec<Log>,
+        unasked: &mut Vec<String>,
+    ) -> Vec<(Party, Option<bool>)> {
         let mut online = Vec::new();
+        let mut log = Log::new(APP);
         for device in self.stage.cast.devices(None).into_iter().take(PRESENCE_MAX) {
-            match self.api.online(&self.stage.cast.name(device)).await {
-                Ok(known) => online.push((device, known)),
+            match self.api.presence(&self.stage.cast.name(device)).await {
+                Ok(known) => {
+                    online.push((device, known.map(|known| known.online)));
+                    self.note_presence(&mut log, device, known);
+                }
                 Err(error) => {
                     unasked.push(format!("presence could not be read: {error}"));
                     break;
                 }
             }
         }
+        logs.push(log);
         online
+    }
+
+    fn note_presence(&self, log: &mut Log, of: Party, known: Option<Presence>) {
+        let Some((known, epoch, seq)) = known.and_then(|known| Some((known, known.epoch?, known.seq?)))
+        else {
+            return;
+        };
+        let asked = What::PresenceAsked {
+            of,
+            epoch,
+            seq,
+            since: known.since.map(|since| since.as_millis() - self.stage.zero_ms),
+            online: known.online,
+        };
+        log.add(self.stage.now(), asked);
     }
 
     /// Pushes by HTTP have no status topic: their receipts say how they ended.

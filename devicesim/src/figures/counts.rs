@@ -32,6 +32,8 @@ pub struct Counts {
     pub pushes_delivered: u64,
     pub pushes_done: u64,
     pub pushes_expired: u64,
+    /// Devices' answers that the platform refused.
+    pub answers_refused: u64,
     /// Publishes that were sent again.
     pub resent: u64,
     /// Statuses of nothing that was waiting for one.
@@ -61,6 +63,7 @@ impl Counts {
             pushes_delivered,
             pushes_done,
             pushes_expired,
+            answers_refused,
             resent,
             statuses_unknown,
         } = other;
@@ -85,6 +88,7 @@ impl Counts {
             (&mut self.pushes_delivered, pushes_delivered),
             (&mut self.pushes_done, pushes_done),
             (&mut self.pushes_expired, pushes_expired),
+            (&mut self.answers_refused, answers_refused),
             (&mut self.resent, resent),
             (&mut self.statuses_unknown, statuses_unknown),
         ] {

@@ -13,10 +13,11 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, word) in &story.words {
         misheard(story, *number, word, &mut findings);
+        changed(story, *number, word, &mut findings);
         if !word.is_will {
             silence(story, *number, word, &mut findings);
             lost(story, *number, word, &mut findings);
-            repeated(story, *number, word, &mut findings);
+            repeated(story, NAME, *number, word, &mut findings);
         }
     }
     findings
@@ -37,6 +38,18 @@ fn misheard(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<F
         } else {
             continue;
         };
+        findings.push(Finding::said(NAME, number, heard.at, what));
+    }
+}
+
+/// Heard with another payload.
+fn changed(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<Finding>) {
+    let Some(said) = word.data else {
+        return;
+    };
+    for heard in word.heard.iter().filter(|heard| heard.data != said) {
+        let by = story.cast.name(heard.by);
+        let what = format!("heard by {by} with another payload than it was said with");
         findings.push(Finding::said(NAME, number, heard.at, what));
     }
 }
@@ -71,7 +84,13 @@ fn lost(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<Findi
 }
 
 /// Twice in one connection, although it was said once.
-fn repeated(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<Finding>) {
+pub(super) fn repeated(
+    story: &Story<'_>,
+    oracle: &'static str,
+    number: Number,
+    word: &Word,
+    findings: &mut Vec<Finding>,
+) {
     if word.said.len() > 1 {
         return;
     }
@@ -82,7 +101,7 @@ fn repeated(story: &Story<'_>, number: Number, word: &Word, findings: &mut Vec<F
         let mut before = word.heard[..n].iter().filter(|heard| heard.by == again.by);
         if before.any(|heard| life.began(heard.at, again.at).next().is_none()) {
             let what = format!("heard twice by {} in one connection", story.cast.name(again.by));
-            findings.push(Finding::said(NAME, number, again.at, what));
+            findings.push(Finding::said(oracle, number, again.at, what));
         }
     }
 }

@@ -46,6 +46,15 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
         }
         findings.extend(elsewhere(story, message));
         findings.extend(misnamed(story, message));
+        let other = message
+            .ended_for
+            .iter()
+            .find(|(_, to)| *to != Some(message.facts.to));
+        findings.extend(other.map(|(at, to)| {
+            let (to, real) = (story.cast.name_of(*to), story.cast.name(message.facts.to));
+            let what = format!("its status names {to} as its destination, which is {real}");
+            Finding::of(NAME, message, *at, what)
+        }));
         let sender = message.number.sender();
         let wrong = |source| message.facts.kind == Kind::Upload && source != sender;
         for stored in message

@@ -1,6 +1,7 @@
 //! *Presence*: what observers are told of a device agrees with what the device does, after a settling time; it never
 //! goes back; and no two observers hold different states under the same epoch and sequence.
 
+mod news;
 mod reason;
 
 use std::collections::{BTreeMap, HashMap};
@@ -69,6 +70,7 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
         }
     }
     findings.extend(reason::find(story));
+    findings.extend(news::find(story));
     for (device, online) in story.online {
         let truth = Truth::of(story.lives.get(device), story.quiet);
         let steady = truth
@@ -76,7 +78,12 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
             .is_some_and(|(since, _)| since.saturating_add(tolerance) <= story.quiet);
         let really = truth.at(story.quiet);
         if steady && online.unwrap_or(false) != really.unwrap_or(online.unwrap_or(false)) {
-            let what = format!("GET /v1/presence says online: {online:?}, at the end of the run");
+            let said = match online {
+                Some(true) => "is online",
+                Some(false) => "is offline",
+                None => "is not known",
+            };
+            let what = format!("GET /v1/presence says that it {said} at the end of the run, which is not so");
             findings.push(finding(*device, story.quiet, what));
         }
     }

@@ -90,6 +90,7 @@ fn of(story: &Story<'_>, message: &Message) -> Vec<Finding> {
     let unended = open(story, message);
     findings.extend(unended.map(|what| Finding::of(NAME, message, story.quiet, what)));
     findings.extend(refusal(story, message));
+    findings.extend(answer_refused(story, message));
     findings
 }
 
@@ -138,6 +139,22 @@ fn refusal(story: &Story<'_>, message: &Message) -> Option<Finding> {
             "refused with {}, for which there is no reason",
             refused(message, code)
         );
+        Finding::of(NAME, message, at, what)
+    })
+}
+
+/// A device's answer is refused where its push has ended, was answered before, or the server has no room.
+fn answer_refused(story: &Story<'_>, message: &Message) -> Option<Finding> {
+    let (at, code) = message.answer_refused?;
+    let tolerance = story.rules.tolerance.expiry.as_micros();
+    let expired = message.sends.first().and_then(|sent| message.expires(*sent));
+    let over = expired.is_some_and(|expires| expires <= at.saturating_add(tolerance))
+        || message.ends.iter().any(|end| end.at <= at)
+        || message.answering.len() > 1
+        || message.pushed.len() > 1;
+    let reason = over || BUSY.contains(&u16::from(code)) || story.taken_away(message);
+    (!reason).then(|| {
+        let what = format!("its device's answer was refused with 0x{code:02X}, for which there is no reason");
         Finding::of(NAME, message, at, what)
     })
 }

@@ -1,6 +1,7 @@
 //! *Will*: it is heard by every owner who is there when its device goes without a goodbye, and by nobody otherwise: not
 //! after a goodbye, and not while the device is there.
 
+use super::live::repeated;
 use super::{Finding, owners_there};
 use crate::observation::{Ending, Moment, Number, Party};
 use crate::story::{Connection, Story, Word};
@@ -17,6 +18,9 @@ pub(super) fn find(story: &Story<'_>) -> Vec<Finding> {
                 judge(story, (*device, *will), span, word, &mut findings);
             }
         }
+    }
+    for (number, word) in story.words.iter().filter(|(_, word)| word.is_will) {
+        repeated(story, NAME, *number, word, &mut findings);
     }
     findings.sort_by_key(|finding| (finding.at, finding.device));
     findings

@@ -10,6 +10,8 @@ pub struct Word {
     pub taken: Option<Moment>,
     pub refused: bool,
     pub is_will: bool,
+    /// Its payload.
+    pub data: Option<u64>,
     pub heard: Vec<Listened>,
 }
 
@@ -21,6 +23,7 @@ pub struct Listened {
     /// Whose topic it came on.
     pub of: Option<Party>,
     pub retained: bool,
+    pub data: u64,
 }
 
 impl Word {

@@ -32,6 +32,7 @@ fn a_copy_that_an_observer_does_not_hear_is_lost() {
                     of,
                     epoch: 1,
                     seq: 1,
+                    since: None,
                     online: true,
                     reason: Reason::Connected,
                 },

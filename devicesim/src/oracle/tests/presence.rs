@@ -18,6 +18,7 @@ fn presence_that_disagrees() {
                     of: OTHER,
                     epoch: 1,
                     seq: 2,
+                    since: None,
                     online: false,
                     reason: Reason::ConnectionLost,
                 },
@@ -29,6 +30,7 @@ fn presence_that_disagrees() {
                     of: OTHER,
                     epoch: 2,
                     seq: 1,
+                    since: None,
                     online: true,
                     reason: Reason::Connected,
                 },
@@ -71,6 +73,7 @@ fn presence_with_another_reason_than_the_devices() {
                 of: OTHER,
                 epoch: 1,
                 seq: 2,
+                since: None,
                 online: false,
                 reason: if observer == USER {
                     reason
@@ -101,6 +104,7 @@ fn presence_that_contradicts_itself() {
             of: LAMP,
             epoch: 1,
             seq: 1,
+            since: None,
             online: false,
             reason: Reason::ConnectionLost,
         },
@@ -114,6 +118,7 @@ fn presence_that_contradicts_itself() {
             of: LAMP,
             epoch: 2,
             seq: 1,
+            since: None,
             online: true,
             reason: Reason::Connected,
         },
@@ -125,6 +130,7 @@ fn presence_that_contradicts_itself() {
             of: LAMP,
             epoch: 1,
             seq: 1,
+            since: None,
             online: true,
             reason: Reason::Connected,
         },
@@ -144,6 +150,7 @@ fn nobody_knows_of_a_device_that_fell_silent_before_its_keep_alive_is_over() {
                 of: OTHER,
                 epoch: 1,
                 seq: 2,
+                since: None,
                 online: false,
                 reason: Reason::ConnectionLost,
             },
@@ -177,6 +184,7 @@ fn revocation_too_late() {
                     of: OTHER,
                     epoch: 1,
                     seq: 2,
+                    since: None,
                     online: false,
                     reason: Reason::ConnectionLost,
                 },
@@ -188,6 +196,7 @@ fn revocation_too_late() {
                     of: OTHER,
                     epoch: 2,
                     seq: 1,
+                    since: None,
                     online: true,
                     reason: Reason::Connected,
                 },
@@ -228,4 +237,56 @@ fn revocation_too_late() {
     let mut seen = reset(20_050);
     seen.forget(|what| matches!(what, What::Revoked { .. }));
     one(seen, "revocation", "did not come into effect");
+}
+
+/// The application and the user are told that the other device went at 30 s; the platform says when and under which epoch.
+fn went(news: [(u64, i64); 2]) -> Seen {
+    let mut seen = Seen::well();
+    seen.add(OTHER, 29_999, What::Gone(Ending::Goodbye));
+    seen.online[1].1 = Some(false);
+    for (observer, (epoch, since)) in [APP, USER].into_iter().zip(news) {
+        let told = What::Presence {
+            of: OTHER,
+            epoch,
+            seq: 2,
+            since: Some(since),
+            online: false,
+            reason: Reason::Disconnected,
+        };
+        seen.add(observer, 30_010, told);
+    }
+    seen
+}
+
+#[test]
+fn news_of_one_change_have_one_epoch_and_its_time() {
+    assert_eq!(went([(1, 30_000), (1, 30_000)]).found(), []);
+    one(
+        went([(1, 30_000), (1, 30_400)]),
+        "presence",
+        "epoch 1, seq 2 has two times",
+    );
+    one(
+        went([(1, 30_000), (2, 30_000)]),
+        "presence",
+        "has the epochs 1 and 2",
+    );
+    let found = went([(1, 9_000), (1, 9_000)]).found();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0]
+            .1
+            .contains("offline since a time at which it did not become so"),
+        "{found:?}"
+    );
+    let mut seen = went([(1, 30_000), (1, 30_000)]);
+    let asked = What::PresenceAsked {
+        of: OTHER,
+        epoch: 3,
+        seq: 2,
+        since: Some(30_000),
+        online: false,
+    };
+    seen.add(APP, 60_100, asked);
+    one(seen, "presence", "the second by GET /v1/presence");
 }

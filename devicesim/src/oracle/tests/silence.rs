@@ -147,3 +147,35 @@ fn what_was_answered_in_time_does_not_expire() {
     );
     assert_eq!(expired(13_900).found(), []);
 }
+
+#[test]
+fn an_answer_is_not_refused_without_a_reason() {
+    let refused = |code: u8| {
+        let mut seen = Seen::well();
+        seen.forget(|what| matches!(what, What::Answered { message } | What::Ended { message, .. } if *message == push(1)));
+        let message = push(1);
+        seen.add(LAMP, 4_030, What::AnswerRefused { message, code });
+        let ended = What::Ended {
+            message,
+            code: 408,
+            answer: None,
+            mid: None,
+        };
+        seen.add(APP, 14_100, ended);
+        seen
+    };
+    one(refused(0x87), "status", "answer was refused with 0x87");
+    assert_eq!(refused(0x97).found(), []);
+}
+
+#[test]
+fn a_status_names_the_destination_of_its_message() {
+    let named = |to| {
+        let mut seen = Seen::well();
+        let message = upload(1);
+        seen.add(LAMP, 2_020, What::EndedFor { message, to });
+        seen
+    };
+    assert_eq!(named(Some(APP)).found(), []);
+    one(named(None), "misdelivered", "names a stranger as its destination");
+}

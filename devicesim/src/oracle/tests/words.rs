@@ -12,6 +12,7 @@ fn listened(of: Party) -> What {
         message: word(),
         of: Some(of),
         retained: false,
+        data: 1,
     }
 }
 
@@ -45,6 +46,16 @@ fn live_messages() {
     seen.add(USER, 30_500, listened(LAMP));
     assert_eq!(seen.found(), [], "it was said twice");
     let mut seen = said();
+    seen.add(
+        LAMP,
+        29_999,
+        What::Worded {
+            message: word(),
+            data: 2,
+        },
+    );
+    one(seen, "live", "with another payload");
+    let mut seen = said();
     seen.add(OTHER, 30_500, listened(LAMP));
     one(seen, "live", "dev/sim-x-lamp-2, who may not");
     let mut seen = Seen::well();
@@ -74,6 +85,7 @@ fn gone(ending: Ending) -> Seen {
             of: LAMP,
             epoch: 1,
             seq: 2,
+            since: None,
             online: false,
             reason: Reason::ServerStopped,
         };
@@ -105,4 +117,12 @@ fn wills() {
             Some(words) => one(seen, "will", words),
         }
     }
+}
+
+#[test]
+fn a_will_is_heard_once_in_a_connection() {
+    let mut seen = gone(Ending::Broken);
+    seen.add(USER, 40_005, listened(LAMP));
+    seen.add(USER, 40_105, listened(LAMP));
+    one(seen, "will", "heard twice");
 }
