@@ -37,8 +37,18 @@ impl Mosquitto {
             );
             return None;
         };
+        // Somebody else may take a port between its choice and its use.
+        for _ in 0..5 {
+            let mut broker = Mosquitto::at(&binary, free_ports(), inflight);
+            if broker.listens().await {
+                return Some(broker);
+            }
+        }
+        panic!("mosquitto found no ports");
+    }
+
+    fn at(binary: &Path, [port, ws, tls]: [u16; 3], inflight: u32) -> Mosquitto {
         let dir = tempfile::tempdir().unwrap();
-        let [port, ws, tls] = free_ports();
         write_passwords(dir.path());
         let (certificate, key) = write_certificate(dir.path());
         let conf = format!(
@@ -50,17 +60,14 @@ impl Mosquitto {
             dir.path().join("passwords").display()
         );
         std::fs::write(dir.path().join("mosquitto.conf"), conf).unwrap();
-        let child = spawn(&binary, dir.path());
-        let broker = Mosquitto {
-            binary,
+        Mosquitto {
+            binary: binary.to_owned(),
+            child: spawn(binary, dir.path()),
             dir,
             port,
             ws,
             tls,
-            child,
-        };
-        broker.listening().await;
-        Some(broker)
+        }
     }
 
     /// Kills it and starts it again later; it has forgotten every session.
@@ -68,7 +75,7 @@ impl Mosquitto {
         self.end();
         tokio::time::sleep(outage).await;
         self.child = spawn(&self.binary, self.dir.path());
-        self.listening().await;
+        assert!(self.listens().await, "its ports are taken");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -118,16 +125,20 @@ impl Mosquitto {
         std::fs::write(self.creds_path(), text).unwrap();
     }
 
-    /// Until all its doors are open.
-    async fn listening(&self) {
+    /// Waits until all its doors are open; `false` if it has ended instead.
+    async fn listens(&mut self) -> bool {
         for port in [self.port, self.ws, self.tls] {
             let mut tries = 0;
             while TcpStream::connect(("127.0.0.1", port)).is_err() {
                 tries += 1;
                 assert!(tries < 200, "mosquitto does not listen on port {port}");
+                if self.child.try_wait().unwrap().is_some() {
+                    return false;
+                }
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
         }
+        true
     }
 
     fn end(&mut self) {
