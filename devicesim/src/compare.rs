@@ -168,11 +168,7 @@ pub fn write(options: &cli::Compare, comparison: &Comparison) -> Result<(), Unwr
     let Some(path) = &options.json else {
         return Ok(());
     };
-    let json = serde_json::to_vec_pretty(comparison).map_err(|error| Unwritten {
-        path: path.clone(),
-        error: error.into(),
-    })?;
-    reports::put(path, &json)
+    reports::put_json(path, comparison)
 }
 
 /// Why a round of a case compares nothing.

@@ -125,9 +125,5 @@ pub fn write(options: &Options, report: &Report) -> Result<(), Unwritten> {
     let Some(path) = &options.report else {
         return Ok(());
     };
-    let json = serde_json::to_vec_pretty(report).map_err(|error| Unwritten {
-        path: path.clone(),
-        error: error.into(),
-    })?;
-    reports::put(path, &json)
+    reports::put_json(path, report)
 }

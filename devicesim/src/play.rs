@@ -1,7 +1,7 @@
 //! `devicesim run` and `devicesim merge`: from the command line to reports.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use irsp_protocol::Secret;
@@ -119,15 +119,8 @@ fn check(reports: &cli::Reports) -> Result<(), Unwritten> {
 
 /// Writes every report that can be written; says which could not.
 pub fn write(outcome: &Outcome, reports: &cli::Reports) -> Vec<Unwritten> {
-    let json = |path: &Path| {
-        let json = serde_json::to_vec_pretty(outcome).map_err(|error| Unwritten {
-            path: path.to_owned(),
-            error: error.into(),
-        })?;
-        reports::put(path, &json)
-    };
     let written = [
-        reports.json.as_deref().map(json),
+        reports.json.as_ref().map(|path| reports::put_json(path, outcome)),
         reports
             .junit
             .as_deref()

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use thiserror::Error;
 
 /// A report that could not be written. The run is over, and what it has shown is told all the same.
@@ -43,6 +44,15 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<(), Unwritten> {
         Place::Directory => Err(ErrorKind::IsADirectory.into()),
     };
     unwritten(path, written)
+}
+
+/// Writes a report as JSON, see [`put`].
+pub fn put_json(path: &Path, report: &impl Serialize) -> Result<(), Unwritten> {
+    let json = serde_json::to_vec_pretty(report).map_err(|error| Unwritten {
+        path: path.to_owned(),
+        error: error.into(),
+    })?;
+    put(path, &json)
 }
 
 fn unwritten(path: &Path, done: io::Result<()>) -> Result<(), Unwritten> {

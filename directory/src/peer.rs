@@ -144,10 +144,10 @@ fn application(ours: &Principal) -> Option<&Id> {
 #[cfg(test)]
 mod tests {
     use irsp_protocol::change::{Application, Cause, Entity, EntityKey, Scope};
-    use irsp_protocol::peer::{Policy, Trust};
+    use irsp_protocol::peer::Policy;
 
     use super::*;
-    use crate::sample::{Household, application_of, who};
+    use crate::sample::{Household, application_of, peer_of, who};
 
     const KINDS: [MessageKind; 4] = [
         MessageKind::Upload,
@@ -161,16 +161,7 @@ mod tests {
     }
 
     fn peer() -> Peer {
-        Peer {
-            domain: Domain::new("b.example").unwrap(),
-            trust: Trust::Authority(String::new()),
-            urls: Vec::new(),
-            inward: Policy::default(),
-            outward: Policy::default(),
-            rate_max: 10,
-            out_rate_max: None,
-            state: PeerState::Active,
-        }
+        peer_of("b.example")
     }
 
     fn grant(hears: bool, pushes: bool) -> Entity {

@@ -5,7 +5,8 @@ use irsp_protocol::change::{
     Rights, Role, Scope, User,
 };
 use irsp_protocol::credential::Code;
-use irsp_protocol::{Id, Principal, Timestamp};
+use irsp_protocol::peer::{Peer, PeerState, Policy, Trust};
+use irsp_protocol::{Domain, Id, Principal, Timestamp};
 
 use crate::consequence::Consequence;
 use crate::directory::Directory;
@@ -156,4 +157,18 @@ pub(crate) fn share<const N: usize>(device: &str, user: &str, rights: [Right; N]
         owner: false,
         rights: rights.into_iter().collect(),
     })
+}
+
+/// A peer on the usual terms.
+pub(crate) fn peer_of(domain: &str) -> Peer {
+    Peer {
+        domain: Domain::new(domain).expect("a domain"),
+        trust: Trust::Authority(String::new()),
+        urls: Vec::new(),
+        inward: Policy::default(),
+        outward: Policy::default(),
+        rate_max: 10,
+        out_rate_max: None,
+        state: PeerState::Active,
+    }
 }

@@ -1,6 +1,6 @@
-//! Presence across domains (clause 8.7), as far as it may leave ours: applications and users of other domains that were granted it hear of a principal's changes,
-//! of its state when a link comes up or the grant is given, and that it is unknown once the grant is withdrawn. Our own
-//! application server hears when a peer is out of sight.
+//! Presence across domains (clause 8.7), as far as it may leave ours: applications and users of other domains that were
+//! granted it hear of a principal's changes, of its state when a link comes up or the grant is given, and that it is
+//! unknown once the grant is withdrawn. Our own application server hears when a peer is out of sight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +41,7 @@ impl Abroad {
         new_id: impl Fn() -> MessageId,
     ) -> Result<(), StoreError> {
         for to in self.directory.heard_by(&presence.principal) {
-            if to
-                .domain
-                .as_ref()
-                .is_some_and(|peer| self.directory.tells_presence(peer))
-            {
+            if may_be_told(&self.directory, &to) {
                 accept(tx, presence, &to, new_id())?;
             }
         }
@@ -82,11 +78,7 @@ pub(crate) async fn abroad(
                 }
             }
             News::Granted { principal, to } => {
-                if !to
-                    .domain
-                    .as_ref()
-                    .is_some_and(|peer| directory.tells_presence(peer))
-                {
+                if !may_be_told(&directory, &to) {
                     continue;
                 }
                 let hears = directory.grant(&principal, &to).is_some_and(|grant| grant.hears);
@@ -104,6 +96,12 @@ pub(crate) async fn abroad(
             News::Parted { peer, at } => out_of_sight(&courier, peer, at).await,
         }
     }
+}
+
+/// Whether the terms of a hearer's domain let presence leave ours for it.
+fn may_be_told(directory: &Directory, to: &Address) -> bool {
+    let peer = to.domain.as_ref();
+    peer.is_some_and(|peer| directory.tells_presence(peer))
 }
 
 /// The present state of those that have one. The table stays locked until it is stored: a newer one that was stored in between

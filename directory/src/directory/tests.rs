@@ -1,13 +1,12 @@
 use irsp_protocol::Timestamp;
 use irsp_protocol::change::Role;
 use irsp_protocol::credential::{Code, EndedLogin, Fingerprint, LoginId};
-use irsp_protocol::peer::{PeerState, Policy, Trust};
 
 use super::*;
 use crate::consequence::Credential;
 use crate::sample::{
-    self, Household, application_of, binding, delete, device, device_of, id, principal, put, share, user,
-    user_of, who,
+    self, Household, application_of, binding, delete, device, device_of, id, peer_of, principal, put, share,
+    user, user_of, who,
 };
 
 fn ends(who_is: &str, cause: Cause) -> Consequence {
@@ -308,18 +307,7 @@ fn times_before_1970_do_not_overflow_a_generation() {
 #[test]
 fn who_hears_others_of_another_domain_hears_them_anew() {
     let mut house = Household::new();
-    let peer = |name: &str| {
-        Entity::Peer(Peer {
-            domain: Domain::new(name).unwrap(),
-            trust: Trust::Authority(String::new()),
-            urls: Vec::new(),
-            inward: Policy::default(),
-            outward: Policy::default(),
-            rate_max: 10,
-            out_rate_max: None,
-            state: PeerState::Active,
-        })
-    };
+    let peer = |name: &str| Entity::Peer(peer_of(name));
     house.put(Cause::Register, peer("b.example"));
     house.put(Cause::Register, peer("c.example"));
     let mut hears = |named: Option<&[&str]>| {
