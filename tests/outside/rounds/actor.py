@@ -65,6 +65,8 @@ class MqttActor(Actor):
         client = Client(self.run.platform, self.principal, self.secret, version=self.version, **self.options)
         client.paho.on_message = lambda _c, _u, message: self.heard(message)
         self.connections += 1
+        self._under_way = {}
+        self.connecting()
         try:
             code = client.connect()
         except (OSError, AssertionError):
@@ -76,8 +78,6 @@ class MqttActor(Actor):
                     self.run.truth.break_(f"{self.name}: CONNACK {code}")
                 return
             self.client = client
-            self._under_way = {}
-            self.connected()
             if client.subscribe(*self.filters()) is not None:
                 self._work(client)
         finally:
@@ -135,8 +135,8 @@ class MqttActor(Actor):
     def heard(self, message):
         raise NotImplementedError
 
-    def connected(self):
-        pass
+    def connecting(self):
+        """Before a connection: what it brings along is heard before `connect` has returned."""
 
     def disconnected(self):
         pass

@@ -36,7 +36,7 @@ class Device(MqttActor):
     def filters(self):
         return [f"v1/dev/{self.id}/down/#", f"v1/dev/{self.id}/status"]
 
-    def connected(self):
+    def connecting(self):
         self._in_session, self._forgotten = {}, []
         for token in [token for token in self.outbox if not self._is_repeatable(token)]:
             del self.outbox[token]

@@ -7,8 +7,8 @@ import urllib.error
 from ..mqtt import V5
 from .actor import PAUSE, Actor, MqttActor
 
-#: Expires before an absent device returns.
-SHORT = "1s"
+#: Expires before an absent device returns; in seconds.
+SHORT = 1.0
 
 
 class HttpPusher(Actor):
@@ -43,7 +43,7 @@ class HttpPusher(Actor):
             body = {"to": self.address(device), "channel": "set", "data": {"n": self._n}, "id": f"p{self._n}"}
             key = (self.known_as, device, self._n)
             if self.dice.random() < 0.1:
-                body["expiry"] = SHORT
+                body["expiry"] = f"{SHORT:g}s"
                 self.may_expire.add(key)
             self.run.truth.push_sent(key)
             self._open = (key, body)

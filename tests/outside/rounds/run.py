@@ -11,7 +11,7 @@ from . import ledger
 from .actor import PAUSE
 from .devices import Device
 from .listeners import DurableListener, Listener
-from .pushers import HttpPusher, MqttPusher
+from .pushers import SHORT, HttpPusher, MqttPusher
 from .truth import Truth
 
 #: A quiet moment comes after so many rounds.
@@ -186,7 +186,7 @@ class Run:
     def _read_receipt(self, key, id):
         receipt = self._get(f"/v1/messages/{id}")
         expected = (200, 408) if key in self.http.may_expire else (200,)
-        self.truth.push_ended(key, id, receipt["status"], expected)
+        self.truth.push_ended(key, id, receipt["status"], expected, expiry=SHORT)
         if receipt.body.get("partial"):
             self.truth.break_(f"the receipt of {key} {id} is partial at a quiet moment")
         ends = [stage.get("code") for stage in receipt["stages"] if stage["stage"] == "ended"]

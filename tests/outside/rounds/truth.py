@@ -1,6 +1,7 @@
 """What clients were told, and the promises that follow from it (design.md, section 6)."""
 
 import threading
+import time
 from collections import Counter
 
 
@@ -18,10 +19,12 @@ class Truth:
         #: (app, device, n) -> message id, None until the answer to the request has come. Pushes.
         self.pushes = {}
         self._last_pushed = {}
+        self._pushed_at = {}
         self._heard_pushes = {}
         self._heard_in = set()
         #: Message id -> the connection of the device in which its answer was acknowledged.
         self.answered = {}
+        self._answered_at = {}
         self.ended = {}
         self._statuses = Counter()
         self._observed = Counter()
@@ -90,6 +93,7 @@ class Truth:
     def push_sent(self, key):
         with self._lock:
             self.pushes.setdefault(key, None)
+            self._pushed_at.setdefault(key, time.monotonic())
 
     def push_accepted(self, key, id=None):
         with self._lock:
@@ -131,16 +135,19 @@ class Truth:
     def push_answered(self, id, connection):
         with self._lock:
             self.answered.setdefault(id, connection)
+            self._answered_at.setdefault(id, time.monotonic())
             self.counts["answers acknowledged"] += 1
 
-    def push_ended(self, key, id, code, expected):
+    def push_ended(self, key, id, code, expected, expiry=0.0):
+        """An answer may come too late: not within its expiry, in seconds, since the push was first sent."""
         with self._lock:
             before = self.ended.setdefault(id, code)
             if before != code:
                 self.break_(f"two ends of the push {key} {id}: {before} and {code}")
             if code not in expected:
                 self.break_(f"the push {key} {id} ended with {code}, not {expected}")
-            if code != 200 and id in self.answered:
+            late = self._answered_at.get(id, 0.0) - self._pushed_at[key] > expiry
+            if code != 200 and id in self.answered and not (code == 408 and late):
                 self.break_(f"the push {key} {id} was answered and ended with {code}")
 
     def push_status(self, id, code):
