@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     },
     #[error("domain = {domain:?}: {reason}")]
     Domain { domain: String, reason: String },
+    #[error("the description of the API cannot be written: {0}")]
+    Openapi(serde_json::Error),
     #[error("federation.advertise: {0}")]
     Advertise(irsp_protocol::peer::PeerError),
     #[error("federation.cert: {0}: no link to another domain is made with it")]

@@ -4,8 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
+use bytes::Bytes;
 use irsp_config::{Networks, Settings};
 use irsp_courier::Observed;
 use tokio::task::JoinSet;
@@ -72,21 +75,21 @@ pub(crate) struct Served {
     pub(crate) bus: Option<Attached>,
 }
 
-/// Joins the roles' parts.
-fn join(parts: Vec<Part>) -> Router {
+/// Joins the roles' parts. Of the description only its text is kept.
+fn join(parts: Vec<Part>) -> Result<Router, Failure> {
     let mut router = Router::new();
     let mut described = Vec::new();
     for part in parts {
         router = router.merge(part.router);
         described.extend(part.openapi);
     }
-    match openapi::join(described) {
-        Some(document) => router.route(
-            "/openapi.json",
-            get(move || std::future::ready(Json(document.clone()))),
-        ),
-        None => router,
-    }
+    let Some(document) = openapi::join(described) else {
+        return Ok(router);
+    };
+    let text = Bytes::from(document.to_json().map_err(Failure::Openapi)?);
+    let media_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let describe = move || std::future::ready(([media_type.clone()], text.clone()));
+    Ok(router.route("/openapi.json", get(describe)))
 }
 
 /// Listeners being served.
@@ -104,7 +107,7 @@ impl Http {
         let health = Arc::new(Health::new(roles, bus));
         let counted = middleware::from_fn_with_state(metrics.requests(), metrics::count);
         let origin = middleware::from_fn_with_state(Arc::new(doors.proxies), origin::resolve);
-        let api = join(parts)
+        let api = join(parts)?
             .layer(origin)
             .merge(health::routes(Arc::clone(&health)));
         let mut http = Http {

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Bytes of one segment of a topic's log, and how many are kept: more than all couriers' windows together.
-const SEGMENT_BYTES: usize = 8 << 20;
+/// Bytes of one segment of a topic's log, and how many are kept. They stay in memory when they were heard: enough for a window
+/// of messages of 4 kB, and no more. What falls out unheard is sent again, as after any loss on the bus.
+const SEGMENT_BYTES: usize = 1 << 20;
 const SEGMENTS: usize = 4;
 /// Links at once: one per server of the domain, with room for one that reconnects before its old link is gone.
 const LINKS_MAX: usize = 16;
