@@ -1,8 +1,8 @@
 //! The one door to the foreign codec (`rmqtt-codec`): its packets in, ours out, and back.
 //!
-//! It is given one complete packet at a time, and only after [`check`](crate::check) found it well formed:
-//! by itself it would refuse a Message Expiry Interval of 0 and, in MQTT 5, an empty client identifier with
-//! Clean Start 0 (both are allowed), so those bytes are changed before and restored behind it. It is never
+//! It is given one complete packet at a time, only after [`check`](crate::check) found it well formed, and only if it is not
+//! [`plain`](crate::plain): by itself it would refuse a Message Expiry Interval of 0 and, in MQTT 5, an empty client
+//! identifier with Clean Start 0 (both are allowed), so those bytes are changed before and restored behind it. It is never
 //! told a size limit when encoding: its own arithmetic underflows on a small one.
 
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use crate::frame::Frame;
 use crate::packet::{
     Incoming, IncomingPublish, Publish, PublishProperties, QoS, RetainHandling, SubscribeFilter, Version,
 };
+use crate::plain;
 use crate::reason;
 
 /// The codec reserves this much behind each packet; having it there already saves an allocation.
@@ -50,15 +51,47 @@ pub(crate) fn decode_connect(
     }
 }
 
-/// Decodes a packet after CONNECT, whose first byte was already found good.
+/// Decodes a packet after CONNECT, whose first byte was already found good, and copies what is kept of it.
+pub(crate) fn decode_copied(
+    version: Version,
+    frame: Frame,
+    packet: &[u8],
+    now: Instant,
+) -> Result<Incoming, ProtocolError> {
+    let (first, body) = parts(frame, packet);
+    let notes = check::packet(version, first, body)?;
+    if let Some(incoming) = plain::read(version, first, body) {
+        return Ok(incoming);
+    }
+    let mut bytes = BytesMut::with_capacity(packet.len() + TAIL);
+    bytes.extend_from_slice(packet);
+    decode_checked(version, frame, bytes, notes, now)
+}
+
+/// The same; what is kept of it stays where it is.
 pub(crate) fn decode(
     version: Version,
     frame: Frame,
-    mut bytes: BytesMut,
+    bytes: BytesMut,
     now: Instant,
 ) -> Result<Incoming, ProtocolError> {
-    let first = bytes.first().copied().unwrap_or_default();
-    let notes = check::packet(version, first, bytes.get(frame.header..).unwrap_or_default())?;
+    let (first, body) = parts(frame, &bytes);
+    let notes = check::packet(version, first, body)?;
+    decode_checked(version, frame, bytes, notes, now)
+}
+
+fn parts(frame: Frame, packet: &[u8]) -> (u8, &[u8]) {
+    let first = packet.first().copied().unwrap_or_default();
+    (first, packet.get(frame.header..).unwrap_or_default())
+}
+
+fn decode_checked(
+    version: Version,
+    frame: Frame,
+    mut bytes: BytesMut,
+    notes: Notes,
+    now: Instant,
+) -> Result<Incoming, ProtocolError> {
     restore_later(&mut bytes, frame, notes);
     match version {
         Version::V5 => incoming_v5(decode_v5(bytes)?, notes, now),
@@ -219,7 +252,7 @@ fn our_qos(qos: WireQoS) -> QoS {
 
 fn incoming_v5(packet: v5::Packet, notes: Notes, now: Instant) -> Result<Incoming, ProtocolError> {
     Ok(match packet {
-        v5::Packet::Publish(publish) => Incoming::Publish(Box::new(incoming_publish(*publish, notes, now))),
+        v5::Packet::Publish(publish) => Incoming::Publish(incoming_publish(*publish, notes, now)),
         v5::Packet::PublishAck(ack) => Incoming::PubAck {
             packet_id: ack.packet_id.get(),
             reason: ack.reason_code.into(),
@@ -304,14 +337,14 @@ fn incoming_publish(publish: types::Publish, notes: Notes, now: Instant) -> Inco
 
 fn incoming_v3(packet: v3::Packet) -> Result<Incoming, ProtocolError> {
     Ok(match packet {
-        v3::Packet::Publish(publish) => Incoming::Publish(Box::new(IncomingPublish {
+        v3::Packet::Publish(publish) => Incoming::Publish(IncomingPublish {
             packet_id: publish.packet_id.map_or(0, |id| id.get()),
             alias: None,
             publish: Publish {
                 retain: publish.retain,
                 ..Publish::new(publish.topic, publish.payload, our_qos(publish.qos))
             },
-        })),
+        }),
         v3::Packet::PublishAck { packet_id } => Incoming::PubAck {
             packet_id: packet_id.get(),
             reason: reason::SUCCESS,

@@ -27,6 +27,7 @@ mod keepalive;
 mod limits;
 mod outbound;
 mod packet;
+mod plain;
 mod properties;
 pub mod reason;
 mod session;

@@ -173,7 +173,7 @@ pub struct SubscribeFilter {
 /// A packet from a client after its CONNECT, in the form and order it arrived.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Publish(Box<IncomingPublish>),
+    Publish(IncomingPublish),
     PubAck {
         packet_id: u16,
         reason: u8,

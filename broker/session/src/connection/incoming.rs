@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use super::Connection;
 use crate::action::{Action, CloseCause, SubscribeToken, UnsubscribeToken};
 use crate::check;
@@ -36,10 +34,8 @@ impl Connection {
                 self.rest.reserve(frame.total.min(REST_AT_ONCE) + TAIL);
                 break;
             };
-            let mut buffer = BytesMut::with_capacity(frame.total + TAIL);
-            buffer.extend_from_slice(packet);
             bytes = behind;
-            self.packet(codec::decode(self.version, frame, buffer, now)?, now)?;
+            self.packet(codec::decode_copied(self.version, frame, packet, now)?, now)?;
             if self.closed {
                 return Ok(());
             }
@@ -66,9 +62,7 @@ impl Connection {
         }
         // a copy, so that a message that is kept does not keep what came behind it
         let (packet, behind) = buffer.split_at(frame.total);
-        let mut alone = BytesMut::with_capacity(frame.total + TAIL);
-        alone.extend_from_slice(packet);
-        self.packet(codec::decode(self.version, frame, alone, now)?, now)?;
+        self.packet(codec::decode_copied(self.version, frame, packet, now)?, now)?;
         match self.closed {
             true => Ok(()),
             false => self.packets(behind, now),
@@ -78,7 +72,7 @@ impl Connection {
     fn packet(&mut self, packet: Incoming, now: Instant) -> Result<(), ProtocolError> {
         self.keep_alive.heard(now);
         match packet {
-            Incoming::Publish(publish) => self.publish(*publish),
+            Incoming::Publish(publish) => self.publish(publish),
             Incoming::PubAck { packet_id, reason } => {
                 self.outbound
                     .acknowledged(packet_id, reason, &mut self.session, &mut self.actions)?;
