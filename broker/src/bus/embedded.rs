@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Bytes of one segment of a topic's log, and how many are kept. They stay in memory when they were heard: enough for a window
-/// of messages of 4 kB, and no more. What falls out unheard is sent again, as after any loss on the bus.
+/// Bytes of one segment of a topic's log, and how many are kept, heard or not. What falls out unheard is lost: all but one
+/// of them hold the windows of the two servers that send to a third (`courier::Settings::server_window_bytes`).
 const SEGMENT_BYTES: usize = 1 << 20;
-const SEGMENTS: usize = 4;
+const SEGMENTS: usize = 6;
 /// Links at once: one per server of the domain, with room for one that reconnects before its old link is gone.
 const LINKS_MAX: usize = 16;
 /// Frames the router gives a link at once before it waits for the link to be ready again.
@@ -114,5 +114,18 @@ async fn receive(mut rx: LinkRx, incoming: mpsc::Sender<Incoming>, stop: Cancell
             tracing::error!(%error, "the router is gone");
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_of_two_servers_do_not_overrun_the_log_of_a_third() {
+        let settings = irsp_courier::Settings::default();
+        // An envelope's head and frame: more than most have.
+        let window = settings.server_window_bytes + settings.server_window * 512;
+        assert!(2 * window <= SEGMENT_BYTES * (SEGMENTS - 1));
     }
 }

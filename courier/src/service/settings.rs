@@ -11,8 +11,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Limits and times of a courier; the defaults are the platform's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Envelopes under way to another server without an answer. The bus loses what overruns it, so this also keeps
-    /// it within what one of its log segments holds.
+    /// Envelopes under way to another server without an answer. The bus loses what overruns it, so the windows of all who
+    /// send to a server have to be less than what it holds.
     pub server_window: usize,
     /// Data of those envelopes, in bytes; they are kept in memory for sending again.
     pub server_window_bytes: usize,
@@ -54,7 +54,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             server_window: 1024,
-            server_window_bytes: 16 << 20,
+            server_window_bytes: 2 << 20,
             peer_window: 1024,
             peer_window_bytes: 4 << 20,
             principal_window: 64,
