@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::attached::Attached;
 use crate::bus::{Bus, BusError};
 use crate::directory::{self, Enforcer};
-use crate::edge::{self, Admission, Edge, ListenError, Reload};
+use crate::edge::{self, Admission, Edge, ListenError, Reload, UnderWay};
 use crate::federation::links::Links;
 use crate::federation::{self, Abroad, Discovery, DiscoveryError, Federation};
 use crate::heritage;
@@ -230,6 +230,7 @@ impl MessageServer {
             attached,
             presences,
             logbook,
+            under_way: UnderWay::default(),
             bus,
             admission: Admission::new(&settings.limits),
             stop: front.0.clone(),

@@ -23,6 +23,7 @@ use super::Edge;
 use super::bus_port::BusPort;
 use super::envelope::{self, Acceptance};
 use super::rate::PublishRate;
+use super::under_way::Share;
 use crate::access;
 use crate::metrics::{Class, Limit};
 use crate::route;
@@ -44,7 +45,7 @@ pub(super) struct Client<'e> {
     mailbox: Arc<Mailbox>,
     bus: Option<BusPort>,
     /// What was given to the disk and is not yet settled, oldest first.
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Pending<'e>>,
     stalled: Option<Stalled>,
     /// What the client sent behind a stalled publish.
     behind: Behind,
@@ -54,9 +55,11 @@ pub(super) struct Client<'e> {
     subscribing: usize,
 }
 
-struct Pending {
+struct Pending<'e> {
     token: u64,
     waiting: Waiting,
+    /// Of a publish.
+    _share: Option<Share<'e>>,
 }
 
 /// Actions in the order of the client's packets.
@@ -139,10 +142,14 @@ impl<'e> Client<'e> {
         self.stalled.as_ref()
     }
 
-    /// Whether more of the client can be taken: neither the disk nor a slow subscriber has too much of it.
+    /// Whether more of the client can be taken: neither the disk nor a slow subscriber has too much of it, nor the disk of
+    /// all clients.
     pub(super) fn has_room(&self) -> bool {
         let most = usize::from(self.edge.limits.receive_max);
-        self.pending.len() < most && self.behind.actions.len() < most && self.behind.bytes < BEHIND_BYTES_MAX
+        self.pending.len() < most
+            && (self.pending.is_empty() || self.edge.under_way.has_room())
+            && self.behind.actions.len() < most
+            && self.behind.bytes < BEHIND_BYTES_MAX
     }
 
     /// Until when nothing is read, because its principal publishes too fast.
@@ -439,17 +446,31 @@ impl<'e> Client<'e> {
         observed: bool,
         sender_id: Option<String>,
     ) -> u64 {
-        self.wait_for(Waiting::Accepted {
+        let waiting = Waiting::Accepted {
             publish_token,
             publish: Arc::clone(publish),
             observed,
             sender_id,
-        })
+        };
+        self.wait_with(publish, waiting)
     }
 
     fn wait_for(&mut self, waiting: Waiting) -> u64 {
+        self.wait(waiting, None)
+    }
+
+    /// The same, for what keeps a publish in memory.
+    fn wait_with(&mut self, publish: &Publish, waiting: Waiting) -> u64 {
+        self.wait(waiting, Some(self.edge.under_way.add(publish)))
+    }
+
+    fn wait(&mut self, waiting: Waiting, share: Option<Share<'e>>) -> u64 {
         let token = self.mailbox.next_token();
-        self.pending.push_back(Pending { token, waiting });
+        self.pending.push_back(Pending {
+            token,
+            waiting,
+            _share: share,
+        });
         token
     }
 

@@ -21,6 +21,7 @@ mod resume;
 mod sent;
 mod tls;
 mod transport;
+mod under_way;
 mod websocket;
 mod will;
 mod wire;
@@ -46,6 +47,7 @@ pub use listener::ListenError;
 pub(crate) use listener::{accept, bind, take, tls_source};
 pub(crate) use tls::{Reload, TlsSource};
 pub use tls::{TlsError, check_client_authorities};
+pub(crate) use under_way::UnderWay;
 pub(crate) use will::publish_left;
 
 /// What every connection shares.
@@ -62,6 +64,7 @@ pub(crate) struct Edge {
     pub(crate) attached: Arc<Attached>,
     pub(crate) presences: Presences,
     pub(crate) logbook: Logbook,
+    pub(crate) under_way: UnderWay,
     pub(crate) bus: Bus,
     pub(crate) admission: Arc<Admission>,
     pub(crate) stop: CancellationToken,

@@ -86,10 +86,11 @@ impl Client<'_> {
         if durable.is_empty() && taken.is_none() && !publish.retain {
             return connection.settle(publish_token, irsp_session::reason::SUCCESS, None);
         }
-        let token = self.wait_for(Waiting::Live {
+        let waiting = Waiting::Live {
             publish_token,
             publish: Arc::clone(publish),
-        });
+        };
+        let token = self.wait_with(publish, waiting);
         self.put(Arc::clone(publish), durable, taken, token);
     }
 

@@ -44,7 +44,7 @@ impl Client<'_> {
                 if durable.is_empty() {
                     connection.settle(publish_token, reason::SUCCESS, None);
                 } else {
-                    let done = self.wait_for(Waiting::Observed { publish_token });
+                    let done = self.wait_with(&publish, Waiting::Observed { publish_token });
                     self.put(publish, durable, None, done);
                 }
             }
