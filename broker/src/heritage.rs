@@ -43,7 +43,7 @@ async fn unsent(courier: &Courier, mailbox: &Mailbox) -> Result<Vec<Delivery>, S
     let read = move |sql: &rusqlite::Connection| queue::load(sql, id, &seqs, stored_tag, moment);
     let waiting = courier.store().read(read).await?;
     let is_free = |entry: &Waiting| {
-        !entry.received && (entry.seq >= unread.sent_below || entry.delivery.qos < QoS::ExactlyOnce)
+        !entry.received && (!unread.may_have_been_sent(entry.seq) || entry.delivery.qos < QoS::ExactlyOnce)
     };
     Ok(waiting
         .into_iter()

@@ -38,11 +38,11 @@ fn put_back(enforcer: &Enforcer, session: Found, bounds: Bounds, moment: Moment)
         principal,
         client_id,
         ends,
-        sent_below,
+        reached,
         queued,
         subscriptions,
     } = session;
-    let mailbox = Mailbox::durable(principal.clone(), bounds, id, queued, sent_below);
+    let mailbox = Mailbox::durable(principal.clone(), bounds, id, queued, Some(reached));
     enforcer.keeper.count(queued.messages, queued.bytes);
     for wanted in subscriptions {
         let (_, plain) = split_share(&wanted.filter.filter);

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::time::Timestamp;
+
 /// A message's id, made by the server that accepts it: UUID version 7, so that ids sort by time of acceptance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -20,6 +22,14 @@ impl MessageId {
     }
     pub const fn from_bytes(bytes: [u8; 16]) -> MessageId {
         MessageId(Uuid::from_bytes(bytes))
+    }
+}
+
+impl MessageId {
+    /// When the message was accepted, by the clock of whoever made the id.
+    pub fn made_at(&self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = *self.as_bytes();
+        Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 }
 
@@ -51,6 +61,12 @@ impl fmt::Debug for MessageId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_id_tells_when_it_was_made() {
+        let id: MessageId = "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap();
+        assert_eq!(id.made_at(), Timestamp::from_millis(0x0190_163d_8694));
+    }
 
     #[test]
     fn a_message_id_has_one_spelling() {

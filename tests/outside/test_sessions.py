@@ -144,10 +144,8 @@ class Sessions(Story):
         self.assertIn("/end", hears.receive("/").topic)
 
 
-class ExactlyOnce(Story):
-    """QoS 2 across a kill, with a client that says every packet itself."""
-
-    PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
+class Bare(Story):
+    """With a client that says every packet itself."""
 
     def setUp(self):
         super().setUp()
@@ -158,6 +156,55 @@ class ExactlyOnce(Story):
         self.addCleanup(client.close)
         self.assertEqual(client.connack, 0)
         return client
+
+
+class Pushes(Bare):
+    """Pushes that were sent and not acknowledged when the server ended."""
+
+    PUBACK = 0x40
+
+    def push(self, data):
+        answer = self.app.http.post("/v1/push", {"to": self.device.username, "channel": "set", "data": data})
+        self.assertEqual(answer.code, 202)
+
+    def identifier(self, body):
+        """Of a PUBLISH: it stands behind the topic."""
+        at = 2 + int.from_bytes(body[:2], "big")
+        return int.from_bytes(body[at : at + 2], "big")
+
+    def test_pushes_come_again_with_dup_and_their_identifiers(self):
+        lamp = self.bare()
+        lamp.send(0x82, 1, self.device.topic("down/#"), b"\x01")
+        self.assertEqual(lamp.packet(), (0x90, b"\x00\x01\x01"))
+        for n in (1, 2, 3):
+            self.push(n)
+        sent = [lamp.packet() for _ in range(3)]
+        self.assertEqual([first for first, _ in sent], [0x32] * 3)
+        for end in (self.platform.crash, self.stop_and_start):
+            end()
+            lamp = self.bare()
+            self.assertTrue(lamp.session_present)
+            again = [lamp.packet() for _ in range(3)]
+            self.assertEqual(again, [(0x3A, body) for _, body in sent], "with DUP and their identifiers")
+        lamp.send(0xE0)
+        self.assertTrue(lamp.ended())
+        self.push(4)
+        self.platform.crash()
+        lamp = self.bare()
+        self.assertEqual([lamp.packet()[0] for _ in range(3)], [0x3A] * 3)
+        first, body = lamp.packet()
+        self.assertEqual((first, body[-1:]), (0x32, b"4"), "it was never sent")
+        lamp.send(self.PUBACK, self.identifier(body))
+
+    def stop_and_start(self):
+        self.platform.stop()
+        self.platform.start()
+
+
+class ExactlyOnce(Bare):
+    """QoS 2 across a kill."""
+
+    PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
 
     def acknowledged(self, client, first, id):
         self.assertEqual(client.packet(), (first, id.to_bytes(2, "big")))

@@ -172,7 +172,7 @@ impl Outbound {
         now: Instant,
     ) -> Result<(), DropCause> {
         let packet_id = session.next_packet_id(delivery.tag);
-        self.send(&delivery, packet_id, false, out, now)?;
+        self.send(&delivery, packet_id, delivery.dup, out, now)?;
         self.counted += 1;
         session.in_flight.push_back(InFlight {
             packet_id,

@@ -112,6 +112,8 @@ pub struct Delivery {
     pub subscription_ids: SubscriptionIds,
     /// The caller's own name for it; comes back in `Action::Delivered` or `Action::Dropped`.
     pub tag: Option<u64>,
+    /// Whether the client may have had it already, although its session knows nothing of it [MQTT-3.3.1-1].
+    pub dup: bool,
 }
 
 /// The Subscription Identifiers of the matching subscriptions: seldom any, mostly one.

@@ -51,9 +51,9 @@ impl Session {
         Self::default()
     }
 
-    /// A session that outlives the server. What its caller stores has an odd tag, and the tag's low 16 bits are its
-    /// packet identifier, so that it is the same after a restart without having been written down [MQTT-4.4.0-1].
-    /// All else has even identifiers; so has what finds its own in use after 32,768 stored deliveries.
+    /// A session that outlives the server. The low 16 bits of a tag are the packet identifier, so that it is the same
+    /// after a restart without having been written down [MQTT-4.4.0-1]. What the caller stores has odd tags and whatever
+    /// else comes again even ones; what has no tag, or finds its own identifier in use, is given an even one.
     pub fn durable() -> Self {
         Self {
             durable: true,
@@ -181,7 +181,7 @@ impl Session {
     /// A packet identifier that is not in use [MQTT-2.2.1-3]. The window is far below 65535, so there is one.
     pub(crate) fn next_packet_id(&mut self, tag: Option<u64>) -> u16 {
         if self.durable
-            && let Some(own) = tag.map(|tag| tag as u16).filter(|own| own % 2 == 1)
+            && let Some(own) = tag.map(|tag| tag as u16).filter(|own| *own != 0)
             && self.in_flight_position(own).is_none()
         {
             return own;

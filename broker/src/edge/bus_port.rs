@@ -104,6 +104,7 @@ async fn forward(
             retain: false,
             subscription_ids: SubscriptionIds::None,
             tag: None,
+            dup: false,
         });
     }
 }

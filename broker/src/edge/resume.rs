@@ -86,7 +86,7 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
         Identity::Principal(_) => {
             let id = edge.enforcer.keeper.new_session();
             let bounds = edge.limits.queue_bounds();
-            let mailbox = Mailbox::durable(owner, bounds, id, Queued::default(), 0);
+            let mailbox = Mailbox::durable(owner, bounds, id, Queued::default(), None);
             (Session::durable(), mailbox)
         }
     };
@@ -141,13 +141,13 @@ impl Resumed {
             self.session.restore_received(packet_id);
         }
         for entry in waiting {
-            self.take(edge, entry, unread.sent_below);
+            self.take(edge, entry, &unread);
         }
         Ok(())
     }
 
     /// Takes an entry of the stored queue, unless its time is over or it is no longer granted.
-    fn take(&mut self, edge: &Edge, entry: Waiting, sent_below: u64) {
+    fn take(&mut self, edge: &Edge, entry: Waiting, unread: &Unread) {
         let tag = stored_tag(entry.seq);
         if entry.received {
             return self.session.restore_released(tag);
@@ -157,7 +157,7 @@ impl Resumed {
             if let Some(id) = self.mailbox.session() {
                 edge.enforcer.keeper.remove(id, &self.mailbox, entry.seq);
             }
-        } else if entry.seq < sent_below {
+        } else if unread.may_have_been_sent(entry.seq) {
             self.session.restore_sent(tag, entry.delivery);
         } else {
             self.session.restore_queued(entry.delivery);
@@ -257,15 +257,15 @@ fn withdraw_work(session: &mut Session, mailbox: &Mailbox) {
 
 /// What waits on disk and, the first time after a restart, which incoming identifiers are in use.
 async fn read(edge: &Edge, id: SessionId, unread: Unread) -> Result<(Vec<Waiting>, Vec<u16>), StoreError> {
-    if unread.seqs.is_empty() && !unread.is_first() {
+    if unread.seqs.is_empty() && unread.reached.is_none() {
         return Ok((Vec::new(), Vec::new()));
     }
     let moment = Moment::at(edge.courier.now());
     let read = move |sql: &rusqlite::Connection| {
         let waiting = queue::load(sql, id, &unread.seqs, stored_tag, moment)?;
-        let taken = match unread.is_first() {
-            true => queue::taken(sql, id)?,
-            false => Vec::new(),
+        let taken = match unread.reached {
+            Some(_) => queue::taken(sql, id)?,
+            None => Vec::new(),
         };
         Ok((waiting, taken))
     };

@@ -4,6 +4,8 @@
 //! subscribes anew. A connection hears a push once all the same: what it was given, or what its session brings along
 //! unacknowledged and sends again with DUP [MQTT-4.4.0-1], is not given to it a second time. It comes again at the next
 //! connection, for as long as it has no end.
+//!
+//! After a restart a session brings nothing along: what it may have been sent before comes with DUP (`super::kept::Reached`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

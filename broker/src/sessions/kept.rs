@@ -10,6 +10,8 @@
 
 use std::ops::Range;
 
+use irsp_protocol::{MessageId, Timestamp};
+
 use crate::store::session::Queued;
 
 /// The bounds of one session's queue.
@@ -48,31 +50,41 @@ pub(super) struct Kept {
     arrived_below: u64,
     /// From here on nothing is in memory.
     disk_from: u64,
-    /// Before a restart, what was stored with a lower seq may have been sent.
-    sent_below: u64,
+    /// Since a restart, until a connection has left.
+    reached: Option<Reached>,
+}
+
+/// How far a session had come when the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// What was stored with a lower seq may have been sent.
+    pub(crate) sent_below: u64,
+    /// What the platform had accepted by then may have been given to it, and sent.
+    pub(crate) at: Timestamp,
 }
 
 /// What a connection has to read from disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unread {
     pub(crate) seqs: Range<u64>,
-    pub(crate) sent_below: u64,
+    /// At the session's first connection since the server started.
+    pub(crate) reached: Option<Reached>,
 }
 
 impl Unread {
-    /// Whether this is the session's first connection since the server started.
-    pub(crate) fn is_first(&self) -> bool {
-        self.sent_below > 0
+    /// Whether an entry may have been sent before the restart.
+    pub(crate) fn may_have_been_sent(&self, seq: u64) -> bool {
+        self.reached.is_some_and(|reached| seq < reached.sent_below)
     }
 }
 
 impl Kept {
-    pub(super) fn restored(queued: Queued, sent_below: u64) -> Kept {
+    pub(super) fn restored(queued: Queued, reached: Option<Reached>) -> Kept {
         Kept {
             messages: queued.messages,
             bytes: queued.bytes,
             last: queued.last,
-            sent_below,
+            reached,
             ..Kept::default()
         }
     }
@@ -128,8 +140,13 @@ impl Kept {
     pub(super) fn unread(&self) -> Unread {
         Unread {
             seqs: self.disk_from..self.last + 1,
-            sent_below: self.sent_below,
+            reached: self.reached,
         }
+    }
+
+    /// Whether a push may have been sent before the restart.
+    pub(super) fn may_have_given(&self, id: MessageId) -> bool {
+        self.reached.is_some_and(|reached| id.made_at() <= reached.at)
     }
 
     pub(super) fn disconnect(&mut self) {
@@ -140,7 +157,7 @@ impl Kept {
     /// with all behind it. Returns where that is.
     pub(super) fn leave(&mut self, waiting: Option<u64>) -> u64 {
         self.disk_from = waiting.unwrap_or(self.arrived_below).min(self.arrived_below);
-        self.sent_below = 0;
+        self.reached = None;
         self.disk_from
     }
 }
@@ -187,6 +204,25 @@ mod tests {
         // all that was read was sent
         assert_eq!(kept.leave(None), seqs[3] + 1);
         assert!(unread(&mut kept).is_empty());
+    }
+
+    #[test]
+    fn after_a_restart_what_was_there_before_may_have_been_sent_until_a_connection_has_left() {
+        let id = |millis: u64| MessageId::from_bytes((u128::from(millis) << 80).to_be_bytes());
+        let reached = Reached {
+            sent_below: 2,
+            at: Timestamp::from_millis(1_000),
+        };
+        let mut kept = Kept::restored(Queued::default(), Some(reached));
+        let unread = kept.connect();
+        assert!(unread.may_have_been_sent(1) && !unread.may_have_been_sent(2));
+        assert!(kept.may_have_given(id(1_000)) && !kept.may_have_given(id(1_001)));
+        kept.leave(None);
+        assert!(
+            !kept.may_have_given(id(1_000)),
+            "the session knows itself what it has sent"
+        );
+        assert_eq!(kept.unread().reached, None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::given::{ForWhom, Given};
-use super::kept::{Bounds, Kept, Unread};
+use super::kept::{Bounds, Kept, Reached, Unread};
 use super::mail::Mail;
 use super::orders::{End, Orders};
 use super::room::Room;
@@ -30,6 +30,14 @@ pub(crate) struct Settled {
     pub(crate) token: u64,
     /// What the courier has accepted, or nothing more than that a durable session's change is stored.
     pub(crate) result: Result<Option<Accepted>, Status>,
+}
+
+/// A push, or work, as a session is given it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gift {
+    pub(crate) tag: u64,
+    /// Whether the client may have been sent it before the restart.
+    pub(crate) dup: bool,
 }
 
 /// How much more of what it observes a session may hold while it catches up, in times of the usual bound.
@@ -83,17 +91,18 @@ impl Mailbox {
         Arc::new(Mailbox::with(owner, bounds, None))
     }
 
-    /// The mailbox of a session that outlives the server; `queued` is what it has on disk.
+    /// The mailbox of a session that outlives the server; `queued` is what it has on disk, `reached` how far it had come
+    /// when the server ended.
     pub(crate) fn durable(
         owner: Principal,
         bounds: Bounds,
         session: SessionId,
         queued: Queued,
-        sent_below: u64,
+        reached: Option<Reached>,
     ) -> Arc<Mailbox> {
         let mut mailbox = Mailbox::with(owner, bounds, Some(session));
         let contents = mailbox.contents.get_mut().unwrap_or_else(PoisonError::into_inner);
-        contents.kept = Kept::restored(queued, sent_below);
+        contents.kept = Kept::restored(queued, reached);
         Arc::new(mailbox)
     }
 
@@ -291,9 +300,11 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Tags a push for this session; `None` if its connection has been given it, or brings it along.
-    pub(crate) fn tag_push(&self, id: MessageId) -> Option<u64> {
-        self.contents().given.push(id).map(push_tag)
+    /// Gives a push to this session; `None` if its connection has been given it, or brings it along.
+    pub(crate) fn give_push(&self, id: MessageId) -> Option<Gift> {
+        let mut contents = self.contents();
+        let number = contents.given.push(id)?;
+        Some(contents.gift(number, id))
     }
 
     /// Whether the connection may have a push at QoS 0, which it has not been given.
@@ -301,9 +312,11 @@ impl Mailbox {
         self.contents().given.push_at_qos_0(id)
     }
 
-    /// Tags work for this session; `None` if it holds it already, unacknowledged.
-    pub(crate) fn tag_work(&self, id: MessageId, for_whom: ForWhom) -> Option<u64> {
-        self.contents().given.work(id, for_whom).map(push_tag)
+    /// Gives work to this session; `None` if it holds it already, unacknowledged.
+    pub(crate) fn give_work(&self, id: MessageId, for_whom: ForWhom) -> Option<Gift> {
+        let mut contents = self.contents();
+        let number = contents.given.work(id, for_whom)?;
+        Some(contents.gift(number, id))
     }
 
     /// Takes back the work of an attached application that this session was given and its client never sent: it has gone to
@@ -512,6 +525,13 @@ impl Mailbox {
 }
 
 impl Contents {
+    fn gift(&self, number: u64, id: MessageId) -> Gift {
+        Gift {
+            tag: push_tag(number, id),
+            dup: self.kept.may_have_given(id),
+        }
+    }
+
     fn wants(&self, tag: Option<u64>) -> bool {
         match tag.map(Tag::of) {
             Some(Tag::Push(number)) => self.given.held(number).is_some(),

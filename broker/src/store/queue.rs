@@ -141,6 +141,7 @@ pub(crate) fn load(
             retain: row.get(3)?,
             subscription_ids: ids_from(&ids)?,
             tag: Some(tag(seq)),
+            dup: false,
         };
         waiting.push(Waiting {
             seq,

@@ -14,6 +14,7 @@ use super::id::WillId;
 use super::publish::{Moment, qos};
 use super::will;
 use super::{millis, number, unsigned};
+use crate::sessions::kept::Reached;
 
 /// A session that begins or goes on.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ pub(crate) struct Found {
     pub(crate) principal: Principal,
     pub(crate) client_id: Option<ByteString>,
     pub(crate) ends: Timestamp,
-    pub(crate) sent_below: u64,
+    pub(crate) reached: Reached,
     pub(crate) queued: Queued,
     pub(crate) subscriptions: Vec<Wanted>,
 }
@@ -146,7 +147,7 @@ pub(crate) fn unsubscribe(sql: &Connection, id: SessionId, filter: &str) -> Resu
 pub(crate) fn load(sql: &Connection, now: Timestamp) -> Result<Vec<Found>, StoreError> {
     let mut sessions = sql.prepare(
         "SELECT s.id, s.principal, s.client_id, coalesce(s.ends_ms, ?1 + s.expiry_ms), s.sent_below,
-                coalesce(q.messages, 0), coalesce(q.bytes, 0), coalesce(q.last, 0)
+                coalesce(s.ends_ms - s.expiry_ms, ?1), coalesce(q.messages, 0), coalesce(q.bytes, 0), coalesce(q.last, 0)
          FROM session s LEFT JOIN
               (SELECT session, count(*) messages, sum(bytes) bytes, max(seq) last FROM queued GROUP BY session) q
               ON q.session = s.id",
@@ -182,11 +183,14 @@ pub(crate) fn load(sql: &Connection, now: Timestamp) -> Result<Vec<Found>, Store
             principal,
             client_id: row.get::<_, Option<String>>(2)?.map(ByteString::from),
             ends: Timestamp::from_millis(row.get(3)?),
-            sent_below: unsigned(row.get(4)?),
+            reached: Reached {
+                sent_below: unsigned(row.get(4)?),
+                at: Timestamp::from_millis(row.get(5)?),
+            },
             queued: Queued {
-                messages: unsigned(row.get(5)?),
-                bytes: unsigned(row.get(6)?),
-                last: unsigned(row.get(7)?),
+                messages: unsigned(row.get(6)?),
+                bytes: unsigned(row.get(7)?),
+                last: unsigned(row.get(8)?),
             },
             subscriptions: wanted,
         });

@@ -57,6 +57,7 @@ fn entry(session: SessionId, seq: u64, publish: &Publish) -> Entry {
         retain: false,
         subscription_ids: SubscriptionIds::None,
         tag: None,
+        dup: false,
     };
     Entry {
         session,
@@ -168,7 +169,7 @@ fn a_session_is_found_with_its_subscriptions_and_figures() {
         panic!("one session")
     };
     assert_eq!(found.ends, now.plus(Duration::from_secs(10)));
-    assert_eq!((found.id, found.sent_below), (one, 8));
+    assert_eq!((found.id, found.reached.sent_below), (one, 8));
     assert_eq!((found.queued.messages, found.queued.last), (1, 8));
     assert_eq!(found.queued.bytes, super::publish::weight(&message));
     let [kept] = &found.subscriptions[..] else {
@@ -189,7 +190,10 @@ fn a_session_that_was_cut_expires_from_the_next_start() {
     session::leave_all(&sql, start.plus(Duration::from_secs(30))).unwrap();
     let found = session::load(&sql, start).unwrap();
     assert_eq!(found[0].ends, start.plus(Duration::from_secs(60)));
-    assert!(found[0].sent_below > 1 << 40, "everything may have been sent");
+    assert!(
+        found[0].reached.sent_below > 1 << 40,
+        "everything may have been sent"
+    );
 }
 
 #[test]

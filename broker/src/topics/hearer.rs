@@ -7,7 +7,7 @@ use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
 
 use super::index::{Index, Subscription};
 use crate::metrics::Dropped;
-use crate::sessions::mailbox::Mailbox;
+use crate::sessions::mailbox::{Gift, Mailbox};
 use crate::sessions::orders::End;
 
 /// The durable sessions that hear a publish, which is to be stored for them.
@@ -129,7 +129,7 @@ impl Hearer {
 
     pub(super) fn give(&self, publish: &Arc<Publish>, durable: &mut Durable) -> Result<QoS, Dropped> {
         if self.stores(publish) {
-            durable.push((Arc::clone(&self.mailbox), self.delivery(publish, None)));
+            durable.push((Arc::clone(&self.mailbox), self.delivery(publish)));
             Ok(self.qos.min(publish.qos))
         } else {
             self.deliver(publish)
@@ -137,7 +137,16 @@ impl Hearer {
     }
 
     pub(super) fn deliver(&self, publish: &Arc<Publish>) -> Result<QoS, Dropped> {
-        self.deliver_tagged(publish, None)
+        self.put(self.delivery(publish))
+    }
+
+    /// Delivers what the session was given.
+    pub(super) fn deliver_gift(&self, publish: &Arc<Publish>, gift: Gift) -> Result<QoS, Dropped> {
+        self.put(Delivery {
+            tag: Some(gift.tag),
+            dup: gift.dup,
+            ..self.delivery(publish)
+        })
     }
 
     /// Notes a message that a session would have kept, had there been room.
@@ -153,23 +162,24 @@ impl Hearer {
         }
     }
 
-    /// Puts the publish into the session's queue, at the QoS it is given.
-    pub(super) fn deliver_tagged(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Result<QoS, Dropped> {
-        let qos = self.qos.min(publish.qos);
+    /// Puts a delivery into the session's queue; says at which QoS.
+    fn put(&self, delivery: Delivery) -> Result<QoS, Dropped> {
+        let qos = delivery.qos;
         if qos == QoS::AtMostOnce && !self.mailbox.is_connected() {
             return Err(Dropped::Qos0Away);
         }
-        self.mailbox.deliver(self.delivery(publish, tag));
+        self.mailbox.deliver(delivery);
         Ok(qos)
     }
 
-    fn delivery(&self, publish: &Arc<Publish>, tag: Option<u64>) -> Delivery {
+    fn delivery(&self, publish: &Arc<Publish>) -> Delivery {
         Delivery {
             publish: Arc::clone(publish),
             qos: self.qos.min(publish.qos),
             retain: publish.retain && self.retain_as_published,
             subscription_ids: self.ids.clone(),
-            tag,
+            tag: None,
+            dup: false,
         }
     }
 }

@@ -398,8 +398,8 @@ impl Topics {
                 if hearer.mailbox.takes_push_at_qos_0(envelope.id) {
                     tally.count(hearer.deliver(&publish));
                 }
-            } else if let Some(tag) = own.then(|| hearer.mailbox.tag_push(envelope.id)).flatten() {
-                tally.count(hearer.deliver_tagged(&publish, Some(tag)));
+            } else if let Some(gift) = own.then(|| hearer.mailbox.give_push(envelope.id)).flatten() {
+                tally.count(hearer.deliver_gift(&publish, gift));
             }
         }
     }
@@ -437,8 +437,8 @@ impl Topics {
         let mut tally = Tally::new(&self.metrics, publish);
         if hearer.qos == QoS::AtMostOnce {
             tally.count(hearer.deliver(publish));
-        } else if let Some(tag) = hearer.mailbox.tag_work(id, for_whom) {
-            tally.count(hearer.deliver_tagged(publish, Some(tag)));
+        } else if let Some(gift) = hearer.mailbox.give_work(id, for_whom) {
+            tally.count(hearer.deliver_gift(publish, gift));
         }
     }
 

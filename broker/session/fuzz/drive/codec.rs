@@ -108,6 +108,7 @@ fn heard_as_sent(
         retain: publish.retain,
         subscription_ids: SubscriptionIds::None,
         tag: Some(1),
+        dup: false,
     };
     connection.deliver(&delivery, now);
     let Some(output) = connection.output() else {

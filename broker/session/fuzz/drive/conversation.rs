@@ -199,6 +199,7 @@ impl Conversation {
             retain: more & 0x80 != 0,
             subscription_ids: SubscriptionIds::from((more & 0x20 != 0).then_some(u32::from(op) * 1000)),
             tag: Some(tag),
+            dup: false,
         };
         let now = self.now;
         self.connection().deliver(&delivery, now);

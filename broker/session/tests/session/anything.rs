@@ -51,6 +51,7 @@ fn serve(connection: &mut Connection, level: u8, now: Instant, codes: &mut impl 
                     retain: false,
                     subscription_ids: Some(u32::from(code) + 1).into(),
                     tag: Some(1),
+                    dup: false,
                 };
                 connection.deliver(&delivery, now);
             }

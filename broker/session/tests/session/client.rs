@@ -180,5 +180,6 @@ pub(crate) fn delivery(topic: &'static str, qos: QoS, tag: u64) -> Delivery {
         retain: false,
         subscription_ids: SubscriptionIds::None,
         tag: Some(tag),
+        dup: false,
     }
 }

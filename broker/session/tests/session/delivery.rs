@@ -70,6 +70,7 @@ fn all_properties_are_passed_on() {
         retain: true,
         subscription_ids,
         tag: None,
+        dup: false,
     };
     client.connection.deliver(&delivery, client.now);
     let expected = [

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use irsp_session::{Action, QoS, Session};
+use irsp_session::{Action, Delivery, QoS, Session};
 
 use crate::client::{Client, V311, connect, delivery, publish};
 
@@ -12,18 +12,42 @@ fn durable() -> Client {
     client
 }
 
-/// Odd tags are packet identifiers; whatever else is sent never takes one of theirs.
+/// Tags are packet identifiers; whatever has none never takes an odd one, which may be a stored delivery's.
 #[test]
-fn a_stored_delivery_has_the_identifier_of_its_tag() {
+fn a_delivery_has_the_identifier_of_its_tag() {
     let mut client = durable();
     let mut id = |tag| {
-        client.deliver("a", QoS::AtLeastOnce, tag);
+        let delivery = Delivery {
+            tag,
+            ..delivery("a", QoS::AtLeastOnce, 0)
+        };
+        client.connection.deliver(&delivery, client.now);
         let output = client.output();
-        u16::from_be_bytes([output[5], output[6]])
+        let id = u16::from_be_bytes([output[5], output[6]]);
+        client.send(&[0x40, 2, output[5], output[6]]);
+        id
     };
-    assert_eq!(id(7), 7);
-    assert_eq!(id(8), 2, "not stored: the next even one");
-    assert_eq!(id(0x1_0007), 4, "its own is in use");
+    assert_eq!((id(Some(7)), id(Some(0x3_0008))), (7, 8));
+    assert_eq!(id(None), 2, "the next even one");
+    assert_eq!(id(Some(0x1_0000)), 4, "0 is none");
+    client.deliver("a", QoS::AtLeastOnce, 7);
+    client.output();
+    client.deliver("a", QoS::AtLeastOnce, 0x1_0007);
+    assert_eq!(client.output()[5..7], [0, 6], "its own is in use");
+}
+
+/// [MQTT-3.3.1-1, 4.4.0-1]: the caller knows in its own way that the client may have had it before the restart.
+#[test]
+fn what_may_have_come_before_comes_with_dup_and_at_qos_0_without() {
+    let mut client = durable();
+    let again = |qos| Delivery {
+        dup: true,
+        ..delivery("a", qos, 8)
+    };
+    client.connection.deliver(&again(QoS::AtLeastOnce), client.now);
+    assert_eq!(client.output(), b"\x3A\x06\0\x01a\0\x08x");
+    client.connection.deliver(&again(QoS::AtMostOnce), client.now);
+    assert_eq!(client.output(), b"\x30\x04\0\x01ax", "[MQTT-3.3.1-2]");
 }
 
 /// [MQTT-4.3.3-4]: PUBREL says that the server has forgotten the message, so that has to be true first.

@@ -123,6 +123,7 @@ impl Client<'_> {
             retain: true,
             subscription_ids: SubscriptionIds::from(reader.id),
             tag: None,
+            dup: false,
         };
         let class = Class::of(&delivery.publish.topic);
         self.edge.metrics.deliveries.of(class, delivery.qos.into()).inc();
