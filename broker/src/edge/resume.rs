@@ -230,6 +230,7 @@ pub(super) fn park(edge: &Edge, held: Held, left: Leaving) {
         let sent_below = mailbox.leave(waiting);
         edge.enforcer.keeper.leave(Left {
             id,
+            at: edge.courier.now(),
             expiry,
             sent_below,
         });

@@ -30,6 +30,8 @@ pub(crate) struct Begun {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left {
     pub(crate) id: SessionId,
+    /// When its connection ended.
+    pub(crate) at: Timestamp,
     pub(crate) expiry: Duration,
     /// The first that has not been sent.
     pub(crate) sent_below: u64,
@@ -84,13 +86,13 @@ pub(crate) fn begin(sql: &Connection, begun: &Begun, moment: Moment) -> Result<(
     Ok(())
 }
 
-/// Stores that a session's connection has ended at `now`.
-pub(crate) fn leave(sql: &Connection, left: &Left, now: Timestamp) -> Result<(), StoreError> {
+/// Stores that a session's connection has ended.
+pub(crate) fn leave(sql: &Connection, left: &Left) -> Result<(), StoreError> {
     sql.prepare_cached("UPDATE session SET expiry_ms = ?2, ends_ms = ?3, sent_below = ?4 WHERE id = ?1")?
         .execute(params![
             number(left.id.0),
             millis(left.expiry),
-            now.plus(left.expiry).as_millis(),
+            left.at.plus(left.expiry).as_millis(),
             number(left.sent_below),
         ])?;
     Ok(())

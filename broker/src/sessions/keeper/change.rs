@@ -54,7 +54,7 @@ fn apply(tx: &Tx<'_>, change: &Change, moment: Moment) -> Result<Option<u64>, St
     let sql = tx.sql();
     match change {
         Change::Begin(begun) => session::begin(sql, begun, moment)?,
-        Change::Leave(left) => session::leave(sql, left, moment.wall)?,
+        Change::Leave(left) => session::leave(sql, left)?,
         Change::End(id) => session::end(sql, *id)?,
         Change::Subscribe(id, wanted) => {
             for wanted in wanted {
