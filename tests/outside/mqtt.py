@@ -123,9 +123,9 @@ class Client:
         info = self.paho.publish(topic, payload, qos=qos, retain=retain, properties=self._properties(attributes))
         return self._ack(info.mid, "PUBACK", within)
 
-    def send(self, topic, payload, qos=1, **attributes):
+    def send(self, topic, payload, qos=1, retain=False, **attributes):
         """Publishes without waiting; gives the packet to ask `acked` about."""
-        return self.paho.publish(topic, payload, qos=qos, properties=self._properties(attributes)).mid
+        return self.paho.publish(topic, payload, qos=qos, retain=retain, properties=self._properties(attributes)).mid
 
     def _properties(self, attributes):
         """User properties by their names, and `expiry`, where the version has them."""

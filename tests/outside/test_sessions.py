@@ -201,6 +201,53 @@ class Pushes(Bare):
         self.platform.start()
 
 
+class Retained(Bare):
+    """Retained messages that a new subscription was handed and has not acknowledged."""
+
+    PUBACK, PUBREC, PUBREL, PUBCOMP = 0x40, 0x50, 0x62, 0x70
+
+    def test_they_come_again_with_dup_and_their_identifiers_until_they_are_acknowledged(self):
+        sender = self.connected(self.app)
+        for qos in (0, 1, 2):
+            self.assertIn(sender.publish(self.device.topic(f"live/{qos}"), qos, qos=qos, retain=True), (0, None))
+        lamp = self.bare()
+        lamp.send(0x82, 1, self.device.topic("live/#"), b"\x02")
+        self.assertEqual(lamp.packet(), (0x90, b"\x00\x01\x02"))
+        zero, one, two = sorted((lamp.packet() for _ in range(3)), key=lambda packet: packet[0])
+        self.assertEqual((zero[0], one[0], two[0]), (0x31, 0x33, 0x35))
+        self.platform.crash()
+        lamp = self.bare()
+        self.assertTrue(lamp.session_present)
+        again = sorted((lamp.packet(), lamp.packet()), key=lambda packet: packet[0])
+        self.assertEqual(again, [(0x3B, one[1]), (0x3D, two[1])])
+        first, second = (int.from_bytes(body[-3:-1], "big") for _, body in again)
+        lamp.send(self.PUBACK, first)
+        lamp.send(self.PUBREC, second)
+        self.assertEqual(lamp.packet(), (self.PUBREL, second.to_bytes(2, "big")))
+        lamp.send(self.PUBCOMP, second)
+        # What is stored later is answered when the acknowledgements are stored.
+        lamp.send(0x82, 2, self.device.topic("live/none"), b"\x01")
+        self.assertEqual(lamp.packet(), (0x90, b"\x00\x02\x01"))
+        self.platform.crash()
+        lamp = self.bare()
+        self.assertEqual(self.connected(self.app).publish(self.device.topic("live/end"), "3"), 0)
+        self.assertEqual(lamp.packet()[1][-1:], b"3", "nothing before it")
+
+    def test_what_comes_later_comes_behind_them(self):
+        sender = self.connected(self.app)
+        many = [self.device.topic(f"live/{n}") for n in range(300)]
+        sent = [sender.send(topic, "old", retain=True) for topic in many]
+        until(lambda: all(sender.acked(mid) is not None for mid in sent), "every PUBACK")
+        lamp = self.connected(self.device, version=V311, clean=False, client_id="lamp")
+        lamp.subscribe(self.device.topic("live/#"))
+        sent = [sender.send(topic, "new", retain=True) for topic in many]
+        heard = {}
+        for _ in range(600):
+            message = lamp.receive("/live/")
+            heard.setdefault(message.topic, []).append((message.payload, message.retain))
+        self.assertEqual(heard, {topic: [(b"old", True), (b"new", False)] for topic in many})
+
+
 class ExactlyOnce(Bare):
     """QoS 2 across a kill."""
 

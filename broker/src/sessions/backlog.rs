@@ -2,13 +2,14 @@
 //!
 //! Held here is where each subscription stands, and never more than the next few messages: a subscription to
 //! everything costs as little as one to a single topic, however slowly its client reads. What is retained after the
-//! subscription began comes as any later message does, so it is passed over here.
+//! subscription began comes as any later message does, so it is passed over here. So is what was stored for a durable
+//! session when it subscribed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use irsp_session::{Publish, QoS};
+use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
 
 /// What a session is still to hear, subscription by subscription in the order of their SUBSCRIBE.
 #[derive(Debug, Default)]
@@ -31,6 +32,20 @@ pub(crate) struct CatchUp {
     pub(crate) at_end: bool,
     /// Read and not yet sent.
     pub(crate) ready: VecDeque<Arc<Publish>>,
+}
+
+impl CatchUp {
+    /// A message on its way to the subscription as what was retained before it.
+    pub(crate) fn delivery(&self, publish: Arc<Publish>) -> Delivery {
+        Delivery {
+            qos: self.qos.min(publish.qos),
+            publish,
+            retain: true,
+            subscription_ids: SubscriptionIds::from(self.id),
+            tag: None,
+            dup: false,
+        }
+    }
 }
 
 impl Backlog {

@@ -8,12 +8,12 @@
 //!
 //! What a durable session hears at QoS 1 or 2 goes to disk first; pushes do not, the courier has them there.
 
+mod catch_up;
 mod hearer;
 mod index;
 mod retained;
 mod tally;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Envelope, MessageId, Principal, Topic};
-use irsp_session::{Delivery, Publish, PublishProperties, QoS, SubscribeFilter, filter};
+use irsp_session::{Delivery, Publish, PublishProperties, QoS, RetainHandling, SubscribeFilter, filter};
 use serde::Serialize;
 
 use self::hearer::hearers;
@@ -66,11 +66,11 @@ pub(crate) enum Unheard {
 }
 
 /// A subscription that has begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) is_new: bool,
-    /// How many retained messages were ever kept when it began.
-    until: u64,
+    /// What it is to hear of what is retained, if it wants that.
+    pub(crate) catch_up: Option<CatchUp>,
 }
 
 impl Topics {
@@ -99,16 +99,19 @@ impl Topics {
         };
         mailbox.subscribed(&wanted.filter);
         // What is kept from here on finds the subscription: it is heard as it comes, and not again as retained.
-        self.index_mut(|index| Begun {
-            is_new: index.insert(
-                group,
-                plain,
-                Subscription {
-                    mailbox: Arc::clone(mailbox),
-                    options,
-                },
-            ),
-            until: self.retained().count(),
+        self.index_mut(|index| {
+            let subscription = Subscription {
+                mailbox: Arc::clone(mailbox),
+                options,
+            };
+            let is_new = index.insert(group, plain, subscription);
+            let wants_retained = match wanted.retain_handling {
+                RetainHandling::Send => group.is_none(),
+                RetainHandling::SendIfNew => group.is_none() && is_new,
+                RetainHandling::DoNotSend => false,
+            };
+            let catch_up = wants_retained.then(|| self.catch_up(mailbox, wanted, id));
+            Begun { is_new, catch_up }
         })
     }
 
@@ -124,24 +127,6 @@ impl Topics {
         for filter in mailbox.filters() {
             self.unsubscribe(mailbox, &filter);
         }
-    }
-
-    /// What a subscription that has just begun is to hear of what is retained [MQTT-3.8.4-4].
-    pub(crate) fn catch_up(begun: Begun, wanted: &SubscribeFilter, id: Option<u32>) -> CatchUp {
-        CatchUp {
-            filter: wanted.filter.clone(),
-            qos: wanted.qos,
-            id,
-            until: begun.until,
-            after: None,
-            at_end: false,
-            ready: VecDeque::new(),
-        }
-    }
-
-    /// Reads on for a subscription that is not at the end.
-    pub(crate) fn read_retained(&self, reader: &mut CatchUp, now: Instant) {
-        self.retained().read(reader, now);
     }
 
     /// How many subscriptions there are.

@@ -13,8 +13,6 @@ use crate::sessions::backlog::CatchUp;
 use crate::sessions::kept::Bounds;
 use crate::store::publish::weight;
 
-/// Messages a reader takes at once.
-const READY_MAX: usize = 32;
 /// Topics a reader looks at once, so that one that matches few of them does not keep the store from its writers.
 const LOOKED_AT_MAX: usize = 4_096;
 
@@ -128,8 +126,8 @@ impl Retained {
         std::mem::take(&mut self.expired)
     }
 
-    /// Takes the next messages of a subscription that have not expired.
-    pub(crate) fn read(&self, reader: &mut CatchUp, now: Instant) {
+    /// Takes the next messages of a subscription that have not expired, at most `max`.
+    pub(crate) fn read(&self, reader: &mut CatchUp, max: usize, now: Instant) {
         let wanted = reader.filter.clone();
         // Only topics that begin as the filter does can match: a range of the ordered map.
         let literal = wanted.split(['+', '#']).next().unwrap_or_default();
@@ -156,7 +154,7 @@ impl Retained {
             if hears && !kept.publish.is_expired(now) {
                 reader.ready.push_back(Arc::clone(&kept.publish));
             }
-            if reader.ready.len() >= READY_MAX || looked_at + 1 >= LOOKED_AT_MAX {
+            if reader.ready.len() >= max || looked_at + 1 >= LOOKED_AT_MAX {
                 reader.after = Some(topic.clone());
                 return;
             }
@@ -173,6 +171,7 @@ mod tests {
     use irsp_session::QoS;
 
     use super::*;
+    use crate::topics::catch_up::READY_MAX;
 
     fn retained(messages_max: usize) -> Retained {
         Retained::new(Bounds {
@@ -245,7 +244,7 @@ mod tests {
     fn rest(retained: &Retained, reader: &mut CatchUp) -> Vec<Arc<Publish>> {
         let mut heard = Vec::new();
         while !reader.at_end {
-            retained.read(reader, Instant::now());
+            retained.read(reader, READY_MAX, Instant::now());
             assert!(reader.ready.len() <= READY_MAX, "the memory is bounded");
             heard.extend(reader.ready.drain(..));
         }
@@ -319,7 +318,7 @@ mod tests {
             }
         }
         let mut reader = reader(&retained, "v1/dev/+/live/x");
-        retained.read(&mut reader, Instant::now());
+        retained.read(&mut reader, READY_MAX, Instant::now());
         assert!(!reader.at_end, "there is more");
         retained
             .keep(&message("v1/dev/d9/live/x", "new"), Instant::now())

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use irsp_session::{Connection, Delivery, SubscriptionIds};
+use irsp_session::{Connection, Delivery};
 
 use super::Client;
 use crate::access;
@@ -117,14 +117,7 @@ impl Client<'_> {
             }
             return;
         };
-        let delivery = Delivery {
-            qos: reader.qos.min(publish.qos),
-            publish,
-            retain: true,
-            subscription_ids: SubscriptionIds::from(reader.id),
-            tag: None,
-            dup: false,
-        };
+        let delivery = reader.delivery(publish);
         let class = Class::of(&delivery.publish.topic);
         self.edge.metrics.deliveries.of(class, delivery.qos.into()).inc();
         connection.deliver(&delivery, now);

@@ -2,14 +2,14 @@
 
 use bytestring::ByteString;
 use irsp_protocol::Status;
-use irsp_session::{Connection, RetainHandling, SubscribeFilter, SubscribeToken, UnsubscribeToken};
+use irsp_session::{Connection, SubscribeFilter, SubscribeToken, UnsubscribeToken};
 
 use super::Client;
 use super::waiting::{Subscribed, Waiting};
 use crate::access;
 use crate::metrics::Limit;
 use crate::store::session::Wanted;
-use crate::topics::{Begun, Topics, split_share};
+use crate::topics::{Begun, split_share};
 
 impl Client<'_> {
     pub(super) fn subscribe(
@@ -26,22 +26,12 @@ impl Client<'_> {
         for wanted in filters {
             match self.subscribe_one(wanted, id) {
                 Ok(begun) => {
-                    let new = begun.is_none_or(|begun| begun.is_new);
+                    let new = begun.as_ref().is_none_or(|begun| begun.is_new);
                     reasons.push(wanted.qos as u8);
                     granted.push(wanted.clone());
                     // Said again, a filter delivers nothing again: what is unanswered came with the session.
                     listens |= new && access::hears_pushes(&self.principal, &wanted.filter);
-                    let send = match wanted.retain_handling {
-                        RetainHandling::Send => true,
-                        RetainHandling::SendIfNew => new,
-                        RetainHandling::DoNotSend => false,
-                    };
-                    if let Some(begun) = begun
-                        && send
-                        && split_share(&wanted.filter).0.is_none()
-                    {
-                        retained.push(Topics::catch_up(begun, wanted, id));
-                    }
+                    retained.extend(begun.and_then(|begun| begun.catch_up));
                 }
                 Err(status) => {
                     tracing::debug!(principal = %self.principal, filter = %wanted.filter, %status, "filter refused");
