@@ -42,11 +42,12 @@ fn put_back(enforcer: &Enforcer, session: Found, bounds: Bounds, moment: Moment)
         queued,
         subscriptions,
     } = session;
-    let mailbox = Mailbox::durable(principal.clone(), bounds, id, queued, Some(reached));
+    let key = SessionKey::restored(principal, client_id);
+    let mailbox = Mailbox::durable(&key, bounds, id, queued, Some(reached));
     enforcer.keeper.count(queued.messages, queued.bytes);
     for wanted in subscriptions {
         let (_, plain) = split_share(&wanted.filter.filter);
-        if access::subscribe(&principal, plain, &*enforcer.directory).is_ok() {
+        if access::subscribe(&key.principal, plain, &*enforcer.directory).is_ok() {
             enforcer
                 .topics
                 .subscribe(&mailbox, &wanted.filter, wanted.subscription_id);
@@ -61,7 +62,5 @@ fn put_back(enforcer: &Enforcer, session: Found, bounds: Bounds, moment: Moment)
         backlog: Backlog::default(),
         expires: moment.instant_of(ends),
     };
-    enforcer
-        .sessions
-        .restore(SessionKey::restored(principal, client_id), parked);
+    enforcer.sessions.restore(key, parked);
 }

@@ -130,7 +130,11 @@ impl MessageServer {
             metrics: Arc::clone(&metrics),
         };
         restore(&enforcer, found, settings.limits.queue_bounds(), moment);
-        store.read_now(|sql| retained::load(sql, moment, |publish| topics.restore(publish)))?;
+        store.read_now(|sql| {
+            retained::load(sql, moment, |publish, publisher| {
+                topics.restore(publish, publisher)
+            })
+        })?;
         let behind = Arc::new(Notify::new());
         let unstored = Arc::new(Unstored::default());
         let bus = Bus::start(back.1.clone(), back.0.clone());

@@ -127,7 +127,7 @@ class Sessions(Story):
         self.assertIn("/stored", away.receive("/").topic)
 
     def test_retained_messages_survive(self):
-        sender = self.connected(self.app)
+        sender = self.connected(self.app, client_id="sender")
         self.assertEqual(sender.publish(self.live + "color", "red", retain=True), 0)
         self.assertEqual(sender.publish(self.live + "color", "blue", qos=2, retain=True), 0)
         self.assertEqual(sender.publish(self.live + "gone", "1", retain=True), 0)
@@ -140,8 +140,12 @@ class Sessions(Story):
         self.assertEqual(heard["color"].payload, b"blue")
         self.assertEqual(heard["brief"].payload, b"1")
         self.assertTrue(all(message.retain for message in heard.values()))
+        # whose they are, too
+        sender = self.connected(self.app, client_id="sender")
+        sender.subscribe(self.live + "#", no_local=True)
         self.connected(self.app).publish(self.live + "end", "1")
         self.assertIn("/end", hears.receive("/").topic)
+        self.assertIn("/end", sender.receive("/").topic)
 
 
 class Bare(Story):

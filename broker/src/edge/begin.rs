@@ -175,7 +175,7 @@ async fn enter(
             return Err(Some(turned_away.refusal()));
         }
     };
-    let mut resumed = resume(edge, &identity, &mut held, connect);
+    let mut resumed = resume(edge, &identity, &key, &mut held, connect);
     let mailbox = &resumed.mailbox;
     if let Identity::Principal(login) = &identity {
         mailbox.opened_with(login.credential.clone());

@@ -48,7 +48,13 @@ struct Replaced {
 
 /// The session to go on with: what the last connection left, unless it has expired or a clean start is wanted
 /// [MQTT-3.1.2-4..6]. One that outlives its connection is durable.
-pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect: &Connect) -> Resumed {
+pub(super) fn resume(
+    edge: &Edge,
+    identity: &Identity,
+    key: &SessionKey,
+    held: &mut Held,
+    connect: &Connect,
+) -> Resumed {
     let now = Instant::now();
     let replaced = match held.take_parked() {
         Some(parked) if !connect.clean_start && parked.expires > now => {
@@ -74,19 +80,15 @@ pub(super) fn resume(edge: &Edge, identity: &Identity, held: &mut Held, connect:
         }
         None => None,
     };
-    let owner = identity.principal();
     let (session, mailbox) = match identity {
-        Identity::Server(_) => (
-            Session::new(),
-            Mailbox::new(owner, Bounds::messages(SERVER_QUEUE)),
-        ),
+        Identity::Server(_) => (Session::new(), Mailbox::new(key, Bounds::messages(SERVER_QUEUE))),
         Identity::Principal(_) if connect.session_expiry.is_zero() => {
-            (Session::new(), Mailbox::new(owner, edge.limits.queue_bounds()))
+            (Session::new(), Mailbox::new(key, edge.limits.queue_bounds()))
         }
         Identity::Principal(_) => {
             let id = edge.enforcer.keeper.new_session();
             let bounds = edge.limits.queue_bounds();
-            let mailbox = Mailbox::durable(owner, bounds, id, Queued::default(), None);
+            let mailbox = Mailbox::durable(key, bounds, id, Queued::default(), None);
             (Session::durable(), mailbox)
         }
     };

@@ -15,6 +15,7 @@ use super::Edge;
 use super::envelope::{self, Acceptance};
 use crate::access;
 use crate::route;
+use crate::sessions::SessionKey;
 use crate::sessions::keeper::Keeper;
 use crate::sessions::kept::Bounds;
 use crate::sessions::mailbox::Mailbox;
@@ -112,8 +113,11 @@ impl WillOf {
         };
         let heard = self.stop.run_until_cancelled(timeout(self.patience, heard)).await;
         match heard {
-            Some(Ok(Ok(durable))) => self.keeper.put_ignored(publish, durable, publish.retain),
-            Some(Ok(Err(_)) | Err(_)) | None => self.topics.bequeath(publish),
+            Some(Ok(Ok(durable))) => {
+                let retained = publish.retain.then(|| self.mailbox.publisher());
+                self.keeper.put_ignored(publish, durable, retained);
+            }
+            Some(Ok(Err(_)) | Err(_)) | None => self.topics.bequeath(publish, &self.mailbox),
         }
     }
 }
@@ -203,7 +207,10 @@ pub(crate) fn publish_left(edge: &Arc<Edge>, left: Vec<Left>, grace: Duration) {
             .into_iter()
             .find(|mailbox| mailbox.session() == Some(left.session))
             // Its session has expired; only what the courier says to it has no reader.
-            .unwrap_or_else(|| Mailbox::new(left.principal.clone(), Bounds::messages(0)));
+            .unwrap_or_else(|| {
+                let nobody = SessionKey::restored(left.principal.clone(), None);
+                Mailbox::new(&nobody, Bounds::messages(0))
+            });
         let own = Arc::clone(edge);
         edge.tasks.spawn(async move {
             let due = timeout(at.since(now), mailbox.replaced());

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
 
+use super::publisher::Publisher;
+
 /// What a session is still to hear, subscription by subscription in the order of their SUBSCRIBE.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
@@ -22,6 +24,8 @@ pub(crate) struct Backlog {
 pub(crate) struct CatchUp {
     pub(crate) filter: ByteString,
     pub(crate) qos: QoS,
+    /// Whose messages it does not hear: its own client's, with No Local.
+    pub(crate) not_of: Option<Publisher>,
     /// The subscription identifier.
     pub(crate) id: Option<u32>,
     /// The retained store's count when the subscription began.

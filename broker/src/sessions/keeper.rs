@@ -26,6 +26,7 @@ use tokio::sync::{Notify, oneshot};
 use self::change::{Change, write};
 use super::kept::Unread;
 use super::mailbox::Mailbox;
+use super::publisher::Publisher;
 use super::tag::stored_tag;
 use crate::store::publish::weight;
 use crate::store::queue::Entry;
@@ -75,8 +76,8 @@ struct Work {
 pub(crate) struct Put {
     pub(crate) publish: Arc<Publish>,
     pub(crate) hearers: Vec<(Arc<Mailbox>, Delivery)>,
-    /// Whether it is its topic's last from now on.
-    pub(crate) retained: bool,
+    /// Whose it is, if it is its topic's last from now on.
+    pub(crate) retained: Option<Publisher>,
     /// The incoming QoS 2 identifier it came with, if its publisher's session is durable.
     pub(crate) taken: Option<(SessionId, u16)>,
 }
@@ -237,9 +238,9 @@ impl Keeper {
         &self,
         publish: &Arc<Publish>,
         hearers: Vec<(Arc<Mailbox>, Delivery)>,
-        retained: bool,
+        retained: Option<Publisher>,
     ) {
-        if hearers.is_empty() && !retained {
+        if hearers.is_empty() && retained.is_none() {
             return;
         }
         let put = Put {

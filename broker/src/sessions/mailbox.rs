@@ -15,10 +15,12 @@ use irsp_session::Delivery;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::SessionKey;
 use super::given::{ForWhom, Given};
 use super::kept::{Bounds, Kept, Reached, Unread};
 use super::mail::Mail;
 use super::orders::{End, Orders};
+use super::publisher::Publisher;
 use super::room::Room;
 use super::tag::{Tag, push_tag, stored_seq};
 use crate::access;
@@ -46,6 +48,7 @@ const CATCHING_UP_FACTOR: u64 = 8;
 /// A session's mailbox.
 pub(crate) struct Mailbox {
     owner: Principal,
+    publisher: Publisher,
     /// Names the session on disk, if it outlives the server.
     session: Option<SessionId>,
     bounds: Bounds,
@@ -87,28 +90,29 @@ struct Contents {
 }
 
 impl Mailbox {
-    pub(crate) fn new(owner: Principal, bounds: Bounds) -> Arc<Mailbox> {
-        Arc::new(Mailbox::with(owner, bounds, None))
+    pub(crate) fn new(key: &SessionKey, bounds: Bounds) -> Arc<Mailbox> {
+        Arc::new(Mailbox::with(key, bounds, None))
     }
 
     /// The mailbox of a session that outlives the server; `queued` is what it has on disk, `reached` how far it had come
     /// when the server ended.
     pub(crate) fn durable(
-        owner: Principal,
+        key: &SessionKey,
         bounds: Bounds,
         session: SessionId,
         queued: Queued,
         reached: Option<Reached>,
     ) -> Arc<Mailbox> {
-        let mut mailbox = Mailbox::with(owner, bounds, Some(session));
+        let mut mailbox = Mailbox::with(key, bounds, Some(session));
         let contents = mailbox.contents.get_mut().unwrap_or_else(PoisonError::into_inner);
         contents.kept = Kept::restored(queued, reached);
         Arc::new(mailbox)
     }
 
-    fn with(owner: Principal, bounds: Bounds, session: Option<SessionId>) -> Mailbox {
+    fn with(key: &SessionKey, bounds: Bounds, session: Option<SessionId>) -> Mailbox {
         Mailbox {
-            owner,
+            owner: key.principal.clone(),
+            publisher: Publisher::of(key),
             session,
             bounds,
             connected: AtomicBool::new(false),
@@ -125,11 +129,17 @@ impl Mailbox {
 
     #[cfg(test)]
     pub(crate) fn for_tests(owner: &str) -> Arc<Mailbox> {
-        Mailbox::new(owner.parse().expect("a principal"), Bounds::messages(4))
+        let key = SessionKey::new(owner.parse().expect("a principal"), &"tests".into());
+        Mailbox::new(&key, Bounds::messages(4))
     }
 
     pub(crate) fn owner(&self) -> &Principal {
         &self.owner
+    }
+
+    /// Whose the session's publishes are.
+    pub(crate) fn publisher(&self) -> Publisher {
+        self.publisher
     }
 
     pub(crate) fn is_connected(&self) -> bool {

@@ -11,6 +11,7 @@ pub(crate) mod kept;
 mod mail;
 pub(crate) mod mailbox;
 pub(crate) mod orders;
+pub(crate) mod publisher;
 mod room;
 pub(crate) mod tag;
 

@@ -53,6 +53,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sql: "-- Whose last change the sessions may not have been told of.
               CREATE TABLE presence_untold (principal TEXT PRIMARY KEY) WITHOUT ROWID;",
     },
+    Migration {
+        version: 8,
+        sql: "-- sessions::publisher::Publisher; NULL where an older program has stored it.
+              ALTER TABLE retained ADD COLUMN publisher INTEGER;",
+    },
 ];
 
 /// Stores a presence in place of the principal's older one. It is untold until [`presences_told`].

@@ -11,6 +11,7 @@ use super::id::SessionId;
 use super::publish::{self, COLUMNS, Moment};
 use super::retained;
 use super::{number, unsigned};
+use crate::sessions::publisher::Publisher;
 
 /// One session's share of a message.
 #[derive(Clone, Debug)]
@@ -29,25 +30,26 @@ pub(crate) struct Waiting {
     pub(crate) delivery: Delivery,
 }
 
-/// Stores a message for each session that is still there and, if it is to be `retained`, as its topic's last.
+/// Stores a message for each session that is still there and, if it is to be `retained`, as its topic's last, whose it is
+/// then.
 pub(crate) fn put(
     sql: &Connection,
     id: u64,
     message: &Publish,
     entries: &[Entry],
-    retained: bool,
+    retained: Option<Publisher>,
     moment: Moment,
 ) -> Result<(), StoreError> {
     let empty = message.payload.is_empty();
-    if retained && empty {
-        retained::replace(sql, &message.topic, None)?;
+    if retained.is_some() && empty {
+        retained::forget(sql, &message.topic)?;
     }
-    if entries.is_empty() && (!retained || empty) {
+    if entries.is_empty() && (retained.is_none() || empty) {
         return Ok(());
     }
     publish::put(sql, id, message, entries.len(), moment)?;
-    if retained && !empty {
-        retained::replace(sql, &message.topic, Some(id))?;
+    if let Some(publisher) = retained.filter(|_| !empty) {
+        retained::replace(sql, &message.topic, id, publisher)?;
     }
     let bytes = number(publish::weight(message));
     let mut insert = sql.prepare_cached(

@@ -8,15 +8,25 @@ use rusqlite::{Connection, params};
 
 use super::number;
 use super::publish::{self, COLUMNS, Moment};
+use crate::sessions::publisher::Publisher;
 
-/// Puts a stored message in place of its topic's last; without one the topic is forgotten [MQTT-3.3.1-6].
-pub(super) fn replace(sql: &Connection, topic: &str, id: Option<u64>) -> Result<(), StoreError> {
+/// Puts a stored message in place of its topic's last.
+pub(super) fn replace(
+    sql: &Connection,
+    topic: &str,
+    id: u64,
+    publisher: Publisher,
+) -> Result<(), StoreError> {
+    forget(sql, topic)?;
+    sql.prepare_cached("INSERT INTO retained (topic, publish, publisher) VALUES (?1, ?2, ?3)")?
+        .execute(params![topic, number(id), publisher.number()])?;
+    Ok(())
+}
+
+/// Forgets a topic [MQTT-3.3.1-6].
+pub(super) fn forget(sql: &Connection, topic: &str) -> Result<(), StoreError> {
     sql.prepare_cached("DELETE FROM retained WHERE topic = ?1")?
         .execute([topic])?;
-    if let Some(id) = id {
-        sql.prepare_cached("INSERT INTO retained (topic, publish) VALUES (?1, ?2)")?
-            .execute(params![topic, number(id)])?;
-    }
     Ok(())
 }
 
@@ -54,19 +64,23 @@ pub(crate) fn forget_expired(
     Ok(())
 }
 
-/// Gives every retained message that has not expired.
+/// Gives every retained message that has not expired, and whose it is, if that is known.
 pub(crate) fn load(
     sql: &Connection,
     moment: Moment,
-    mut each: impl FnMut(Publish),
+    mut each: impl FnMut(Publish, Option<Publisher>),
 ) -> Result<(), StoreError> {
     let mut statement = sql.prepare(&format!(
-        "SELECT {COLUMNS} FROM retained r JOIN stored_publish p ON p.id = r.publish
+        "SELECT r.publisher, {COLUMNS} FROM retained r JOIN stored_publish p ON p.id = r.publish
          WHERE p.expires_ms IS NULL OR p.expires_ms > ?1"
     ))?;
     let mut rows = statement.query([moment.wall.as_millis()])?;
     while let Some(row) = rows.next()? {
-        each(publish::read(row, 0, moment)?);
+        let publisher: Option<i64> = row.get(0)?;
+        each(
+            publish::read(row, 1, moment)?,
+            publisher.and_then(Publisher::from_number),
+        );
     }
     Ok(())
 }

@@ -14,7 +14,9 @@ use super::queue::{self, Entry, Waiting};
 use super::session::{self, Begun, Left, SessionId, Wanted};
 use super::will::{self, WillId};
 use super::{MIGRATIONS, retained};
+use crate::sessions::SessionKey;
 use crate::sessions::kept::Reached;
+use crate::sessions::publisher::Publisher;
 
 fn database() -> Connection {
     let sql = Connection::open_in_memory().unwrap();
@@ -33,6 +35,10 @@ fn moment() -> Moment {
 
 fn lamp() -> Principal {
     "dev/lamp".parse().unwrap()
+}
+
+fn ann() -> Publisher {
+    Publisher::of(&SessionKey::new("usr/ann".parse().unwrap(), &"phone".into()))
 }
 
 fn begin(sql: &Connection, id: u64) -> SessionId {
@@ -68,7 +74,7 @@ fn entry(session: SessionId, seq: u64, publish: &Publish) -> Entry {
 }
 
 fn put(sql: &Connection, id: u64, publish: &Publish, entries: &[Entry]) {
-    queue::put(sql, id, publish, entries, false, moment()).unwrap();
+    queue::put(sql, id, publish, entries, None, moment()).unwrap();
 }
 
 fn load(sql: &Connection, session: SessionId) -> Vec<Waiting> {
@@ -210,7 +216,7 @@ fn expiry_goes_on_counting_while_the_server_is_down() {
     let before = moment();
     let mut message = publish("soon over");
     message.expires = Some(before.instant + Duration::from_secs(100));
-    queue::put(&sql, 1, &message, &[entry(one, 1, &message)], true, before).unwrap();
+    queue::put(&sql, 1, &message, &[entry(one, 1, &message)], Some(ann()), before).unwrap();
     let after = Moment {
         wall: before.wall.plus(Duration::from_secs(60)),
         instant: before.instant,
@@ -224,7 +230,7 @@ fn expiry_goes_on_counting_while_the_server_is_down() {
     };
     retained::sweep(&sql, over).unwrap();
     let mut left = Vec::new();
-    retained::load(&sql, before, |publish| left.push(publish)).unwrap();
+    retained::load(&sql, before, |publish, _| left.push(publish)).unwrap();
     assert_eq!(left, []);
     assert_eq!(stored(&sql), 1, "the session still has it");
 }
@@ -232,10 +238,15 @@ fn expiry_goes_on_counting_while_the_server_is_down() {
 #[test]
 fn a_topic_retains_its_last_message_until_an_empty_one() {
     let sql = database();
-    let retain = |id, payload: &str| queue::put(&sql, id, &publish(payload), &[], true, moment()).unwrap();
+    let retain =
+        |id, payload: &str| queue::put(&sql, id, &publish(payload), &[], Some(ann()), moment()).unwrap();
     let left = || {
         let mut left = Vec::new();
-        retained::load(&sql, moment(), |publish| left.push(publish.payload)).unwrap();
+        let each = |publish: Publish, publisher| {
+            assert_eq!(publisher, Some(ann()));
+            left.push(publish.payload);
+        };
+        retained::load(&sql, moment(), each).unwrap();
         left
     };
     retain(1, "one");
@@ -360,7 +371,7 @@ proptest! {
                     let mut entry = entry(one, last, &publish);
                     entry.delivery.qos = publish.qos;
                     ids.into_iter().for_each(|id| entry.delivery.subscription_ids.push(id));
-                    queue::put(&sql, last, &publish, std::slice::from_ref(&entry), false, at).unwrap();
+                    queue::put(&sql, last, &publish, std::slice::from_ref(&entry), None, at).unwrap();
                     entry.delivery.tag = Some(last);
                     model.push((last, false, entry.delivery));
                 }

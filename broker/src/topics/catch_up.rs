@@ -29,6 +29,7 @@ impl Topics {
         let mut reader = CatchUp {
             filter: wanted.filter.clone(),
             qos: wanted.qos,
+            not_of: wanted.no_local.then(|| mailbox.publisher()),
             id,
             until: self.retained().count(),
             after: None,
@@ -54,7 +55,7 @@ impl Topics {
             let publish = Arc::clone(&delivery.publish);
             Tally::new(&self.metrics, &publish).count(Ok(delivery.qos));
             self.keeper
-                .put_ignored(&publish, vec![(Arc::clone(mailbox), delivery)], false);
+                .put_ignored(&publish, vec![(Arc::clone(mailbox), delivery)], None);
         }
         reader.ready = unstored;
     }

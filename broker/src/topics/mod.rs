@@ -39,6 +39,7 @@ use crate::sessions::keeper::Keeper;
 use crate::sessions::kept::Bounds;
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::orders::End;
+use crate::sessions::publisher::Publisher;
 use crate::sessions::tag::Tag;
 
 /// The attributes under which an envelope carries MQTT's Response Topic and Correlation Data (base64).
@@ -140,11 +141,11 @@ impl Topics {
     }
 
     /// Keeps a retained message.
-    fn keep(&self, publish: &Arc<Publish>) -> Result<(), RetainedFull> {
+    fn keep(&self, publish: &Arc<Publish>, publisher: Option<Publisher>) -> Result<(), RetainedFull> {
         self.retained
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .keep(publish, Instant::now())
+            .keep(publish, publisher, Instant::now())
     }
 
     /// Forgets what was retained until now; gives the topics of what has expired since the last time.
@@ -164,9 +165,9 @@ impl Topics {
     }
 
     /// Puts back what was retained before the start.
-    pub(crate) fn restore(&self, publish: Publish) {
+    pub(crate) fn restore(&self, publish: Publish, publisher: Option<Publisher>) {
         let publish = Arc::new(publish);
-        if self.keep(&publish).is_err() {
+        if self.keep(&publish, publisher).is_err() {
             tracing::warn!(topic = %publish.topic, "more is retained on disk than mqtt.retained_max or retained_bytes_max allows: not heard");
         }
     }
@@ -196,7 +197,8 @@ impl Topics {
             return Err(Unheard::NoRoom);
         }
         if publish.retain {
-            self.keep(publish).map_err(|RetainedFull| Unheard::Retained)?;
+            self.keep(publish, Some(from.publisher()))
+                .map_err(|RetainedFull| Unheard::Retained)?;
         }
         drop(index);
         let mut durable = Durable::new();
@@ -224,10 +226,14 @@ impl Topics {
     }
 
     /// Keeps a publish as its topic's last, if there is room, and gives it as [`Topics::observe`] does.
-    fn keep_and_observe(&self, publish: &Arc<Publish>) -> (Result<(), RetainedFull>, Durable) {
+    fn keep_and_observe(
+        &self,
+        publish: &Arc<Publish>,
+        publisher: Option<Publisher>,
+    ) -> (Result<(), RetainedFull>, Durable) {
         let index = self.index();
         let hearers = hearers(&index, &publish.topic, None);
-        let kept = self.keep(publish);
+        let kept = self.keep(publish, publisher);
         drop(index);
         (kept, self.show(publish, hearers))
     }
@@ -257,19 +263,21 @@ impl Topics {
 
     /// The same for what nobody waits for.
     pub(crate) fn observe_now(&self, publish: &Arc<Publish>) {
-        self.keeper.put_ignored(publish, self.observe(publish), false);
+        self.keeper.put_ignored(publish, self.observe(publish), None);
     }
 
     /// Publishes a live message that nobody waits for: a will.
-    pub(crate) fn bequeath(&self, publish: &Arc<Publish>) {
+    pub(crate) fn bequeath(&self, publish: &Arc<Publish>, from: &Mailbox) {
         if !publish.retain {
             return self.observe_now(publish);
         }
-        let (kept, durable) = self.keep_and_observe(publish);
+        let publisher = Some(from.publisher());
+        let (kept, durable) = self.keep_and_observe(publish, publisher);
         if kept.is_err() {
             tracing::warn!(topic = %publish.topic, "no room for a retained will");
         }
-        self.keeper.put_ignored(publish, durable, kept.is_ok());
+        let retained = publisher.filter(|_| kept.is_ok());
+        self.keeper.put_ignored(publish, durable, retained);
     }
 
     /// A member of these share groups is gone for good: what its client has not acknowledged goes to other members, in order
@@ -292,7 +300,7 @@ impl Topics {
                     },
                 );
             }
-            self.keeper.put_ignored(&publish, durable, false);
+            self.keeper.put_ignored(&publish, durable, None);
         }
     }
 
@@ -300,7 +308,7 @@ impl Topics {
     pub(crate) fn restate(&self, topic: &Topic, body: Bytes) {
         let mut publish = Publish::new(topic.to_string(), body, QoS::AtLeastOnce);
         publish.retain = true;
-        if self.keep(&Arc::new(publish)).is_err() {
+        if self.keep(&Arc::new(publish), None).is_err() {
             tracing::warn!(%topic, "no room for another retained message");
         }
     }
@@ -313,12 +321,12 @@ impl Topics {
         if !retain {
             return self.observe_now(&publish);
         }
-        let (kept, durable) = self.keep_and_observe(&publish);
+        let (kept, durable) = self.keep_and_observe(&publish, None);
         if kept.is_err() {
             tracing::warn!(topic = %publish.topic, "no room for another retained message");
         }
         // News are not stored as retained: who keeps them tells them again after a start.
-        self.keeper.put_ignored(&publish, durable, false);
+        self.keeper.put_ignored(&publish, durable, None);
     }
 
     /// Tells a principal how something it sent has ended, if it listens.

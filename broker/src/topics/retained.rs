@@ -11,6 +11,7 @@ use irsp_session::{Publish, filter};
 
 use crate::sessions::backlog::CatchUp;
 use crate::sessions::kept::Bounds;
+use crate::sessions::publisher::Publisher;
 use crate::store::publish::weight;
 
 /// Topics a reader looks at once, so that one that matches few of them does not keep the store from its writers.
@@ -34,6 +35,7 @@ pub(crate) struct Retained {
 struct Kept {
     number: u64,
     publish: Arc<Publish>,
+    publisher: Option<Publisher>,
 }
 
 /// There is no room for another topic, or for so many bytes.
@@ -61,8 +63,14 @@ impl Retained {
         self.messages.len()
     }
 
-    /// Keeps a message as its topic's last, or forgets the topic if the payload is empty [MQTT-3.3.1-6].
-    pub(crate) fn keep(&mut self, publish: &Arc<Publish>, now: Instant) -> Result<(), RetainedFull> {
+    /// Keeps a message as its topic's last, or forgets the topic if the payload is empty [MQTT-3.3.1-6]. What no client has
+    /// published is nobody's.
+    pub(crate) fn keep(
+        &mut self,
+        publish: &Arc<Publish>,
+        publisher: Option<Publisher>,
+        now: Instant,
+    ) -> Result<(), RetainedFull> {
         self.sweep(now);
         if publish.payload.is_empty() {
             self.forget(&publish.topic);
@@ -86,6 +94,7 @@ impl Retained {
         let kept = Kept {
             number: self.count,
             publish: Arc::clone(publish),
+            publisher,
         };
         self.messages.insert(publish.topic.clone(), kept);
         Ok(())
@@ -150,7 +159,9 @@ impl Retained {
             if single && *topic != wanted {
                 break;
             }
-            let hears = kept.number <= reader.until && filter::matches(&wanted, topic);
+            // [MQTT-3.8.3-3]
+            let is_own = kept.publisher.is_some() && kept.publisher == reader.not_of;
+            let hears = kept.number <= reader.until && !is_own && filter::matches(&wanted, topic);
             if hears && !kept.publish.is_expired(now) {
                 reader.ready.push_back(Arc::clone(&kept.publish));
             }
@@ -171,6 +182,7 @@ mod tests {
     use irsp_session::QoS;
 
     use super::*;
+    use crate::sessions::SessionKey;
     use crate::topics::catch_up::READY_MAX;
 
     fn retained(messages_max: usize) -> Retained {
@@ -186,20 +198,26 @@ mod tests {
             messages_max: 9,
             bytes_max: 10,
         });
-        retained.keep(&message("a", "12345"), Instant::now()).unwrap();
+        retained
+            .keep(&message("a", "12345"), None, Instant::now())
+            .unwrap();
         assert_eq!(
-            retained.keep(&message("b", "1234"), Instant::now()),
+            retained.keep(&message("b", "1234"), None, Instant::now()),
             Err(RetainedFull)
         );
         assert_eq!(
-            retained.keep(&message("a", "1234567890"), Instant::now()),
+            retained.keep(&message("a", "1234567890"), None, Instant::now()),
             Err(RetainedFull)
         );
-        retained.keep(&message("a", "1"), Instant::now()).unwrap();
-        retained.keep(&message("b", "1234567"), Instant::now()).unwrap();
-        retained.keep(&message("b", ""), Instant::now()).unwrap();
+        retained.keep(&message("a", "1"), None, Instant::now()).unwrap();
+        retained
+            .keep(&message("b", "1234567"), None, Instant::now())
+            .unwrap();
+        retained.keep(&message("b", ""), None, Instant::now()).unwrap();
         retained.forget_below("a");
-        retained.keep(&message("c", "123456789"), Instant::now()).unwrap();
+        retained
+            .keep(&message("c", "123456789"), None, Instant::now())
+            .unwrap();
     }
 
     #[test]
@@ -211,16 +229,16 @@ mod tests {
             Arc::new(publish)
         };
         let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
-        retained.keep(&until("a", soon), now).unwrap();
-        retained.keep(&until("b", soon), now).unwrap();
-        retained.keep(&until("b", later), now).unwrap();
-        assert_eq!(retained.keep(&message("c", "1"), now), Err(RetainedFull));
-        retained.keep(&message("c", "1"), soon).unwrap();
+        retained.keep(&until("a", soon), None, now).unwrap();
+        retained.keep(&until("b", soon), None, now).unwrap();
+        retained.keep(&until("b", later), None, now).unwrap();
+        assert_eq!(retained.keep(&message("c", "1"), None, now), Err(RetainedFull));
+        retained.keep(&message("c", "1"), None, soon).unwrap();
         assert_eq!(topics(&retained, "#"), ["b", "c"]);
         retained.sweep(later);
         assert_eq!(retained.take_expired(), ["a", "b"]);
         assert_eq!((retained.len(), retained.expiring.len()), (1, 0));
-        retained.keep(&message("c", ""), later).unwrap();
+        retained.keep(&message("c", ""), None, later).unwrap();
         assert_eq!(retained.bytes, 0);
     }
 
@@ -232,6 +250,7 @@ mod tests {
         CatchUp {
             filter: filter.into(),
             qos: QoS::AtLeastOnce,
+            not_of: None,
             id: None,
             until: retained.count(),
             after: None,
@@ -265,22 +284,22 @@ mod tests {
     #[test]
     fn the_last_message_of_a_topic_is_kept_until_an_empty_one() {
         let mut retained = retained(2);
-        retained.keep(&message("a/b", "1"), Instant::now()).unwrap();
-        retained.keep(&message("a/b", "2"), Instant::now()).unwrap();
+        retained.keep(&message("a/b", "1"), None, Instant::now()).unwrap();
+        retained.keep(&message("a/b", "2"), None, Instant::now()).unwrap();
         assert_eq!(matching(&retained, "a/b")[0].payload, "2");
-        retained.keep(&message("a/b", ""), Instant::now()).unwrap();
+        retained.keep(&message("a/b", ""), None, Instant::now()).unwrap();
         assert!(matching(&retained, "#").is_empty());
     }
 
     #[test]
     fn there_is_a_bound_and_replacing_is_always_possible() {
         let mut retained = retained(1);
-        retained.keep(&message("a", "1"), Instant::now()).unwrap();
+        retained.keep(&message("a", "1"), None, Instant::now()).unwrap();
         assert_eq!(
-            retained.keep(&message("b", "1"), Instant::now()),
+            retained.keep(&message("b", "1"), None, Instant::now()),
             Err(RetainedFull)
         );
-        retained.keep(&message("a", "2"), Instant::now()).unwrap();
+        retained.keep(&message("a", "2"), None, Instant::now()).unwrap();
     }
 
     #[test]
@@ -293,7 +312,7 @@ mod tests {
             "v1",
             "$x/y",
         ] {
-            retained.keep(&message(topic, "1"), Instant::now()).unwrap();
+            retained.keep(&message(topic, "1"), None, Instant::now()).unwrap();
         }
         assert_eq!(
             topics(&retained, "v1/dev/+/presence"),
@@ -305,15 +324,43 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_passes_its_own_clients_messages_by_if_it_asks_for_that() {
+        let of =
+            |client_id: &str| Publisher::of(&SessionKey::new("usr/ann".parse().unwrap(), &client_id.into()));
+        let mut retained = retained(9);
+        let mut keep = |topic, publisher| {
+            retained
+                .keep(&message(topic, "1"), publisher, Instant::now())
+                .unwrap()
+        };
+        keep("phone", Some(of("phone")));
+        keep("tablet", Some(of("tablet")));
+        keep("platform", None);
+        let mut reader = reader(&retained, "#");
+        reader.not_of = Some(of("phone"));
+        let heard = rest(&retained, &mut reader);
+        let topics: Vec<&str> = heard.iter().map(|publish| &*publish.topic).collect();
+        assert_eq!(topics, ["platform", "tablet"]);
+    }
+
+    #[test]
     fn a_reader_hears_each_topic_once_and_nothing_that_was_kept_after_it_began() {
         let mut retained = retained(LOOKED_AT_MAX * 3);
         for n in 0..LOOKED_AT_MAX * 2 {
             retained
-                .keep(&message(&format!("v1/dev/d{n}/live/noise"), "1"), Instant::now())
+                .keep(
+                    &message(&format!("v1/dev/d{n}/live/noise"), "1"),
+                    None,
+                    Instant::now(),
+                )
                 .unwrap();
             if n % 100 == 0 {
                 retained
-                    .keep(&message(&format!("v1/dev/d{n}/live/x"), "old"), Instant::now())
+                    .keep(
+                        &message(&format!("v1/dev/d{n}/live/x"), "old"),
+                        None,
+                        Instant::now(),
+                    )
                     .unwrap();
             }
         }
@@ -321,13 +368,13 @@ mod tests {
         retained.read(&mut reader, READY_MAX, Instant::now());
         assert!(!reader.at_end, "there is more");
         retained
-            .keep(&message("v1/dev/d9/live/x", "new"), Instant::now())
+            .keep(&message("v1/dev/d9/live/x", "new"), None, Instant::now())
             .unwrap();
         retained
-            .keep(&message("v1/dev/d8100/live/x", "new"), Instant::now())
+            .keep(&message("v1/dev/d8100/live/x", "new"), None, Instant::now())
             .unwrap();
         retained
-            .keep(&message("v1/dev/d8000/live/x", ""), Instant::now())
+            .keep(&message("v1/dev/d8000/live/x", ""), None, Instant::now())
             .unwrap();
         let heard = rest(&retained, &mut reader);
         let mut topics: Vec<_> = heard.iter().map(|publish| publish.topic.clone()).collect();
@@ -346,7 +393,7 @@ mod tests {
             "v1/dev/ab/live/x",
             "v1/dev/a/presence",
         ] {
-            retained.keep(&message(topic, "1"), Instant::now()).unwrap();
+            retained.keep(&message(topic, "1"), None, Instant::now()).unwrap();
         }
         retained.forget_below("v1/dev/a/live/");
         assert_eq!(topics(&retained, "#"), ["v1/dev/a/presence", "v1/dev/ab/live/x"]);

@@ -194,6 +194,22 @@ async fn no_local_keeps_ones_own_messages_away() -> Result<()> {
     desk.platform.stop().await
 }
 
+/// [MQTT-3.8.3-3]: whichever of its connections has published them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_local_keeps_ones_own_retained_messages_away() -> Result<()> {
+    let mut desk = Desk::start().await?;
+    let mut other = desk.client(Version::V5, "other").await?;
+    other.publish_with(&live("theirs"), true, &[], "theirs").await?;
+    let mut alone = desk.client(Version::V5, "alone").await?;
+    alone.publish_with(&live("mine"), true, &[], "mine").await?;
+    let mut alone = desk.client(Version::V5, "alone").await?;
+    alone.subscribe_with(&live("#"), NO_LOCAL | 1, &[]).await?;
+    assert_eq!(alone.heard().await?.payload, "theirs");
+    other.publish_with(&live("x"), false, &[], "end").await?;
+    assert_eq!(until_the_end(&mut alone).await?, []);
+    desk.platform.stop().await
+}
+
 /// [MQTT-3.3.4-2..4; 3.1.1: 3.3.5-1]: one copy at the greatest QoS, with every identifier.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_subscriptions_make_one_copy() -> Result<()> {

@@ -112,7 +112,7 @@ impl Client<'_> {
     ) {
         let put = Put {
             // Only live publishes may be: others have been refused.
-            retained: publish.retain,
+            retained: publish.retain.then(|| self.mailbox.publisher()),
             publish,
             hearers,
             taken,

@@ -9,6 +9,7 @@ use irsp_protocol::Timestamp;
 use irsp_session::Publish;
 
 use crate::sessions::mailbox::Mailbox;
+use crate::sessions::publisher::Publisher;
 use crate::store::publish::Moment;
 use crate::store::queue::{self, Entry};
 use crate::store::session::{self, Begun, Left, SessionId, Wanted};
@@ -27,7 +28,7 @@ pub(super) enum Change {
         publish: Arc<Publish>,
         entries: Vec<Entry>,
         hearers: Vec<Arc<Mailbox>>,
-        retained: bool,
+        retained: Option<Publisher>,
         taken: Option<(SessionId, u16)>,
     },
     Remove(Arc<Mailbox>, SessionId, u64),
