@@ -18,6 +18,8 @@ pub(crate) struct Inbound {
     unsettled: VecDeque<Unsettled>,
     /// Sequence number of the first of them.
     first: u32,
+    /// How many of them are of QoS 2.
+    unsettled_qos_2: usize,
     /// QoS 1 and 2 publishes of this connection that count against the Receive Maximum (4.9).
     open: u32,
     pub(crate) aliases: Option<Box<IncomingAliases>>,
@@ -45,7 +47,7 @@ pub(crate) struct Acknowledgement {
     pub(crate) outcome: Outcome,
 }
 
-/// What a QoS 2 publish is.
+/// What a QoS 1 or 2 publish is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
     New,
@@ -53,6 +55,8 @@ pub(crate) enum Arrival {
     Pending,
     /// PUBREC was already sent: send it again.
     Repeated,
+    /// Its identifier belongs to an open exchange of the other QoS (2.2.1).
+    InUse,
 }
 
 /// Tokens of QoS 0 publishes have the highest bit: nothing waits for them.
@@ -64,16 +68,27 @@ impl Inbound {
         QOS_0
     }
 
-    /// Whether a QoS 2 identifier is new; a repeated one is not handed on again [MQTT-4.3.3-10].
-    pub(crate) fn arrival(&self, packet_id: u16, session: &Session) -> Arrival {
+    /// Whether an identifier is new; a repeated one of QoS 2 is not handed on again [MQTT-4.3.3-10]. One of QoS 1 may be
+    /// repeated while it waits: that is a message of its own.
+    pub(crate) fn arrival(&self, packet_id: u16, qos: QoS, session: &Session) -> Arrival {
+        let at_qos_2 = qos == QoS::ExactlyOnce;
         if session.has_received(packet_id) {
-            return Arrival::Repeated;
+            return if at_qos_2 {
+                Arrival::Repeated
+            } else {
+                Arrival::InUse
+            };
         }
-        let pending = self
-            .unsettled
-            .iter()
-            .any(|entry| entry.qos == QoS::ExactlyOnce && entry.packet_id == packet_id);
-        if pending { Arrival::Pending } else { Arrival::New }
+        // Publishes of QoS 1 alone look at nothing that waits.
+        if !at_qos_2 && self.unsettled_qos_2 == 0 {
+            return Arrival::New;
+        }
+        let mut waiting = self.unsettled.iter().filter(|entry| entry.packet_id == packet_id);
+        match (waiting.next(), at_qos_2) {
+            (Some(entry), _) if entry.qos != qos => Arrival::InUse,
+            (Some(_), true) => Arrival::Pending,
+            (Some(_), false) | (None, _) => Arrival::New,
+        }
     }
 
     /// Whether one more QoS 1 or 2 publish is more than an MQTT 5 client was allowed [MQTT-3.3.4-7].
@@ -93,6 +108,7 @@ impl Inbound {
             qos,
             outcome: None,
         });
+        self.unsettled_qos_2 += usize::from(qos == QoS::ExactlyOnce);
         self.open += 1;
         token
     }
@@ -118,6 +134,7 @@ impl Inbound {
             qos,
             outcome,
         } = self.unsettled.pop_front()?;
+        self.unsettled_qos_2 -= usize::from(qos == QoS::ExactlyOnce);
         self.first = self.first.wrapping_add(1) & SEQUENCE;
         if self.unsettled.is_empty() {
             self.unsettled = VecDeque::new();

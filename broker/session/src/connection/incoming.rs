@@ -147,9 +147,10 @@ impl Connection {
             let aliases = self.inbound.aliases.get_or_insert_default();
             publish.topic = aliases.resolve(alias, publish.topic, self.limits.topic_alias_max)?;
         }
-        if publish.qos == QoS::ExactlyOnce {
-            match self.inbound.arrival(packet_id, &self.session) {
+        if publish.qos > QoS::AtMostOnce {
+            match self.inbound.arrival(packet_id, publish.qos, &self.session) {
                 Arrival::New => {}
+                Arrival::InUse => return self.identifier_in_use(packet_id, publish.qos),
                 Arrival::Pending => return Ok(()),
                 Arrival::Repeated => {
                     // [MQTT-4.3.3-10]
@@ -187,6 +188,20 @@ impl Connection {
             true => self.settle(token, reason::PAYLOAD_FORMAT_INVALID, None),
             false => self.actions.push_back(Action::Publish { token, publish }),
         }
+        Ok(())
+    }
+
+    /// A client has given an identifier that is in use to another message: MQTT 5 has a code for it, before that it is a
+    /// violation [MQTT-4.8.0-1 of 3.1.1]. A client that has lost its state would meet it for ever, so the end is also that of
+    /// the exchange.
+    fn identifier_in_use(&mut self, packet_id: u16, qos: QoS) -> Result<(), ProtocolError> {
+        if !self.version.is_v5() {
+            self.session.forget_received(packet_id);
+            return Err(ProtocolError::Violation("a packet identifier that is in use"));
+        }
+        self.check_receive_max()?;
+        let token = self.inbound.push(packet_id, qos);
+        self.settle(token, reason::PACKET_IDENTIFIER_IN_USE, None);
         Ok(())
     }
 

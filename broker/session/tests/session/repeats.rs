@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use irsp_session::{Action, Delivery, Publish, QoS};
+use irsp_session::{Action, CloseCause, Delivery, ProtocolError, Publish, QoS};
 
 use crate::client::{Client, V5, V311, connect, delivery, publish};
 
@@ -70,6 +70,53 @@ fn after_pubcomp_the_same_identifier_is_a_new_message() {
             assert_eq!(client.send(&[0x62, 2, 0, 1]).output(), [0x70, 2, 0, 1]);
         }
         client.idle();
+    }
+}
+
+/// 2.2.1 of 5.0: told by a code of its own, in its turn; the exchange goes on.
+#[test]
+fn an_identifier_of_an_open_exchange_is_refused() {
+    let mut client = Client::new(V5);
+    let (two, _) = client.send(&publish(V5, 0x34, "t", 7, &[], b"")).published();
+    client.send(&publish(V5, 0x32, "t", 7, &[], b"")).idle();
+    client.connection.settle(two, 0, None);
+    assert_eq!(client.output(), [0x50, 2, 0, 7, 0x40, 3, 0, 7, 0x91]);
+    client.send(&publish(V5, 0x32, "t", 7, &[], b""));
+    assert_eq!(client.output(), [0x40, 3, 0, 7, 0x91], "until PUBREL");
+    assert_eq!(client.send(&[0x62, 2, 0, 7]).output(), [0x70, 2, 0, 7]);
+    let (one, _) = client.send(&publish(V5, 0x32, "t", 7, &[], b"")).published();
+    client.send(&publish(V5, 0x34, "t", 7, &[], b"")).idle();
+    client.connection.settle(one, 0, None);
+    assert_eq!(client.output(), [0x40, 2, 0, 7, 0x50, 3, 0, 7, 0x91]);
+    client.send(&publish(V5, 0x34, "t", 7, &[], b"")).published();
+}
+
+/// [MQTT-4.8.0-1 of 3.1.1]: a violation, but only once for a client that has lost its state.
+#[test]
+fn an_identifier_of_an_open_exchange_ends_the_connection_of_mqtt_3() {
+    let mut client = Client::new(V311);
+    let (token, _) = client.send(&publish(V311, 0x34, "t", 7, &[], b"")).published();
+    client.connection.settle(token, 0, None);
+    client.output();
+    client.send(&publish(V311, 0x32, "t", 7, &[], b""));
+    assert!(matches!(
+        client.closed(),
+        CloseCause::ProtocolError(ProtocolError::Violation(_))
+    ));
+    let (now, session) = (client.now, client.connection.into_session());
+    let mut client = Client::resume(&connect(V311, 0, &[]), session, true, now);
+    client.send(&publish(V311, 0x3A, "t", 7, &[], b"")).published();
+}
+
+/// A message at QoS 1 that is repeated while it waits is another: MQTT 3 clients may do that.
+#[test]
+fn at_qos_1_a_repeat_that_comes_early_is_taken() {
+    for level in [V311, V5] {
+        let mut client = Client::new(level);
+        client.send(&publish(level, 0x32, "t", 7, &[], b"")).published();
+        client.send(&publish(level, 0x3A, "t", 7, &[], b"")).published();
+        client.send(&publish(level, 0x34, "t", 8, &[], b"")).published();
+        client.send(&publish(level, 0x3A, "t", 7, &[], b"")).published();
     }
 }
 
