@@ -279,8 +279,12 @@ fn unsubscribe(version: Version, reader: &mut Reader<'_>) -> Result<(), Protocol
 
 fn disconnect(reader: &mut Reader<'_>) -> Result<(), ProtocolError> {
     if !reader.is_empty() {
-        if !reason::is_of_disconnect(reader.u8()?) {
+        let reason = reader.u8()?;
+        if !reason::is_of_disconnect(reason) {
             return Err(ProtocolError::Malformed("a reason code that does not exist here"));
+        }
+        if reason::is_of_servers_disconnect(reason) {
+            return Err(ProtocolError::Violation("a reason code only a server sends"));
         }
         if !reader.is_empty() {
             properties::check(reader, Carrier::Disconnect)?;

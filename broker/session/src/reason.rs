@@ -44,3 +44,11 @@ pub(crate) fn is_of_disconnect(reason: u8) -> bool {
         0x00 | 0x04 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B | 0x8D..=0x90 | 0x93..=0xA2
     )
 }
+
+/// Whether only a server's DISCONNECT may carry it (3.14.2.1).
+pub(crate) fn is_of_servers_disconnect(reason: u8) -> bool {
+    matches!(
+        reason,
+        0x87 | 0x89 | 0x8B | 0x8D..=0x8F | 0x9A..=0xA2
+    )
+}

@@ -325,6 +325,32 @@ fn disconnect_and_the_will() {
     }
 }
 
+/// [MQTT-3.14.2-1]: what a server says of itself is no client's word, and no reason to be believed that it wished to go.
+#[test]
+fn a_client_says_no_servers_reason_to_disconnect() {
+    let clients = [
+        0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+    ];
+    let servers = [
+        0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+    ];
+    for code in 0..=u8::MAX {
+        let mut client = Client::new(V5);
+        let cause = client.send(&[0xE0, 1, code]).closed();
+        match cause {
+            CloseCause::Disconnect { .. } => assert!(clients.contains(&code), "{code:02x}"),
+            CloseCause::ProtocolError(ref error) => {
+                let told = if servers.contains(&code) { 0x82 } else { 0x81 };
+                assert_eq!(error.reason(), told, "{code:02x}");
+                assert!(!clients.contains(&code) && cause.publishes_will());
+            }
+            CloseCause::KeepAlive | CloseCause::PublishRefused { .. } | CloseCause::Server { .. } => {
+                panic!("{code:02x}: {cause:?}")
+            }
+        }
+    }
+}
+
 /// 3.14.2.2.2
 #[test]
 fn disconnect_changes_the_session_expiry_only_where_there_is_one() {
