@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 /// Bytes of one segment of a topic's log, and how many are kept, heard or not. What falls out unheard is lost: all but one
 /// of them hold the windows of the two servers that send to a third (`courier::Settings::server_window_bytes`).
-const SEGMENT_BYTES: usize = 1 << 20;
-const SEGMENTS: usize = 6;
+const SEGMENT_BYTES: usize = 512 << 10;
+const SEGMENTS: usize = 7;
 /// Links at once: one per server of the domain, with room for one that reconnects before its old link is gone.
 const LINKS_MAX: usize = 16;
 /// Frames the router gives a link at once before it waits for the link to be ready again.

@@ -34,7 +34,7 @@ struct Entered {
     place: PrincipalPlace,
     held: Held,
     resumed: Resumed,
-    bus: Option<BusPort>,
+    bus: Option<Box<BusPort>>,
 }
 
 /// Logs a client in, takes its session over and says CONNACK. Of one that is refused the wire is left, with what is to
@@ -103,7 +103,7 @@ pub(super) async fn begin(
         place,
         peer,
         revocation: revocation.filter(|_| identity.uses_certificate()),
-        will: connect.will.map(|will| LastWill { will, stored }),
+        will: connect.will.map(|will| Box::new(LastWill { will, stored })),
         session_expiry: connect.session_expiry,
     }))
 }
@@ -218,9 +218,9 @@ async fn enter(
     })
 }
 
-fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<BusPort>, crate::bus::BusError> {
+fn open_bus(edge: &Edge, identity: &Identity) -> Result<Option<Box<BusPort>>, crate::bus::BusError> {
     match identity {
-        Identity::Server(server) => BusPort::open(&edge.bus, *server, &edge.metrics).map(Some),
+        Identity::Server(server) => Ok(Some(Box::new(BusPort::open(&edge.bus, *server, &edge.metrics)?))),
         Identity::Principal(_) => Ok(None),
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Client<'e> {
     /// It publishes too fast: nothing is read until then.
     held_until: Option<Instant>,
     mailbox: Arc<Mailbox>,
-    bus: Option<BusPort>,
+    bus: Option<Box<BusPort>>,
     /// What was given to the disk and is not yet settled, oldest first.
     pending: VecDeque<Pending<'e>>,
     stalled: Option<Stalled>,
@@ -120,7 +120,7 @@ impl<'e> Client<'e> {
         principal: Principal,
         rate: Arc<PublishRate>,
         mailbox: Arc<Mailbox>,
-        bus: Option<BusPort>,
+        bus: Option<Box<BusPort>>,
         backlog: Backlog,
     ) -> Client<'e> {
         Client {

@@ -6,7 +6,6 @@
 use std::io;
 
 use futures_util::future::OptionFuture;
-use tokio::time::timeout;
 
 use super::Edge;
 use super::admission::TurnedAway;
@@ -18,24 +17,38 @@ use super::leave::leave;
 use super::present::Present;
 use super::tls::Revocation;
 use super::transport::Opened;
-use super::wire::FAREWELL;
 use crate::sessions::mailbox::Mailbox;
 use crate::sessions::orders::End;
 
 /// Serves one accepted socket to its end; `opening` does the handshakes below MQTT.
-pub(super) async fn serve(opening: impl Future<Output = io::Result<Opened>>, caller: Caller, edge: &Edge) {
-    let Some(arrived) = Box::pin(arrive(opening, caller, edge)).await else {
-        return;
-    };
-    let mut wire = match Box::pin(begin(arrived, caller, edge)).await {
-        Ok(mut present) => {
+pub(super) fn serve<'e>(
+    opening: impl Future<Output = io::Result<Opened>> + 'e,
+    caller: Caller,
+    edge: &'e Edge,
+) -> impl Future<Output = ()> + 'e {
+    let entering = Box::pin(enter(opening, caller, edge));
+    async move {
+        if let Some(mut present) = entering.await {
             let ending = attend(&mut present, edge).await;
-            Box::pin(leave(present, ending, edge)).await
+            Box::pin(leave(present, ending, edge)).await;
         }
-        Err(refused) => refused,
-    };
-    // The last bytes are given a moment; what does not take them is cut.
-    let _ = timeout(FAREWELL, wire.finish()).await;
+    }
+}
+
+/// From the accepted socket to CONNACK.
+async fn enter(
+    opening: impl Future<Output = io::Result<Opened>>,
+    caller: Caller,
+    edge: &Edge,
+) -> Option<Box<Present<'_>>> {
+    let arrived = arrive(opening, caller, edge).await?;
+    match begin(arrived, caller, edge).await {
+        Ok(present) => Some(present),
+        Err(mut refused) => {
+            refused.farewell().await;
+            None
+        }
+    }
 }
 
 /// Tells a client for whom there is no place why, once it has said CONNECT.
@@ -49,7 +62,7 @@ pub(super) async fn turn_away(
         edge.metrics.turned_away(turned_away.limit());
         let refusal = arrived.handshake.refuse(&turned_away.refusal());
         arrived.wire.output().extend_from_slice(&refusal);
-        let _ = timeout(FAREWELL, arrived.wire.finish()).await;
+        arrived.wire.farewell().await;
     }
 }
 

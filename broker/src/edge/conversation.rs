@@ -59,7 +59,7 @@ pub(super) async fn run(
             connection.write_into(wire.output());
             if matches!(cause, CloseCause::ProtocolError(_)) {
                 // A client that is still sending would lose our last word to the reset of its connection.
-                let _ = timeout(LAST_WORDS, wire.part(LAST_WORDS_MAX)).await;
+                let _ = timeout(LAST_WORDS, Box::pin(wire.part(LAST_WORDS_MAX))).await;
             }
             return Ending::closed(&cause, ordered);
         }
@@ -118,7 +118,7 @@ pub(super) async fn run(
         if moved.is_err() {
             // A client that said DISCONNECT and closed is not lost, even if we noticed first that we cannot write.
             let input = |bytes: &[u8]| connection.input(bytes, Instant::now());
-            let _ = timeout(LAST_WORDS, wire.read_rest(LAST_WORDS_MAX, input)).await;
+            let _ = timeout(LAST_WORDS, Box::pin(wire.read_rest(LAST_WORDS_MAX, input))).await;
             return match client.act_on_all(connection, Instant::now()) {
                 Some(cause) => Ending::closed(&cause, ordered),
                 None => Ending::lost_or(ordered),
@@ -154,12 +154,13 @@ pub(super) async fn settle_rest(connection: &mut Connection, client: &mut Client
     }
 }
 
-/// Completes when a stalled publish is worth another try; never without one.
+/// Completes when a stalled publish is worth another try; never without one. Few wait, and all connections have room for
+/// this future: it is a box.
 async fn room(client: &Client<'_>) {
     let Some(stalled) = client.stalled() else {
         return std::future::pending().await;
     };
-    let _ = timeout_at(stalled.until.into(), stalled.slow.room()).await;
+    let _ = Box::pin(timeout_at(stalled.until.into(), stalled.slow.room())).await;
 }
 
 /// When to look at the connection's deadlines again. Deadlines move with every packet, the timer does not: it looks

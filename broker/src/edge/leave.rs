@@ -11,13 +11,12 @@ use super::ending::Ending;
 use super::present::{Present, has_presence, report};
 use super::resume::{self, Leaving};
 use super::will::publish_will;
-use super::wire::{FAREWELL, Wire};
+use super::wire::FAREWELL;
 use crate::presence::Event;
 use crate::topics;
 
-/// Settles what the client gave us, and leaves its session to its next connection or ends it. What is left is the wire,
-/// with the last bytes that are to be written to it.
-pub(super) async fn leave(present: Box<Present<'_>>, ending: Ending, edge: &Edge) -> Wire {
+/// Settles what the client gave us, leaves its session to its next connection or ends it, and writes the last bytes.
+pub(super) async fn leave(present: Box<Present<'_>>, ending: Ending, edge: &Edge) {
     let Present {
         mut wire,
         mut connection,
@@ -44,7 +43,7 @@ pub(super) async fn leave(present: Box<Present<'_>>, ending: Ending, edge: &Edge
     edge.stops_listening(&principal);
     if let Some(last) = will {
         match ending.publishes_will {
-            true => publish_will(edge, last, &mailbox, expiry),
+            true => publish_will(edge, *last, &mailbox, expiry),
             false => last.discard(edge),
         }
     }
@@ -72,5 +71,5 @@ pub(super) async fn leave(present: Box<Present<'_>>, ending: Ending, edge: &Edge
         };
         resume::park(edge, held, left);
     }
-    wire
+    wire.farewell().await;
 }

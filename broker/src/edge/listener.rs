@@ -172,12 +172,19 @@ impl Door {
             began,
         };
         match self.edge.admission.admit(peer, Instant::now()) {
-            Ok(place) => drop(self.edge.tasks.spawn(async move {
-                let Door { transport, edge, .. } = of_task;
-                let opening = Box::pin(transport.open(socket, &edge.domain));
-                connection::serve(opening, caller, &edge).await;
-                drop((place, open));
-            })),
+            Ok(place) => {
+                // All that a task is given stays in it, so what only its beginning needs is in a box that ends with it.
+                let given = Box::new((of_task, socket, caller));
+                self.edge.tasks.spawn(async move {
+                    let (Door { transport, edge, .. }, socket, caller) = {
+                        let given = given;
+                        *given
+                    };
+                    let opening = transport.open(socket, &edge.domain);
+                    connection::serve(opening, caller, &edge).await;
+                    drop((place, open));
+                });
+            }
             Err(turned_away) => {
                 tracing::debug!(%peer, listener = caller.listener, %turned_away, "turned away");
                 let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {

@@ -28,7 +28,7 @@ pub(super) struct Present<'e> {
     pub(super) peer: SocketAddr,
     /// Of the certificate it has logged in with.
     pub(super) revocation: Option<Revocation>,
-    pub(super) will: Option<LastWill>,
+    pub(super) will: Option<Box<LastWill>>,
     /// As CONNECT said.
     pub(super) session_expiry: Duration,
 }

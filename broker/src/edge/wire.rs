@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
 
 use super::sent::Sent;
 use super::transport::Stream;
@@ -147,6 +148,11 @@ impl Wire {
         let closed = self.stream.shutdown().await;
         self.broken = closed.is_err();
         closed
+    }
+
+    /// Gives the last bytes a moment; what does not take them is cut.
+    pub(super) async fn farewell(&mut self) {
+        let _ = timeout(FAREWELL, self.finish()).await;
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

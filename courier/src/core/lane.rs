@@ -21,8 +21,9 @@ use super::{Leaving, Load, Rest, Sending, Window};
 use crate::clock::Now;
 use crate::hop::Hop;
 
-/// Envelopes that wait in memory for a place in a server's window, in windows; their data take one window's bytes at most.
+/// Envelopes that wait in memory for a place in a server's window, in windows; their data take two windows' bytes at most.
 const AHEAD_WINDOWS: usize = 8;
+const AHEAD_WINDOWS_BYTES: usize = 2;
 
 pub(super) struct Lane {
     ticket: u64,
@@ -334,7 +335,7 @@ impl Lane {
     fn has_room_ahead(&self) -> bool {
         self.retry.is_some()
             && self.ahead.len() < self.window.count * AHEAD_WINDOWS
-            && self.ahead_bytes < self.window.bytes
+            && self.ahead_bytes < self.window.bytes * AHEAD_WINDOWS_BYTES
     }
 
     fn occupy(&mut self, seq: i64, envelope: &Arc<Envelope>, now: Now) -> Sending {

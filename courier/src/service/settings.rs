@@ -54,7 +54,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             server_window: 1024,
-            server_window_bytes: 2 << 20,
+            server_window_bytes: 1 << 20,
             peer_window: 1024,
             peer_window_bytes: 4 << 20,
             principal_window: 64,
