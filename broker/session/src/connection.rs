@@ -148,7 +148,8 @@ impl Connection {
         if self.closed || !self.keep_alive.is_over(now) {
             return;
         }
-        self.say_goodbye(reason::KEEP_ALIVE_TIMEOUT, None);
+        let text = "silent for one and a half keep-alive times";
+        self.say_goodbye(reason::KEEP_ALIVE_TIMEOUT, Some(text));
         self.close(CloseCause::KeepAlive);
     }
 
@@ -172,15 +173,15 @@ impl Connection {
     }
 
     /// Answers an `Action::Subscribe`: one reason for each filter, the granted QoS or a refusal
-    /// [MQTT-3.8.4-1, 3.8.4-6]. A filter without a reason is refused.
-    pub fn subscribed(&mut self, token: SubscribeToken, reasons: &[u8]) {
+    /// [MQTT-3.8.4-1, 3.8.4-6], and what was refused in words. A filter without a reason is refused.
+    pub fn subscribed(&mut self, token: SubscribeToken, reasons: &[u8], reason_string: Option<&str>) {
         let codes = per_filter(token.filters, reasons).map(|reason| match self.version {
             Version::V5 => codec::subscribe_reason(reason),
             // [MQTT-3.9.3-2 of 3.1.1]
             Version::V31 | Version::V311 if reason <= 2 => reason,
             Version::V31 | Version::V311 => reason::UNSPECIFIED_ERROR,
         });
-        self.answer_filters(frame::SUBACK, token.packet_id, codes.collect());
+        self.answer_filters(frame::SUBACK, token.packet_id, codes.collect(), reason_string);
     }
 
     /// Answers an `Action::Unsubscribe`; MQTT 3 has no place for the reasons [MQTT-3.10.4-4].
@@ -191,7 +192,7 @@ impl Connection {
                 .collect(),
             Version::V31 | Version::V311 => Vec::new(),
         };
-        self.answer_filters(frame::UNSUBACK, token.packet_id, codes);
+        self.answer_filters(frame::UNSUBACK, token.packet_id, codes, None);
     }
 
     /// Delivers a message: at once, or from the session's queue when the client's window has room again. What
@@ -336,12 +337,22 @@ impl Connection {
         encode::acknowledgement(kind, self.version, packet_id, reason, &mut self.output);
     }
 
-    fn answer_filters(&mut self, kind: u8, packet_id: u16, codes: Vec<u8>) {
+    fn answer_filters(&mut self, kind: u8, packet_id: u16, codes: Vec<u8>, text: Option<&str>) {
         if self.closed {
             return;
         }
-        let mut packet = BytesMut::new();
-        encode::subscription_acknowledgement(kind, self.version, packet_id, &codes, &mut packet);
+        let encode = |text| {
+            let mut packet = BytesMut::new();
+            encode::subscription_acknowledgement(kind, self.version, packet_id, &codes, text, &mut packet);
+            packet
+        };
+        let text = text.filter(|_| self.request_problem_information);
+        let full = encode(text);
+        // [MQTT-3.9.2-1]
+        let packet = match full.len() > self.outbound.packet_size_max() as usize {
+            true => encode(None),
+            false => full,
+        };
         self.send(&packet);
     }
 

@@ -30,20 +30,29 @@ pub(crate) fn acknowledgement(kind: u8, version: Version, packet_id: u16, reason
     }
 }
 
-/// SUBACK, or UNSUBACK with a code for each filter (3.9, 3.11). UNSUBACK of MQTT 3 has no codes.
+/// SUBACK, or UNSUBACK with a code for each filter (3.9, 3.11). UNSUBACK of MQTT 3 has no codes, and neither has words there.
 pub(crate) fn subscription_acknowledgement(
     kind: u8,
     version: Version,
     packet_id: u16,
     reasons: &[u8],
+    text: Option<&str>,
     out: &mut BytesMut,
 ) {
-    let properties = usize::from(version.is_v5());
+    let words = text.map_or(0, |text| 3 + text.len());
+    let properties = match version.is_v5() {
+        true => variable_length(words) + words,
+        false => 0,
+    };
     out.put_u8(kind << 4);
     variable(2 + properties + reasons.len(), out);
     out.put_u16(packet_id);
     if version.is_v5() {
-        out.put_u8(0);
+        variable(words, out);
+        if let Some(text) = text {
+            out.put_u8(0x1F);
+            string(text.as_bytes(), out);
+        }
     }
     out.put_slice(reasons);
 }
@@ -218,7 +227,7 @@ impl Properties<'_> {
     }
 }
 
-/// The length was checked by `fits_strings`.
+/// Two bytes tell its length: `fits_strings`, or it is a text of ours.
 fn string(bytes: &[u8], out: &mut BytesMut) {
     out.put_u16(bytes.len() as u16);
     out.put_slice(bytes);

@@ -199,7 +199,7 @@ async fn enter(
             tracing::error!(%principal, %error, "cannot attach to the bus");
             edge.metrics.refused.of(Refusal::Bus).inc();
             held.vacate(mailbox);
-            return Err(Some(Refused::UNAVAILABLE));
+            return Err(Some(Refused::UNAVAILABLE.with_text("no place on the bus")));
         }
     };
     if let Err(status) = resumed.restore(edge, &key, connect).await {

@@ -286,7 +286,7 @@ impl<'e> Client<'e> {
         if let Some(bus) = &self.bus {
             match bus.publish(&publish) {
                 Ok(()) => connection.settle(token, irsp_session::reason::SUCCESS, None),
-                Err(status) => connection.disconnect(status.disconnect_reason(), None),
+                Err(status) => connection.disconnect(status.disconnect_reason(), Some(status.name())),
             }
             return;
         }

@@ -44,7 +44,7 @@ pub(super) async fn run(
         if let Some(end) = orders.end {
             ordered = ordered.or(Some(end));
             client.give_up_stalled();
-            connection.disconnect(end.reason_code(), None);
+            connection.disconnect(end.reason_code(), Some(end.words()));
         }
         for result in settled.drain(..) {
             client.settled(connection, result, now);

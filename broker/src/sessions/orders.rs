@@ -26,6 +26,16 @@ impl End {
         }
     }
 
+    /// The same in words.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            End::TakenOver => "another connection goes on with the session",
+            End::Revoked => "the login is good no more",
+            End::Overrun => "the client does not take what it is subscribed to",
+            End::Stopping => "the server stops",
+        }
+    }
+
     pub(crate) const fn presence_reason(self) -> Reason {
         match self {
             End::TakenOver => Reason::TakenOver,

@@ -210,6 +210,22 @@ async fn no_local_keeps_ones_own_retained_messages_away() -> Result<()> {
     desk.platform.stop().await
 }
 
+/// 3.9.2.1.2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_filter_is_told_in_words() -> Result<()> {
+    let mut desk = Desk::start().await?;
+    let mut client = desk.client(Version::V5, "curious").await?;
+    let topic = "v1/dev/lamp/down/#";
+    let length = u16::try_from(topic.len())?.to_be_bytes();
+    let body = [b"\0\x07\0", &length[..], topic.as_bytes(), &[1]].concat();
+    client.send(0x82, &body).await?;
+    assert_eq!(
+        client.packet_of(9).await?.body,
+        b"\0\x07\x0E\x1F\0\x0Bnot-granted\x87"
+    );
+    desk.platform.stop().await
+}
+
 /// [MQTT-3.3.4-2..4; 3.1.1: 3.3.5-1]: one copy at the greatest QoS, with every identifier.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_subscriptions_make_one_copy() -> Result<()> {

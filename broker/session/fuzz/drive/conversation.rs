@@ -142,8 +142,11 @@ impl Conversation {
             0xA0..=0xAF => {
                 let (code, short) = (input.one_of(&CODES), op & 1);
                 if let Some((token, filters)) = self.subscribes.pop_front() {
-                    self.connection()
-                        .subscribed(token, &vec![code; filters - usize::from(short)]);
+                    self.connection().subscribed(
+                        token,
+                        &vec![code; filters - usize::from(short)],
+                        Some("refused"),
+                    );
                 } else if let Some((token, filters)) = self.unsubscribes.pop_front() {
                     self.connection()
                         .unsubscribed(token, &vec![code; filters - usize::from(short)]);

@@ -105,7 +105,7 @@ fn accepted(handshake: Handshake, connect: &Connect, present: bool, bytes: (usiz
             match action {
                 Action::Publish { token, .. } => connection.settle(token, 0x87, Some("not yours")),
                 Action::Subscribe { token, filters, .. } => {
-                    connection.subscribed(token, &vec![2; filters.len()])
+                    connection.subscribed(token, &vec![2; filters.len()], None)
                 }
                 Action::Unsubscribe { token, filters } => {
                     connection.unsubscribed(token, &vec![0; filters.len()])

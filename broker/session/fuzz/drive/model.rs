@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::wire::{self, Packet};
 
-/// Longest that anything but PUBLISH may be for each byte that came in: a PUBLISH of 7 bytes is answered by 5.
-const OUTPUT_FACTOR: usize = 2;
+/// Longest that anything but PUBLISH may be for each byte that came in: a PUBLISH of 10 bytes is answered by 53, most of
+/// them the reason in words.
+const OUTPUT_FACTOR: usize = 6;
 /// CONNACK, and a DISCONNECT with its reason in words.
 const OUTPUT_ONCE: usize = 400;
 

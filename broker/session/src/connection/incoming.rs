@@ -185,7 +185,10 @@ impl Connection {
         let token = self.inbound.push(packet_id, publish.qos);
         match invalid {
             // 3.3.2.3.2
-            true => self.settle(token, reason::PAYLOAD_FORMAT_INVALID, None),
+            true => {
+                let error = ProtocolError::PayloadFormatInvalid;
+                self.settle(token, error.reason(), Some(&error.to_string()));
+            }
             false => self.actions.push_back(Action::Publish { token, publish }),
         }
         Ok(())
@@ -201,7 +204,8 @@ impl Connection {
         }
         self.check_receive_max()?;
         let token = self.inbound.push(packet_id, qos);
-        self.settle(token, reason::PACKET_IDENTIFIER_IN_USE, None);
+        let text = "the packet identifier is in use";
+        self.settle(token, reason::PACKET_IDENTIFIER_IN_USE, Some(text));
         Ok(())
     }
 

@@ -56,7 +56,7 @@ fn serve(connection: &mut Connection, level: u8, now: Instant, codes: &mut impl 
                 connection.deliver(&delivery, now);
             }
             Action::Subscribe { token, filters, .. } => {
-                connection.subscribed(token, &vec![code; filters.len()])
+                connection.subscribed(token, &vec![code; filters.len()], Some("because"))
             }
             Action::Unsubscribe { token, filters } => {
                 connection.unsubscribed(token, &vec![code; filters.len()])

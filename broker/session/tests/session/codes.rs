@@ -1,7 +1,9 @@
 //! Reason codes on the wire: whatever the caller says, only those a packet may carry (2.4); and packets that the client's
 //! Maximum Packet Size has no room for.
 
-use irsp_session::{Action, CloseCause, Handshake, Limits, Progress, ProtocolError, QoS, Refusal};
+use irsp_session::{
+    Action, CloseCause, Handshake, Limits, Progress, ProtocolError, QoS, Refusal, SubscribeToken,
+};
 
 use crate::client::{Client, V5, V311, connect, packet, publish, string};
 
@@ -41,7 +43,7 @@ fn suback() {
         let Action::Subscribe { token, .. } = client.action() else {
             panic!("no subscribe")
         };
-        client.connection.subscribed(token, &[code, 1]);
+        client.connection.subscribed(token, &[code, 1], None);
         let told = if allowed.contains(&code) { code } else { 0x80 };
         assert_eq!(client.output(), [0x90, 5, 0x12, 0x34, 0, told, 1], "{code:02x}");
 
@@ -50,7 +52,7 @@ fn suback() {
         let Action::Subscribe { token, .. } = client.action() else {
             panic!("no subscribe")
         };
-        client.connection.subscribed(token, &[code, 1]);
+        client.connection.subscribed(token, &[code, 1], None);
         let told = if code < 3 { code } else { 0x80 };
         assert_eq!(client.output(), [0x90, 4, 0x12, 0x34, told, 1], "{code:02x}");
     }
@@ -130,11 +132,44 @@ fn no_words_for_who_wants_none() {
         assert_eq!(client.output(), [answer, 3, 0, 1, 0x97]);
     }
     let mut client = Client::with(&quiet);
+    let token = subscribe(&mut client, 1);
+    client.connection.subscribed(token, &[0x87], Some("not granted"));
+    assert_eq!(client.output(), [0x90, 4, 0, 1, 0, 0x87]);
     client.connection.disconnect(0x98, Some("so"));
     assert_eq!(client.output(), b"\xE0\x07\x98\x05\x1F\0\x02so");
 }
 
-/// [MQTT-3.4.2-2, 3.5.2-2, 3.14.2-3]: the words go first.
+/// One SUBSCRIBE for so many filters.
+fn subscribe(client: &mut Client, filters: usize) -> SubscribeToken {
+    let filters = [string("a"), vec![0]].concat().repeat(filters);
+    client.send(&packet(0x82, &[&[0, 1, 0], &filters[..]].concat()));
+    let Action::Subscribe { token, .. } = client.action() else {
+        panic!("no subscribe")
+    };
+    token
+}
+
+/// 3.9.2.1.2
+#[test]
+fn a_refused_filter_is_told_in_words() {
+    let mut client = Client::new(V5);
+    let token = subscribe(&mut client, 2);
+    client
+        .connection
+        .subscribed(token, &[1, 0x87], Some("not granted"));
+    assert_eq!(
+        client.output(),
+        b"\x90\x13\0\x01\x0E\x1F\0\x0Bnot granted\x01\x87"
+    );
+    let token = subscribe(&mut client, 1);
+    let long = "x".repeat(200);
+    client.connection.subscribed(token, &[0x87], Some(&long));
+    let output = client.output();
+    assert_eq!(output[..9], [0x90, 0xD0, 1, 0, 1, 0xCB, 1, 0x1F, 0]);
+    assert_eq!((output.len(), output.last()), (3 + 208, Some(&0x87)));
+}
+
+/// [MQTT-3.4.2-2, 3.5.2-2, 3.9.2-1, 3.14.2-3]: the words go first.
 #[test]
 fn words_are_left_out_where_there_is_no_room() {
     let narrow = connect(V5, 2, &[0x27, 0, 0, 0, 18]);
@@ -150,6 +185,13 @@ fn words_are_left_out_where_there_is_no_room() {
         assert_eq!(client.output(), [answer, 3, 0, 2, 0x97]);
     }
     let mut client = Client::with(&narrow);
+    for (words, left) in [("nine char", true), ("ten chars!", false)] {
+        let token = subscribe(&mut client, 1);
+        client.connection.subscribed(token, &[0x87], Some(words));
+        let output = client.output();
+        assert_eq!(output.len(), if left { 18 } else { 6 });
+        assert_eq!(output.last(), Some(&0x87));
+    }
     client.connection.disconnect(0x97, Some("more than fits in here"));
     assert_eq!(client.output(), [0xE0, 2, 0x97, 0]);
 }
@@ -158,12 +200,8 @@ fn words_are_left_out_where_there_is_no_room() {
 #[test]
 fn an_answer_that_may_not_be_left_out_and_does_not_fit() {
     let mut client = Client::with(&connect(V5, 2, &[0x27, 0, 0, 0, 20]));
-    let filters = [string("a"), vec![0]].concat().repeat(20);
-    client.send(&packet(0x82, &[&[0, 1, 0], &filters[..]].concat()));
-    let Action::Subscribe { token, .. } = client.action() else {
-        panic!("no subscribe")
-    };
-    client.connection.subscribed(token, &[0; 20]);
+    let token = subscribe(&mut client, 20);
+    client.connection.subscribed(token, &[0; 20], None);
     assert_eq!(client.output(), [0xE0, 2, 0x95, 0]);
     assert_eq!(
         client.closed(),

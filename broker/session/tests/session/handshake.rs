@@ -284,7 +284,8 @@ fn a_huge_connect_is_refused_by_its_header() {
 /// [MQTT-3.1.2-22]
 #[test]
 fn keep_alive_times_out() {
-    for (level, goodbye) in [(V311, &b""[..]), (V5, &[0xE0, 2, 0x8D, 0])] {
+    let goodbye_v5 = b"\xE0\x2F\x8D\x2D\x1F\0\x2Asilent for one and a half keep-alive times";
+    for (level, goodbye) in [(V311, &b""[..]), (V5, goodbye_v5)] {
         let mut client = Client::new(level);
         assert_eq!(
             client.connection.deadline(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use irsp_session::{CloseCause, ProtocolError, QoS};
 
-use crate::client::{Client, V5, V311, publish};
+use crate::client::{Client, V5, V311, connect, publish};
 
 #[test]
 fn qos_0() {
@@ -84,12 +84,12 @@ fn a_refusal_gives_its_reason() {
     client.connection.settle(token, 0x87, Some("not yours"));
     assert_eq!(client.output(), b"\x40\x10\0\x01\x87\x0C\x1F\0\x09not yours");
     // [MQTT-3.1.2-29]: a client that does not want to know is not told
-    let mut client = Client::with(&crate::client::connect(V5, 2, &[0x17, 0]));
+    let mut client = Client::with(&connect(V5, 2, &[0x17, 0]));
     let (token, _) = client.send(&publish(V5, 0x32, "t", 1, &[], b"")).published();
     client.connection.settle(token, 0x87, Some("not yours"));
     assert_eq!(client.output(), [0x40, 3, 0, 1, 0x87]);
     // [MQTT-3.4.2-2]: nor one without room for it
-    let mut client = Client::with(&crate::client::connect(V5, 2, &[0x27, 0, 0, 0, 17]));
+    let mut client = Client::with(&connect(V5, 2, &[0x27, 0, 0, 0, 17]));
     let (token, _) = client.send(&publish(V5, 0x32, "t", 1, &[], b"")).published();
     client.connection.settle(token, 0x87, Some("not yours"));
     assert_eq!(client.output(), [0x40, 3, 0, 1, 0x87]);
@@ -200,7 +200,7 @@ fn topic_aliases() {
 
 #[test]
 fn a_payload_that_is_not_what_it_claims() {
-    let mut client = Client::new(V5);
+    let mut client = Client::with(&connect(V5, 2, &[0x17, 0]));
     client.send(&publish(V5, 0x32, "t", 1, &[1, 1], b"\xFF"));
     assert_eq!(client.output(), [0x40, 3, 0, 1, 0x99]);
     client.send(&publish(V5, 0x30, "t", 0, &[1, 1], b"\xFF"));

@@ -76,7 +76,8 @@ fn after_pubcomp_the_same_identifier_is_a_new_message() {
 /// 2.2.1 of 5.0: told by a code of its own, in its turn; the exchange goes on.
 #[test]
 fn an_identifier_of_an_open_exchange_is_refused() {
-    let mut client = Client::new(V5);
+    let without_words = connect(V5, 2, &[0x17, 0]);
+    let mut client = Client::with(&without_words);
     let (two, _) = client.send(&publish(V5, 0x34, "t", 7, &[], b"")).published();
     client.send(&publish(V5, 0x32, "t", 7, &[], b"")).idle();
     client.connection.settle(two, 0, None);

@@ -29,7 +29,7 @@ fn options_arrive_and_suback_answers_each_filter() {
     assert!(filters[0].no_local && filters[0].retain_as_published);
     assert_eq!(filters[0].retain_handling, RetainHandling::DoNotSend);
     assert_eq!(&*filters[1].filter, "$share/g/#");
-    client.connection.subscribed(token, &[1, 0x87]);
+    client.connection.subscribed(token, &[1, 0x87], None);
     assert_eq!(client.output(), [0x90, 5, 0, 9, 0, 1, 0x87]);
 }
 
@@ -44,7 +44,7 @@ fn a_missing_reason_is_a_refusal() {
     let Action::Subscribe { token, .. } = client.action() else {
         panic!("no subscribe")
     };
-    client.connection.subscribed(token, &[1]);
+    client.connection.subscribed(token, &[1], None);
     assert_eq!(client.output(), [0x90, 4, 0, 9, 1, 0x80]);
 }
 
@@ -68,7 +68,7 @@ fn mqtt_3_knows_one_refusal() {
     let Action::Subscribe { token, .. } = client.action() else {
         panic!("no subscribe")
     };
-    client.connection.subscribed(token, &[0x87]);
+    client.connection.subscribed(token, &[0x87], None);
     assert_eq!(client.output(), [0x90, 3, 0, 9, 0x80]);
 }
 

@@ -58,7 +58,7 @@ fn a_full_window_holds_up_nothing_else() {
     let Action::Subscribe { token, .. } = client.action() else {
         panic!("no subscribe")
     };
-    client.connection.subscribed(token, &[1]);
+    client.connection.subscribed(token, &[1], None);
     assert_eq!(client.output(), [0x90, 4, 0, 3, 0, 1]);
     client.deliver("z", QoS::AtMostOnce, 3);
     assert_eq!(client.output()[0], 0x30);

@@ -11,6 +11,25 @@ use crate::metrics::Limit;
 use crate::store::session::Wanted;
 use crate::topics::{Begun, split_share};
 
+/// Why a filter is refused.
+struct Denied {
+    status: Status,
+    /// For a person.
+    detail: &'static str,
+}
+
+impl Denied {
+    fn because(status: Status, detail: &'static str) -> Denied {
+        Denied { status, detail }
+    }
+}
+
+impl From<Status> for Denied {
+    fn from(status: Status) -> Denied {
+        Denied::because(status, status.name())
+    }
+}
+
 impl Client<'_> {
     pub(super) fn subscribe(
         &mut self,
@@ -20,6 +39,7 @@ impl Client<'_> {
         id: Option<u32>,
     ) {
         let mut reasons = Vec::with_capacity(filters.len());
+        let mut why = None;
         let mut granted = Vec::new();
         let mut retained = Vec::new();
         let mut listens = false;
@@ -33,16 +53,18 @@ impl Client<'_> {
                     listens |= new && access::hears_pushes(&self.principal, &wanted.filter);
                     retained.extend(begun.and_then(|begun| begun.catch_up));
                 }
-                Err(status) => {
-                    tracing::debug!(principal = %self.principal, filter = %wanted.filter, %status, "filter refused");
+                Err(Denied { status, detail }) => {
+                    tracing::debug!(principal = %self.principal, filter = %wanted.filter, %status, detail, "filter refused");
                     self.edge.metrics.filters_refused.inc(status);
                     reasons.push(status.suback_reason());
+                    why = why.or(Some(detail));
                 }
             }
         }
         let subscribed = Subscribed {
             token,
             reasons,
+            why,
             granted: granted.iter().map(|wanted| wanted.filter.clone()).collect(),
             retained,
             listens,
@@ -75,6 +97,7 @@ impl Client<'_> {
         let Subscribed {
             token,
             mut reasons,
+            why,
             granted,
             retained,
             listens,
@@ -84,9 +107,9 @@ impl Client<'_> {
                 self.edge.enforcer.topics.unsubscribe(&self.mailbox, filter);
             }
             reasons.fill(status.suback_reason());
-            return connection.subscribed(token, &reasons);
+            return connection.subscribed(token, &reasons, Some("the session cannot be stored"));
         }
-        connection.subscribed(token, &reasons);
+        connection.subscribed(token, &reasons, why);
         for reader in retained {
             self.mailbox.catches_up();
             self.backlog.add(reader);
@@ -97,26 +120,34 @@ impl Client<'_> {
     }
 
     /// `None`: on the bus, whose filters are not the edge's.
-    fn subscribe_one(&mut self, wanted: &SubscribeFilter, id: Option<u32>) -> Result<Option<Begun>, Status> {
+    fn subscribe_one(&mut self, wanted: &SubscribeFilter, id: Option<u32>) -> Result<Option<Begun>, Denied> {
         if let Some(bus) = &mut self.bus {
-            return bus
-                .subscribe(&wanted.filter, &self.mailbox, &self.edge.tasks)
-                .map(|()| None);
+            bus.subscribe(&wanted.filter, &self.mailbox, &self.edge.tasks)?;
+            return Ok(None);
         }
         let held = self.mailbox.filters();
         if held.len() >= self.edge.limits.subscriptions_max && !held.contains(&wanted.filter) {
             self.edge.metrics.limit(Limit::SubscriptionsMax);
-            return Err(Status::OVER_QUOTA);
+            return Err(Denied::because(
+                Status::OVER_QUOTA,
+                "more than mqtt.subscriptions_max",
+            ));
         }
         let (_, plain) = split_share(&wanted.filter);
         let limits = &self.edge.limits;
         if plain.len() > limits.filter_bytes_max {
             self.edge.metrics.limit(Limit::FilterBytesMax);
-            return Err(Status::TOO_LARGE);
+            return Err(Denied::because(
+                Status::TOO_LARGE,
+                "longer than mqtt.filter_bytes_max",
+            ));
         }
         if plain.split('/').count() > limits.filter_levels_max {
             self.edge.metrics.limit(Limit::FilterLevelsMax);
-            return Err(Status::TOO_LARGE);
+            return Err(Denied::because(
+                Status::TOO_LARGE,
+                "more than mqtt.filter_levels_max",
+            ));
         }
         access::subscribe(&self.principal, plain, &*self.edge.enforcer.directory)?;
         let topics = &self.edge.enforcer.topics;

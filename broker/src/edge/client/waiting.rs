@@ -55,6 +55,8 @@ pub(super) enum Waiting {
 pub(super) struct Subscribed {
     pub(super) token: SubscribeToken,
     pub(super) reasons: Vec<u8>,
+    /// Why the first that is refused is, in words.
+    pub(super) why: Option<&'static str>,
     pub(super) granted: Vec<ByteString>,
     pub(super) retained: Vec<CatchUp>,
     /// Whether pushes are among it.
