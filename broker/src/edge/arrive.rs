@@ -9,6 +9,7 @@ use irsp_session::{Connect, Handshake, Limits, Progress};
 use tokio::time::timeout_at;
 
 use super::Edge;
+use super::farewell::Why;
 use super::tls::{self, Bearer, Revocation};
 use super::transport::Opened;
 use super::wire::Wire;
@@ -47,7 +48,7 @@ pub(super) async fn arrive(
     let deadline = (began + edge.limits.connect_timeout).into();
     let arrival = async {
         let opened = opening.await?;
-        let mut wire = Wire::new(opened.stream, opened.sent);
+        let mut wire = Wire::new(opened.stream, opened.sent, opened.farewell);
         let is_server = matches!(opened.bearer, Some(Bearer::Server(_)));
         let limits = if is_server {
             &edge.server_limits
@@ -99,8 +100,12 @@ async fn greet(
     let mut handshake = Handshake::new(Arc::clone(limits), began);
     loop {
         let mut progress = Progress::More;
-        wire.read(|bytes| progress = handshake.input(bytes, Instant::now()))
-            .await?;
+        let read = wire.read(|bytes| progress = handshake.input(bytes, Instant::now()));
+        if let Err(error) = read.await {
+            // A WebSocket's client is told what was wrong below MQTT.
+            let _gone = wire.finish().await;
+            return Err(error);
+        }
         match progress {
             Progress::More => {}
             Progress::Connect(connect) => return Ok(Some((handshake, connect))),
@@ -109,6 +114,7 @@ async fn greet(
                 edge.metrics.refused.of(Refusal::Malformed).inc();
                 edge.metrics.broke(&error);
                 wire.output().extend_from_slice(&output);
+                wire.ends(Why::of_error(error));
                 wire.finish().await?;
                 return Ok(None);
             }

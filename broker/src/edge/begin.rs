@@ -13,6 +13,7 @@ use super::admission::PrincipalPlace;
 use super::arrive::{Arrived, Caller};
 use super::bus_port::BusPort;
 use super::client::Client;
+use super::farewell::Why;
 use super::login::{self, Identity};
 use super::present::{Present, has_presence, report};
 use super::resume::{self, Resumed, resume};
@@ -57,6 +58,7 @@ pub(super) async fn begin(
             if let Some(refused) = refused {
                 wire.output().extend_from_slice(&handshake.refuse(&refused));
             }
+            wire.ends(Why::Refused);
             return Err(wire);
         }
     };

@@ -13,6 +13,7 @@ use super::arrive::{Caller, arrive};
 use super::begin::begin;
 use super::conversation::run;
 use super::ending::Ending;
+use super::farewell::Why;
 use super::leave::leave;
 use super::present::Present;
 use super::tls::Revocation;
@@ -30,6 +31,7 @@ pub(super) fn serve<'e>(
     async move {
         if let Some(mut present) = entering.await {
             let ending = attend(&mut present, edge).await;
+            present.wire.ends(ending.why);
             Box::pin(leave(present, ending, edge)).await;
         }
     }
@@ -62,6 +64,7 @@ pub(super) async fn turn_away(
         edge.metrics.turned_away(turned_away.limit());
         let refusal = arrived.handshake.refuse(&turned_away.refusal());
         arrived.wire.output().extend_from_slice(&refusal);
+        arrived.wire.ends(Why::Refused);
         arrived.wire.farewell().await;
     }
 }

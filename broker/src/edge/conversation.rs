@@ -57,11 +57,13 @@ pub(super) async fn run(
         };
         if let Some(cause) = closed {
             connection.write_into(wire.output());
+            let ending = Ending::closed(&cause, ordered);
             if matches!(cause, CloseCause::ProtocolError(_)) {
+                wire.ends(ending.why);
                 // A client that is still sending would lose our last word to the reset of its connection.
                 let _ = timeout(LAST_WORDS, Box::pin(wire.part(LAST_WORDS_MAX))).await;
             }
-            return Ending::closed(&cause, ordered);
+            return ending;
         }
         if ended_deliveries != connection.ended_deliveries() {
             ended_deliveries = connection.ended_deliveries();

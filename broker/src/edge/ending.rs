@@ -5,6 +5,7 @@ use std::time::Duration;
 use irsp_protocol::presence::Reason;
 use irsp_session::CloseCause;
 
+use super::farewell::Why;
 use crate::sessions::orders::End;
 
 /// How a connection ended.
@@ -13,6 +14,8 @@ pub(super) struct Ending {
     pub(super) publishes_will: bool,
     /// As DISCONNECT changed it (3.14.2.2.2).
     pub(super) session_expiry: Option<Duration>,
+    /// What is said below MQTT.
+    pub(super) why: Why,
 }
 
 impl Ending {
@@ -21,6 +24,7 @@ impl Ending {
             reason: Reason::ConnectionLost,
             publishes_will: true,
             session_expiry: None,
+            why: Why::Refused,
         }
     }
 
@@ -29,6 +33,7 @@ impl Ending {
         match ordered {
             Some(end) => Ending {
                 reason: end.presence_reason(),
+                why: Why::of_order(end),
                 ..Ending::lost()
             },
             None => Ending::lost(),
@@ -52,10 +57,19 @@ impl Ending {
             | CloseCause::PublishRefused { .. }
             | CloseCause::Server { .. } => None,
         };
+        let why = match (cause, ordered) {
+            (_, Some(end)) => Why::of_order(end),
+            (CloseCause::Disconnect { .. }, None) => Why::Done,
+            (CloseCause::ProtocolError(error), None) => Why::of_error(*error),
+            (CloseCause::KeepAlive | CloseCause::PublishRefused { .. } | CloseCause::Server { .. }, None) => {
+                Why::Refused
+            }
+        };
         Ending {
             reason,
             publishes_will: cause.publishes_will(),
             session_expiry,
+            why,
         }
     }
 }

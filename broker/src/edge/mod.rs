@@ -9,6 +9,7 @@ mod connection;
 mod conversation;
 mod ending;
 mod envelope;
+mod farewell;
 mod guessing;
 mod leave;
 mod listener;

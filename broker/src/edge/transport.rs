@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use super::farewell::Farewell;
 use super::sent::{Counted, Sent};
 use super::tls::{Above, Bearer, Revocation, TlsSource};
 use super::websocket;
@@ -38,6 +39,8 @@ pub(super) struct Opened {
     pub(super) revocation: Option<Revocation>,
     /// What the socket below has taken.
     pub(super) sent: Sent,
+    /// Of a WebSocket.
+    pub(super) farewell: Option<Farewell>,
 }
 
 impl Opened {
@@ -49,6 +52,7 @@ impl Opened {
             bearer: None,
             revocation: None,
             sent,
+            farewell: None,
         }
     }
 }
@@ -73,12 +77,16 @@ impl Transport {
         socket.set_nodelay(true)?;
         let (socket, sent) = Counted::new(socket);
         match &self.tls {
-            None => Ok(Opened {
-                stream: self.upgrade(socket).await?,
-                bearer: None,
-                revocation: None,
-                sent,
-            }),
+            None => {
+                let (stream, farewell) = self.upgrade(socket).await?;
+                Ok(Opened {
+                    stream,
+                    bearer: None,
+                    revocation: None,
+                    sent,
+                    farewell,
+                })
+            }
             Some(source) => {
                 let (tls, readings) = source.current();
                 let above = match self.ws_path {
@@ -90,22 +98,27 @@ impl Transport {
                 let bearer = shown.and_then(|chain| tls.trust.bearer(chain, domain, UnixTime::now()));
                 let leaf = shown.and_then(|chain| chain.first());
                 let revocation = leaf.map(|leaf| Revocation::new(leaf.clone().into_owned(), readings));
+                let (stream, farewell) = self.upgrade(stream).await?;
                 Ok(Opened {
-                    stream: self.upgrade(stream).await?,
+                    stream,
                     bearer,
                     revocation,
                     sent,
+                    farewell,
                 })
             }
         }
     }
 
-    async fn upgrade<S: Stream + 'static>(&self, stream: S) -> io::Result<Box<dyn Stream>> {
-        match &self.ws_path {
-            None => Ok(Box::new(stream)),
-            Some(path) => Ok(Box::new(
-                websocket::accept(stream, path, self.packet_size_max).await?,
-            )),
-        }
+    async fn upgrade<S: Stream + 'static>(
+        &self,
+        stream: S,
+    ) -> io::Result<(Box<dyn Stream>, Option<Farewell>)> {
+        let Some(path) = &self.ws_path else {
+            return Ok((Box::new(stream), None));
+        };
+        let farewell = Farewell::default();
+        let stream = websocket::accept(stream, path, self.packet_size_max, farewell.clone()).await?;
+        Ok((Box::new(stream), Some(farewell)))
     }
 }

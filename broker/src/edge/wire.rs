@@ -11,6 +11,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
+use super::farewell::{Farewell, Why};
 use super::sent::Sent;
 use super::transport::Stream;
 
@@ -35,6 +36,8 @@ pub(super) struct Wire {
     broken: bool,
     /// Bytes the socket has taken.
     sent: Sent,
+    /// Of a WebSocket.
+    farewell: Option<Farewell>,
     /// Bytes it had taken when it was last found to keep some waiting, and since when it has taken no more.
     stuck: Option<(u64, Instant)>,
     /// Bytes it had taken when it last kept some waiting.
@@ -42,13 +45,14 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Stream>, sent: Sent) -> Wire {
+    pub(super) fn new(stream: Box<dyn Stream>, sent: Sent, farewell: Option<Farewell>) -> Wire {
         Wire {
             stream,
             output: BytesMut::new(),
             unflushed: false,
             broken: false,
             sent,
+            farewell,
             stuck: None,
             kept_waiting: None,
         }
@@ -133,6 +137,13 @@ impl Wire {
             }
         })
         .await
+    }
+
+    /// Why it will be finished, for a client below whose MQTT that is told; the first reason counts.
+    pub(super) fn ends(&self, why: Why) {
+        if let Some(farewell) = &self.farewell {
+            farewell.say(why);
+        }
     }
 
     /// Finishes, and reads on until the other side has, or `max` bytes: what it still sends is dropped.

@@ -1,15 +1,15 @@
 //! The doors of the edge: TCP, TLS and WebSocket.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use irsp_tests::{PATIENCE, Platform, Raw, Setup, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_come_in_over_tcp_and_tls() -> Result<()> {
@@ -166,23 +166,68 @@ async fn who_is_no_load_balancer_does_not_choose_its_address() -> Result<()> {
     platform.stop().await
 }
 
-/// [MQTT-6.0.0-1]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_that_sends_text_is_closed() -> Result<()> {
-    let mut platform = Platform::start().await?;
-    let code = platform.admin.register_device("lamp-1").await?;
-    let (mut socket, _) = connect_async(websocket(&platform, "/mqtt", Some("mqtt"))?).await?;
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A WebSocket on which a device has its CONNACK.
+async fn connected(platform: &Platform, code: &str) -> Result<Socket> {
+    let (mut socket, _) = connect_async(websocket(platform, "/mqtt", Some("mqtt"))?).await?;
     socket
-        .send(Message::binary(connect_packet("dev/lamp-1", &code)))
+        .send(Message::binary(connect_packet("dev/lamp-1", code)))
         .await?;
     let Some(Ok(Message::Binary(connack))) = socket.next().await else {
         bail!("no CONNACK")
     };
     assert_eq!(&*connack, [0x20, 2, 0, 0]);
-    socket.send(Message::text("\u{0}")).await?;
-    // whatever it says first, it ends
-    while let Some(Ok(message)) = socket.next().await {
-        assert!(message.is_close() || message.is_empty(), "{message:?}");
+    Ok(socket)
+}
+
+/// The code of the close frame, whatever comes before it.
+async fn close_code(socket: &mut Socket) -> Result<u16> {
+    while let Some(message) = socket.next().await {
+        if let Message::Close(frame) = message? {
+            return Ok(frame.context("a close frame without a code")?.code.into());
+        }
+    }
+    bail!("no close frame")
+}
+
+/// [MQTT-6.0.0-1], before CONNECT and after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_sends_text_is_closed() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    let stranger = connect_async(websocket(&platform, "/mqtt", Some("mqtt"))?)
+        .await?
+        .0;
+    for mut socket in [stranger, connected(&platform, &code).await?] {
+        socket.send(Message::text("\u{0}")).await?;
+        assert_eq!(close_code(&mut socket).await?, 1003);
     }
     platform.stop().await
+}
+
+/// RFC 6455, 7.4.1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_is_told_why_it_is_closed() -> Result<()> {
+    let mut platform = Platform::start().await?;
+    let code = platform.admin.register_device("lamp-1").await?;
+    for (sent, told) in [
+        (&b"\xE0\0"[..], 1000),
+        (b"\x80\0", 1002),
+        (b"\x30\xFF\xFF\xFF\x7F", 1009),
+    ] {
+        let mut socket = connected(&platform, &code).await?;
+        socket.send(Message::binary(sent)).await?;
+        assert_eq!(close_code(&mut socket).await?, told, "{sent:02x?}");
+    }
+    let (mut guesser, _) = connect_async(websocket(&platform, "/mqtt", Some("mqtt"))?).await?;
+    let wrong = connect_packet("dev/lamp-1", "wrong");
+    guesser.send(Message::binary(wrong)).await?;
+    assert_eq!(close_code(&mut guesser).await?, 1008);
+    let mut first = connected(&platform, &code).await?;
+    let mut second = connected(&platform, &code).await?;
+    assert_eq!(close_code(&mut first).await?, 1008, "taken over");
+    platform.stop().await?;
+    assert_eq!(close_code(&mut second).await?, 1001);
+    Ok(())
 }
