@@ -47,7 +47,7 @@ async fn enter(
     match begin(arrived, caller, edge).await {
         Ok(present) => Some(present),
         Err(mut refused) => {
-            refused.farewell().await;
+            refused.take_leave().await;
             None
         }
     }
@@ -65,7 +65,7 @@ pub(super) async fn turn_away(
         let refusal = arrived.handshake.refuse(&turned_away.refusal());
         arrived.wire.output().extend_from_slice(&refusal);
         arrived.wire.ends(Why::Refused);
-        arrived.wire.farewell().await;
+        arrived.wire.take_leave().await;
     }
 }
 

@@ -71,5 +71,5 @@ pub(super) async fn leave(present: Box<Present<'_>>, ending: Ending, edge: &Edge
         };
         resume::park(edge, held, left);
     }
-    wire.farewell().await;
+    wire.take_leave().await;
 }

@@ -162,7 +162,7 @@ impl Wire {
     }
 
     /// Gives the last bytes a moment; what does not take them is cut.
-    pub(super) async fn farewell(&mut self) {
+    pub(super) async fn take_leave(&mut self) {
         let _ = timeout(FAREWELL, self.finish()).await;
     }
 
