@@ -66,7 +66,7 @@ label! {
         ConnectionsPerPrincipalMax = "mqtt.connections_per_principal_max",
         ConnectionRateMax = "mqtt.connection_rate_max",
         ConnectTimeout = "mqtt.connect_timeout",
-        /// A failed login was answered late, or not looked at because too many answers wait.
+        /// A failed login was answered late.
         LoginDelay = "mqtt.login_delay",
         /// A client that took nothing of what waited for it was cut.
         WriteTimeout = "mqtt.write_timeout",
