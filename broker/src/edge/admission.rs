@@ -31,8 +31,6 @@ pub(crate) enum TurnedAway {
     Rate,
     #[error("mqtt.connections_per_principal_max is reached")]
     Principal,
-    #[error("too many wrong logins by this name from this network")]
-    Guesses,
 }
 
 impl TurnedAway {
@@ -43,16 +41,13 @@ impl TurnedAway {
             TurnedAway::Address => Limit::ConnectionsPerAddressMax,
             TurnedAway::Rate => Limit::ConnectionRateMax,
             TurnedAway::Principal => Limit::ConnectionsPerPrincipalMax,
-            TurnedAway::Guesses => Limit::LoginDelay,
         }
     }
 
     /// How the client is told: quota exceeded, or connection rate exceeded; in MQTT 3 server unavailable.
     pub(super) fn refusal(self) -> Refusal {
         let v5 = match self {
-            TurnedAway::Full | TurnedAway::Address | TurnedAway::Principal | TurnedAway::Guesses => {
-                reason::QUOTA_EXCEEDED
-            }
+            TurnedAway::Full | TurnedAway::Address | TurnedAway::Principal => reason::QUOTA_EXCEEDED,
             TurnedAway::Rate => reason::CONNECTION_RATE_EXCEEDED,
         };
         Refusal {
@@ -193,20 +188,6 @@ impl Admission {
         now: Instant,
     ) -> Duration {
         self.guessing().failed((counted_as(peer.ip()), claimed), now)
-    }
-
-    /// Whether a secret may be looked at: not while too many wrong ones by that name from that network are to be answered.
-    pub(super) fn admit_login(
-        &self,
-        peer: SocketAddr,
-        claimed: Option<Principal>,
-        now: Instant,
-    ) -> Result<(), TurnedAway> {
-        let guesser = (counted_as(peer.ip()), claimed);
-        match self.guessing().is_out_of_patience(&guesser, now) {
-            true => Err(TurnedAway::Guesses),
-            false => Ok(()),
-        }
     }
 
     /// A login was right.

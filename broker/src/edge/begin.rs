@@ -7,7 +7,6 @@ use bytestring::ByteString;
 use irsp_protocol::{Principal, Status};
 use irsp_session::{Connect, Refusal as Refused};
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::Edge;
 use super::admission::PrincipalPlace;
@@ -53,7 +52,7 @@ pub(super) async fn begin(
         bearer,
         revocation,
     } = *arrived;
-    let entered = match enter(caller, edge, &connect, bearer.as_ref(), &mut wire).await {
+    let entered = match enter(caller, edge, &connect, bearer.as_ref()).await {
         Ok(entered) => entered,
         Err(refused) => {
             if let Some(refused) = refused {
@@ -112,23 +111,14 @@ pub(super) async fn begin(
 }
 
 /// Logs in and takes the session over, or says what to refuse with: nothing to one whose session a later connection has
-/// asked for, or who has not waited for the answer.
+/// asked for.
 async fn enter(
     caller: Caller,
     edge: &Edge,
     connect: &Connect,
     bearer: Option<&Bearer>,
-    wire: &mut Wire,
 ) -> Result<Entered, Option<Refused>> {
     let peer = caller.peer;
-    if connect.password.is_some() {
-        let claimed = login::claimed_by(connect, &edge.domain);
-        if let Err(turned_away) = edge.admission.admit_login(peer, claimed, Instant::now()) {
-            tracing::info!(%peer, username = connect.username.as_deref(), %turned_away, "turned away");
-            edge.metrics.turned_away(turned_away.limit());
-            return Err(Some(turned_away.refusal()));
-        }
-    }
     let identify = || {
         login::identify(
             connect,
@@ -153,12 +143,8 @@ async fn enter(
                 let delay = edge.admission.login_failed(peer, claimed, Instant::now());
                 if !delay.is_zero() {
                     edge.metrics.limit(Limit::LoginDelay);
-                    // Who goes meanwhile leaves its place to others.
-                    let gone = timeout(delay, wire.read_rest(usize::MAX, |_| {}));
-                    if let Some(Ok(())) = edge.stop.run_until_cancelled(gone).await {
-                        return Err(None);
-                    }
                 }
+                let _ = edge.stop.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
             return Err(Some(login::refusal(status)));
         }

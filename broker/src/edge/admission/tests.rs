@@ -107,23 +107,3 @@ fn a_principals_connections_share_its_publishes_and_a_new_one_has_no_more() {
     let third = admission.admit_principal(&ann, now).unwrap();
     assert!(third.publishes().take(ahead).is_some());
 }
-
-#[test]
-fn who_guesses_is_one_by_a_name_from_a_network() {
-    let (admission, now) = (admission(9, 9, 1_000), Instant::now());
-    let lamp = |n: u8| format!("dev/lamp-{n}").parse().ok();
-    for _ in 0..40 {
-        admission.login_failed(peer("2001:db8::1"), lamp(1), now);
-    }
-    assert_eq!(
-        admission.admit_login(peer("2001:db8::2"), lamp(1), now),
-        Err(TurnedAway::Guesses)
-    );
-    for (from, name) in [("2001:db8::2", 2), ("2001:db8:0:1::2", 1), ("10.0.0.1", 1)] {
-        assert_eq!(
-            admission.admit_login(peer(from), lamp(name), now),
-            Ok(()),
-            "{from}"
-        );
-    }
-}
