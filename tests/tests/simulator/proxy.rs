@@ -21,8 +21,9 @@ const ONE_IN: u64 = 1_000;
 const ONE_IN_MANY: u64 = 150;
 /// The first of them: within what a short run sends.
 const FIRST: u64 = 200;
-/// Packet ids of what the proxy itself delivers; their acknowledgements end here.
-const OWN_IDS: u16 = 60_000;
+/// Packet ids of what the proxy itself delivers are odd ones from here on, which the platform does not come to in a short
+/// run (its pushes have even ones); their acknowledgements end here.
+const OWN_IDS: u16 = 60_001;
 /// Will Flag in the flags of CONNECT.
 const WILL: u8 = 4;
 /// How long a connection stands that is to be ended.
@@ -209,8 +210,12 @@ impl Mischief {
     }
 
     fn own_id(&self) -> u16 {
-        OWN_IDS + self.ids.fetch_add(1, Ordering::Relaxed) % 5_000
+        OWN_IDS + self.ids.fetch_add(1, Ordering::Relaxed) % 2_500 * 2
     }
+}
+
+fn is_own_id(id: u16) -> bool {
+    id >= OWN_IDS && id % 2 == 1
 }
 
 async fn connection(client: TcpStream, upstream: SocketAddr, mischief: Arc<Mischief>) {
@@ -285,7 +290,7 @@ impl Side {
             }
             let ours = matches!(frame.kind(), kind::PUBACK)
                 && frame.body.len() >= 2
-                && u16::from_be_bytes([frame.body[0], frame.body[1]]) >= OWN_IDS;
+                && is_own_id(u16::from_be_bytes([frame.body[0], frame.body[1]]));
             if ours {
                 continue;
             }
