@@ -56,12 +56,10 @@ pub struct Channel(String);
 
 impl Channel {
     pub fn new(text: &str) -> Result<Channel, TopicError> {
-        let ok = !text.is_empty()
-            && text.len() <= CHANNEL_LEN_MAX
-            && text.split('/').count() <= CHANNEL_LEVELS_MAX
-            && text.split('/').all(|level| !level.is_empty())
-            && !text.contains(['+', '#'])
-            && !text.contains(is_unwelcome);
+        let ok = text.len() <= CHANNEL_LEN_MAX
+            && levels(text).count() <= CHANNEL_LEVELS_MAX
+            && !levels(text).any(<[u8]>::is_empty)
+            && !text.chars().any(|c| matches!(c, '+' | '#') || is_unwelcome(c));
         if ok {
             Ok(Channel(text.to_owned()))
         } else {
@@ -159,7 +157,7 @@ pub enum Incoming {
 impl Topic {
     /// Reads a topic name. Wildcards are not topic names and are refused as ids or channels.
     pub fn parse(text: &str) -> Result<Topic, TopicError> {
-        if text.len() > TOPIC_LEN_MAX || text.split('/').count() > TOPIC_LEVELS_MAX {
+        if text.len() > TOPIC_LEN_MAX || levels(text).count() > TOPIC_LEVELS_MAX {
             return Err(TopicError::TooLong);
         }
         let rest = text.strip_prefix("v1/").ok_or(TopicError::Version)?;
@@ -265,6 +263,11 @@ impl fmt::Display for DownSource<'_> {
         }
         Level(self.0).fmt(f)
     }
+}
+
+/// The levels of a topic or channel, as bytes: for levels as short as these much faster than `str::split`.
+fn levels(text: &str) -> impl Iterator<Item = &[u8]> {
+    text.as_bytes().split(|byte| *byte == b'/')
 }
 
 fn down_source(level: &str) -> Result<Address, TopicError> {

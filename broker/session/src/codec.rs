@@ -21,7 +21,7 @@ use crate::frame::Frame;
 use crate::packet::{
     Incoming, IncomingPublish, Publish, PublishProperties, QoS, RetainHandling, SubscribeFilter, Version,
 };
-use crate::plain;
+use crate::plain::{self, LastTopic};
 use crate::reason;
 
 /// The codec reserves this much behind each packet; having it there already saves an allocation.
@@ -56,11 +56,12 @@ pub(crate) fn decode_copied(
     version: Version,
     frame: Frame,
     packet: &[u8],
+    last_topic: &mut LastTopic,
     now: Instant,
 ) -> Result<Incoming, ProtocolError> {
     let (first, body) = parts(frame, packet);
     let notes = check::packet(version, first, body)?;
-    if let Some(incoming) = plain::read(version, first, body) {
+    if let Some(incoming) = plain::read(version, first, body, last_topic) {
         return Ok(incoming);
     }
     let mut bytes = BytesMut::with_capacity(packet.len() + TAIL);

@@ -18,6 +18,7 @@ use crate::keepalive::KeepAlive;
 use crate::limits::Limits;
 use crate::outbound::{Actions, Outbound};
 use crate::packet::{Delivery, QoS, Version};
+use crate::plain::LastTopic;
 use crate::reason;
 use crate::session::Session;
 
@@ -33,6 +34,7 @@ pub struct Connection {
     keep_alive: KeepAlive,
     /// The beginning of a packet whose end has not arrived.
     rest: BytesMut,
+    last_topic: LastTopic,
     output: BytesMut,
     actions: Actions,
     inbound: Inbound,
@@ -62,6 +64,7 @@ impl Connection {
             session_expires: !asked_session_expiry.is_zero(),
             keep_alive: KeepAlive::new(connect.keep_alive, now),
             rest: BytesMut::new(),
+            last_topic: LastTopic::default(),
             output: BytesMut::new(),
             actions: Actions::new(),
             inbound: Inbound::default(),

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytestring::ByteString;
 use irsp_courier::Hop;
 use irsp_protocol::topic::Branch;
 use irsp_protocol::{Address, Channel, Kind, MessageId, MessageKind, Principal, Status, Topic};
@@ -47,12 +48,20 @@ pub(super) struct Client<'e> {
     /// What was given to the disk and is not yet settled, oldest first.
     pending: VecDeque<Pending<'e>>,
     stalled: Option<Stalled>,
+    /// The live topic the client published to last, which is mostly the next one's, too.
+    last_live: Option<Box<LiveTopic>>,
     /// What the client sent behind a stalled publish.
     behind: Behind,
     /// What the client's subscriptions are still to hear of what is retained.
     backlog: Backlog,
     /// SUBSCRIBEs that wait for the disk: their SUBACK comes before anything they hear.
     subscribing: usize,
+}
+
+/// A live topic as it came, in its one spelling, and what it says.
+struct LiveTopic {
+    name: ByteString,
+    topic: Topic,
 }
 
 struct Pending<'e> {
@@ -132,6 +141,7 @@ impl<'e> Client<'e> {
             bus,
             pending: VecDeque::new(),
             stalled: None,
+            last_live: None,
             behind: Behind::default(),
             backlog,
             subscribing: 0,
@@ -311,6 +321,12 @@ impl<'e> Client<'e> {
         publish: &Arc<Publish>,
         now: Instant,
     ) -> Result<(), Refused> {
+        if let Some(last) = &self.last_live
+            && last.name == publish.topic
+        {
+            access::publish(&self.principal, &last.topic, &*self.edge.enforcer.directory)?;
+            return self.publish_live(connection, token, publish, now);
+        }
         let mut topic =
             Topic::parse(&publish.topic).map_err(|error| Refused(Status::FORBIDDEN, error.to_string()))?;
         let short;
@@ -359,7 +375,11 @@ impl<'e> Client<'e> {
                 self.answered(token, publish, id, answer);
                 Ok(())
             }
-            Branch::Live { .. } => self.publish_live(connection, token, publish, now),
+            Branch::Live { .. } => {
+                let name = publish.topic.clone();
+                self.last_live = Some(Box::new(LiveTopic { name, topic }));
+                self.publish_live(connection, token, publish, now)
+            }
             Branch::Status | Branch::Down { .. } | Branch::In(_) | Branch::Presence => {
                 Err(Status::FORBIDDEN.into())
             }

@@ -160,14 +160,14 @@ label! {
 impl Class {
     /// By the word that stands behind the owner: `v1/dev/lamp-1/up/...`.
     pub(crate) fn of(topic: &str) -> Class {
-        let word = topic.split('/').nth(3).unwrap_or_default();
-        match word {
+        let mut levels = topic.as_bytes().split(|byte| *byte == b'/');
+        match levels.nth(3).unwrap_or_default() {
             // A structured CloudEvent is an upload like any other.
-            "ce" => Class::Up,
-            _ => Class::ALL
+            b"ce" => Class::Up,
+            word => Class::ALL
                 .iter()
                 .copied()
-                .find(|class| class.word() == word)
+                .find(|class| class.word().as_bytes() == word)
                 .unwrap_or(Class::Other),
         }
     }

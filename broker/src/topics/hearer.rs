@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use irsp_session::{Delivery, Publish, QoS, SubscriptionIds};
+use smallvec::SmallVec;
 
 use super::index::{Index, Subscription};
 use crate::metrics::Dropped;
@@ -12,6 +13,9 @@ use crate::sessions::orders::End;
 
 /// The durable sessions that hear a publish, which is to be stored for them.
 pub(crate) type Durable = Vec<(Arc<Mailbox>, Delivery)>;
+
+/// All who hear a publish: mostly few, who need no allocation.
+pub(super) type Hearers = SmallVec<[Hearer; 2]>;
 
 /// One session that hears a publish, with what its matching subscriptions say together.
 #[derive(Debug)]
@@ -83,8 +87,8 @@ pub(super) fn keeps_waiting(mailbox: &Mailbox, must_hear: bool) -> bool {
 
 /// The sessions that hear a topic, each once, with the greatest QoS and all subscription identifiers of its
 /// matching subscriptions [MQTT-3.3.4-2..3].
-pub(super) fn hearers(index: &Index, topic: &str, from: Option<&Mailbox>) -> Vec<Hearer> {
-    let mut hearers: Vec<Hearer> = Vec::new();
+pub(super) fn hearers(index: &Index, topic: &str, from: Option<&Mailbox>) -> Hearers {
+    let mut hearers = Hearers::new();
     index.matches(topic, &mut |found| {
         let local = from.is_some_and(|from| std::ptr::eq(from, &*found.mailbox));
         // [MQTT-3.8.3-3]

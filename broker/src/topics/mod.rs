@@ -26,8 +26,8 @@ use irsp_protocol::{Address, Envelope, MessageId, Principal, Topic};
 use irsp_session::{Delivery, Publish, PublishProperties, QoS, RetainHandling, SubscribeFilter, filter};
 use serde::Serialize;
 
-use self::hearer::hearers;
 pub(crate) use self::hearer::{Durable, Hearer, Slow};
+use self::hearer::{Hearers, hearers};
 use self::index::{Index, Options, Subscription};
 use self::retained::Retained;
 pub(crate) use self::retained::RetainedFull;
@@ -238,7 +238,7 @@ impl Topics {
         (kept, self.show(publish, hearers))
     }
 
-    fn show(&self, publish: &Arc<Publish>, hearers: Vec<Hearer>) -> Durable {
+    fn show(&self, publish: &Arc<Publish>, hearers: Hearers) -> Durable {
         let mut durable = Durable::new();
         let mut tally = Tally::new(&self.metrics, publish);
         for hearer in hearers {
@@ -435,7 +435,7 @@ impl Topics {
         }
     }
 
-    fn hearers(&self, topic: &str) -> Vec<Hearer> {
+    fn hearers(&self, topic: &str) -> Hearers {
         hearers(&self.index(), topic, None)
     }
 

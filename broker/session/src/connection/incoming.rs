@@ -8,7 +8,7 @@ use crate::check;
 use crate::codec::{self, TAIL};
 use crate::encode;
 use crate::error::ProtocolError;
-use crate::frame;
+use crate::frame::{self, Frame};
 use crate::inbound::{Arrival, Inbound, Outcome};
 use crate::packet::{Incoming, IncomingPublish, QoS, Version};
 use crate::reason;
@@ -35,7 +35,7 @@ impl Connection {
                 break;
             };
             bytes = behind;
-            self.packet(codec::decode_copied(self.version, frame, packet, now)?, now)?;
+            self.copied(frame, packet, now)?;
             if self.closed {
                 return Ok(());
             }
@@ -62,11 +62,16 @@ impl Connection {
         }
         // a copy, so that a message that is kept does not keep what came behind it
         let (packet, behind) = buffer.split_at(frame.total);
-        self.packet(codec::decode_copied(self.version, frame, packet, now)?, now)?;
+        self.copied(frame, packet, now)?;
         match self.closed {
             true => Ok(()),
             false => self.packets(behind, now),
         }
+    }
+
+    fn copied(&mut self, frame: Frame, packet: &[u8], now: Instant) -> Result<(), ProtocolError> {
+        let packet = codec::decode_copied(self.version, frame, packet, &mut self.last_topic, now)?;
+        self.packet(packet, now)
     }
 
     fn packet(&mut self, packet: Incoming, now: Instant) -> Result<(), ProtocolError> {
